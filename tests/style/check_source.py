@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Fails on includes that the house forbids: who may include whom, and which library lives in which room."""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+MAY_USE = {
+    "base": set(),
+    "crypto": {"base"},
+    "policy": {"base"},
+    "vault": {"base", "crypto"},
+    "net": {"base", "crypto"},
+    "oauth": {"base", "crypto", "vault", "net"},
+    "proxy": {"base", "crypto", "vault", "policy", "net", "oauth"},
+    "admin": {"base", "crypto", "vault", "policy", "net", "oauth"},
+    "server": {"base", "crypto", "vault", "policy", "net", "oauth", "proxy", "admin"},
+}
+ROOMS = [  # include prefix, and the only place it may stand in
+    ("rocksdb/", re.compile(r"^vault/rocksdb_engine\.cpp$")),
+    ("sodium", re.compile(r"^crypto/")),
+    ("boost/beast", re.compile(r"^net/.*\.cpp$")),
+    ("spdlog/", re.compile(r"^server/.*\.cpp$")),
+    ("catch2/", re.compile(r"^tests/support/spec\.h$")),
+]
+INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
+
+faults = []
+for path in sorted(ROOT.rglob("*")):
+    name = path.relative_to(ROOT).as_posix()
+    if path.suffix not in (".h", ".cpp") or name.startswith(("build/", "node_modules/")) or "/node_modules/" in name:
+        continue
+    folder = name.split("/")[0]
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        found = INCLUDE.match(line)
+        if not found:
+            continue
+        included = found.group(1)
+        for prefix, room in ROOMS:
+            if included.startswith(prefix) and not room.match(name) and folder != "tests":
+                faults.append(f"{name}:{number}: {included} may be included only in {room.pattern}")
+        if path.suffix == ".h" and folder != "tests":
+            if included.startswith("boost/asio") and folder != "net" and included != "boost/asio/awaitable.hpp":
+                faults.append(f"{name}:{number}: outside net/ a header may include only boost/asio/awaitable.hpp")
+            if included == "nlohmann/json.hpp":
+                faults.append(f"{name}:{number}: headers include <nlohmann/json_fwd.hpp>")
+        target = included.split("/")[0]
+        if folder in MAY_USE and target in MAY_USE and target != folder and target not in MAY_USE[folder]:
+            faults.append(f"{name}:{number}: {folder} may not include {target}")
+
+print("\n".join(faults) or "style: every include is in its room")
+sys.exit(1 if faults else 0)
