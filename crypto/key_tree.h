@@ -1,0 +1,25 @@
+// The keys that follow from the root key, one per purpose.
+#pragma once
+
+#include <cstdint>
+
+#include "crypto/secret.h"
+
+namespace claviger::crypto {
+
+enum class Purpose {
+    vault_key_wrap,     // "VKWRAP__"
+    state_mac,          // "STATEMAC"
+    blind_index,        // "BLINDIDX"
+    audit_fingerprint,  // "AUDITFPR"
+    log_signing,        // "LOGSIGN_"
+    row_sums,           // "ROWSUMS_"
+    session_ids,        // "SESSIDS_"
+    cursors,            // "CURSORS_"
+    audit_entries,      // "AUDITENC"
+};
+
+/// The same root, purpose and id always give the same key; any other gives an unrelated one.
+Key derive(const Key& root, Purpose purpose, std::uint64_t id = 1);
+
+}  // namespace claviger::crypto
