@@ -1,0 +1,118 @@
+// Where sealed bytes rest: tables, all-or-nothing batches with preconditions, and a feed of what changed.
+#pragma once
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace claviger::vault {
+
+using base::Bytes;
+using base::ByteView;
+
+/// On disk: numbers are never reused, new tables are appended.
+enum class Table : std::uint8_t {
+    state = 0,      // seal slots, head of the log: few rows, rewritten often
+    meta = 1,       // sealed metadata of every object
+    value = 2,      // sealed secrets, one row per credential version
+    data_key = 3,   // wrapped data keys, one row per credential version
+    owner_key = 4,  // wrapped keys of vaults, workspaces, log days
+    usage = 5,      // sealed use counts per credential
+    name = 6,       // sealed names behind the log's fingerprints
+    log = 7,        // access log entries by position; append only
+    tile = 8,       // full Merkle tiles; append only
+    log_index = 9,  // one sealed index row per block of entries; append only
+};
+inline constexpr std::size_t kTables = 10;
+/// Tables whose rows never change once written; they are left out of the change feed.
+constexpr bool append_only(Table table) { return table >= Table::log; }
+
+/// A row as read: its bytes and the commit sequence that wrote it.
+struct Row {
+    Bytes value;
+    std::uint64_t version = 0;
+};
+
+/// What one commit does, and what must hold for it to happen. Later writes to a key win over earlier ones.
+class Batch {
+public:
+    struct Write {
+        Table table;
+        Bytes key;
+        std::optional<Bytes> value;  // nullopt erases
+    };
+    struct Precondition {
+        Table table;
+        Bytes key;
+        std::uint64_t version;  // 0: the row must be absent
+    };
+
+    void put(Table table, ByteView key, Bytes value) { writes_.push_back({table, Bytes(key), std::move(value)}); }
+    void erase(Table table, ByteView key) { writes_.push_back({table, Bytes(key), std::nullopt}); }
+    void require(Table table, ByteView key, std::uint64_t version) { preconditions_.push_back({table, Bytes(key), version}); }
+    const std::vector<Write>& writes() const { return writes_; }
+    const std::vector<Precondition>& preconditions() const { return preconditions_; }
+    bool empty() const { return writes_.empty(); }
+    void clear() {
+        writes_.clear();
+        preconditions_.clear();
+    }
+
+private:
+    std::vector<Write> writes_;
+    std::vector<Precondition> preconditions_;
+};
+
+enum class Order { ascending, descending };
+/// Returns false to end the scan. The views die when it returns.
+using Visitor = std::function<bool(ByteView key, ByteView value, std::uint64_t version)>;
+/// One changed key of one commit; called in commit order.
+using ChangeVisitor = std::function<bool(std::uint64_t commit_seq, Table table, ByteView key)>;
+
+/// Sees only sealed bytes; knows nothing of keys, workspaces or credentials. Nothing may assume that it is the only writer.
+/// Thread safety: every member, any thread, any time. Blocking: reads usually answer from memory; commit() waits for the disk.
+class StorageEngine {
+public:
+    virtual ~StorageEngine() = default;
+
+    /// An absent key is an answer (nullopt), not an error.
+    virtual base::Result<std::optional<Row>> get(Table table, ByteView key) const = 0;
+
+    /// Keys with the prefix, from one snapshot, in byte order or its reverse, beginning at `from` (inclusive; empty: the
+    /// first, or last, key of the prefix), until `visit` returns false.
+    virtual base::Status scan(Table table, ByteView prefix, ByteView from, Order order, const Visitor& visit) const = 0;
+
+    /// All or nothing as commit `commit_seq`, which must be last_commit() + 1 (else conflict "storage.conflict", also for a
+    /// precondition that does not hold). Once this succeeds the batch survives a power cut. After "storage.unavailable"
+    /// nothing of the batch is visible, and nothing of it may become visible later: call recover() before the next commit.
+    virtual base::Status commit(std::uint64_t commit_seq, const Batch& batch) = 0;
+
+    virtual std::uint64_t last_commit() const = 0;
+
+    /// Tries to make a failed engine writable again (the disk has space again). Cheap when nothing is wrong.
+    virtual base::Status recover() = 0;
+
+    /// Changed keys of commits after `commit_seq`, append-only tables left out. "storage.feed_trimmed" (conflict) when the
+    /// feed no longer reaches back that far.
+    virtual base::Status changes_after(std::uint64_t commit_seq, const ChangeVisitor& visit) const = 0;
+    /// Forgets feed entries up to and including `commit_seq`.
+    virtual base::Status trim_changes(std::uint64_t commit_seq) = 0;
+};
+
+/// RocksDB in `directory` (created 0700 when absent). Errors: unavailable "storage.unavailable" (text in detail), corrupt
+/// "storage.corrupt", conflict "storage.locked" when another process has it open.
+base::Result<std::unique_ptr<StorageEngine>> open_rocksdb(const std::filesystem::path& directory);
+
+/// The same contract without a disk, for tests. Several engines over one `SharedRows` behave like several processes.
+struct SharedRows;
+std::shared_ptr<SharedRows> new_shared_rows();
+std::unique_ptr<StorageEngine> open_in_memory(std::shared_ptr<SharedRows> rows = new_shared_rows());
+
+}  // namespace claviger::vault
