@@ -1,0 +1,80 @@
+// The keys of one store while it is unsealed: root key, what derives from it, and the keys of vaults, workspaces and log days.
+#pragma once
+
+#include "base/result.h"
+#include "crypto/envelope.h"
+#include "crypto/key_tree.h"
+#include "crypto/seal_slot.h"
+#include "vault/storage_engine.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+namespace claviger::vault {
+
+/// What opens a seal slot.
+struct SealInput {
+    crypto::SlotKind kind;
+    crypto::Secret secret;  // the passphrase, or the key file's content
+};
+
+struct SlotSummary {
+    std::string id;  // hex
+    crypto::SlotKind kind;
+};
+
+/// The instance as it can be known without any key: for health, `seal status` and the unseal form.
+struct InstanceSummary {
+    base::RawId instance{};
+    base::Time created{};
+    std::vector<SlotSummary> slots;
+};
+
+/// The state record: Table::state, key "instance". Holds the instance id, root key epochs and every seal slot with the wrap
+/// of every live root key; MACed under STATEMAC of the active root key. Layout: docs/storage_format.md.
+class KeyRing {
+public:
+    /// Writes a new store's state record into `batch` (the first commit, sequence 1). `inputs` become the slots; at least one.
+    static base::Result<std::unique_ptr<KeyRing>> create(const std::vector<SealInput>& inputs,
+                                                         crypto::PassphraseStrength strength, base::Time now, Batch& batch);
+    /// nullopt: the store is empty (never initialised).
+    static base::Result<std::optional<InstanceSummary>> summary(const StorageEngine& engine);
+    /// Tries every slot of that kind. unauthenticated "seal.wrong_key" when none opens; corrupt "state.refused" when a slot
+    /// opens but the record's MAC does not hold. Burns CPU (Argon2id): call from a pool thread.
+    static base::Result<std::unique_ptr<KeyRing>> unseal(const StorageEngine& engine, const SealInput& input);
+
+    const base::RawId& instance() const { return instance_; }
+    /// Derived from the active root key; lives as long as the ring. Thread safe.
+    const crypto::Key& derived(crypto::Purpose purpose) const;
+
+    /// A key that seals what one owner holds (a vault, a workspace, the instance, a day of the log).
+    struct OwnerKey {
+        std::uint64_t generation = 0;
+        crypto::Key key;
+    };
+    /// Creates generation 1 for a new owner and adds its wrapped row to `batch`; usable at once. Commit thread only.
+    std::shared_ptr<const OwnerKey> create_owner_key(const base::RawId& workspace, const base::RawId& owner,
+                                                     std::uint64_t commit_seq, base::Time now, Batch& batch);
+    /// From memory, else opened from its row. Thread safe. not_found "key.missing", corrupt "key.refused".
+    base::Result<std::shared_ptr<const OwnerKey>> owner_key(const StorageEngine& engine, const base::RawId& workspace,
+                                                            const base::RawId& owner, std::uint64_t generation) const;
+    /// Drops an erased owner's keys from memory and its rows by `batch`.
+    void forget_owner(const base::RawId& owner, Batch& batch);
+
+private:
+    KeyRing(base::RawId instance, crypto::Key root);
+    base::RawId instance_{};
+    std::uint64_t root_epoch_ = 1;
+    crypto::Key root_;
+    std::map<crypto::Purpose, crypto::Key> derived_;
+    mutable std::shared_mutex mutex_;
+    mutable std::map<std::pair<base::RawId, std::uint64_t>, std::shared_ptr<const OwnerKey>> owner_keys_;
+};
+
+}  // namespace claviger::vault
