@@ -1,12 +1,12 @@
 // Where a secret may go, as one digest that is part of its seal.
 #pragma once
 
+#include "base/bytes.h"
+#include "crypto/hash.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include "base/bytes.h"
-#include "crypto/hash.h"
 
 namespace claviger::crypto {
 

@@ -1,17 +1,17 @@
 // Seals bytes to the place they belong to; they open nowhere else and under no other key.
 #pragma once
 
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <span>
-
 #include "base/bytes.h"
 #include "base/id.h"
 #include "base/result.h"
 #include "crypto/hash.h"
 #include "crypto/secret.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
 
 namespace claviger::crypto {
 

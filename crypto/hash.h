@@ -1,14 +1,14 @@
 // Fingerprints: BLAKE2b, SHA-256, and keyed row sums that prove a table complete.
 #pragma once
 
+#include "base/bytes.h"
+#include "base/id.h"
+#include "crypto/secret.h"
+
 #include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
-
-#include "base/bytes.h"
-#include "base/id.h"
-#include "crypto/secret.h"
 
 namespace claviger::crypto {
 

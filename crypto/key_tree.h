@@ -1,9 +1,9 @@
 // The keys that follow from the root key, one per purpose.
 #pragma once
 
-#include <cstdint>
-
 #include "crypto/secret.h"
+
+#include <cstdint>
 
 namespace claviger::crypto {
 

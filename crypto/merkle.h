@@ -1,14 +1,14 @@
 // A Merkle tree over a log (RFC 6962): one root stands for every entry, short proofs for each of them.
 #pragma once
 
+#include "base/bytes.h"
+#include "base/result.h"
+#include "crypto/hash.h"
+
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <vector>
-
-#include "base/bytes.h"
-#include "base/result.h"
-#include "crypto/hash.h"
 
 namespace claviger::crypto {
 

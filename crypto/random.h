@@ -1,12 +1,12 @@
 // Randomness for nonces, ids and tokens; keys and secrets take theirs with Secret::random.
 #pragma once
 
+#include "base/bytes.h"
+#include "base/id.h"
+
 #include <cstddef>
 #include <span>
 #include <string_view>
-
-#include "base/bytes.h"
-#include "base/id.h"
 
 namespace claviger::crypto {
 
@@ -14,6 +14,9 @@ namespace claviger::crypto {
 /// Safe from any thread and after fork(): the child drops the parent's blocks. Aborts when the kernel
 /// has no randomness to give, because nothing could go on safely.
 void random_bytes(std::span<std::byte> out);
+
+/// Straight from the kernel, never through a block in ordinary memory: for what is secret itself.
+void kernel_random_bytes(std::span<std::byte> out);
 
 base::RawId random_id_bytes();
 

@@ -1,14 +1,14 @@
 // Seal slots: the ways to get the root key back after a restart.
 #pragma once
 
-#include <array>
-#include <cstdint>
-
 #include "base/bytes.h"
 #include "base/id.h"
 #include "base/result.h"
 #include "crypto/envelope.h"
 #include "crypto/secret.h"
+
+#include <array>
+#include <cstdint>
 
 namespace claviger::crypto {
 

@@ -1,12 +1,12 @@
 // Bytes that must not leak: kept in locked memory, wiped on release, impossible to print.
 #pragma once
 
+#include "base/result.h"
+
 #include <cstddef>
 #include <span>
 #include <string_view>
 #include <utility>
-
-#include "base/result.h"
 
 namespace claviger::crypto {
 

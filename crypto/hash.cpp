@@ -1,0 +1,129 @@
+#include "crypto/hash.h"
+
+#include "crypto/require.h"
+
+#include <openssl/evp.h>
+#include <sodium.h>
+
+#include <cstring>
+#include <memory>
+
+namespace claviger::crypto {
+namespace {
+
+// Picks the fast implementations for this processor; without it the same results come slowly.
+[[maybe_unused]] const int sodium_is_ready = sodium_init();
+
+const unsigned char* raw(base::ByteView bytes) {
+    return reinterpret_cast<const unsigned char*>(bytes.data());
+}
+const unsigned char* raw(std::span<const std::byte> bytes) {
+    return reinterpret_cast<const unsigned char*>(bytes.data());
+}
+
+void blake2b_into(std::span<unsigned char> out, base::ByteView message, std::span<const std::byte> key) {
+    crypto_generichash_blake2b(out.data(), out.size(), raw(message), message.size(), raw(key), key.size());
+}
+
+EVP_MD_CTX* sha256_context() {
+    static const EVP_MD* const sha256_algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                                       &EVP_MD_CTX_free);
+    require(sha256_algorithm && context && EVP_DigestInit_ex2(context.get(), sha256_algorithm, nullptr) == 1,
+            "OpenSSL provides SHA-256");
+    return context.get();
+}
+
+enum class RowShape : unsigned char { whole = 0, envelope = 1, hashed = 2 };
+
+constexpr std::size_t kEnvelopeHead = 1 + 8 + 24 + 32;  // suite, key_ref, nonce, commitment
+constexpr std::size_t kEnvelopeTag = 16;
+constexpr std::size_t kShortRow = 256;  // up to here SipHash beats BLAKE2b
+
+RowSum row_sum(const Secret& key, std::uint8_t table, base::ByteView row_key, std::uint64_t blob_bytes,
+               RowShape shape, std::initializer_list<base::ByteView> body) {
+    thread_local base::Bytes message;  // keeps its memory: this runs for every row of a start-up check
+    message.clear();
+    message.push_back(static_cast<char>(shape));
+    message.push_back(static_cast<char>(table));
+    base::append_big_endian(message, row_key.size());
+    message.append(row_key);
+    base::append_big_endian(message, blob_bytes);
+    for (const auto part : body) message.append(part);
+
+    std::array<unsigned char, 16> out;
+    key.expose([&](std::span<const std::byte> k) {
+        crypto_shorthash_siphashx24(out.data(), raw(message), message.size(), raw(k));
+    });
+    RowSum sum{};
+    for (std::size_t i = 0; i < 8; ++i) {
+        sum[0] |= static_cast<std::uint64_t>(out[i]) << (8 * i);
+        sum[1] |= static_cast<std::uint64_t>(out[8 + i]) << (8 * i);
+    }
+    return sum;
+}
+
+}  // namespace
+
+Digest blake2b(base::ByteView message) {
+    Digest digest;
+    blake2b_into(digest, message, {});
+    return digest;
+}
+
+Digest blake2b_keyed(const Key& key, base::ByteView message) {
+    Digest digest;
+    key.expose([&](std::span<const std::byte> k) { blake2b_into(digest, message, k); });
+    return digest;
+}
+
+base::RawId blake2b_128_keyed(const Key& key, base::ByteView message) {
+    base::RawId id;
+    key.expose([&](std::span<const std::byte> k) { blake2b_into(id, message, k); });
+    return id;
+}
+
+Digest sha256(base::ByteView message) { return sha256({message}); }
+
+Digest sha256(std::initializer_list<base::ByteView> parts) {
+    EVP_MD_CTX* const context = sha256_context();
+    Digest digest;
+    bool done = true;
+    for (const auto part : parts) done = done && EVP_DigestUpdate(context, part.data(), part.size()) == 1;
+    require(done && EVP_DigestFinal_ex(context, digest.data(), nullptr) == 1,
+            "SHA-256 hashes what it is given");
+    return digest;
+}
+
+bool equal(base::ByteView a, base::ByteView b) {
+    return a.size() == b.size() && (a.empty() || sodium_memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
+RowSum add(RowSum a, RowSum b) {
+    const std::uint64_t low = a[0] + b[0];
+    return {low, a[1] + b[1] + (low < a[0] ? 1 : 0)};
+}
+
+RowSum subtract(RowSum a, RowSum b) { return {a[0] - b[0], a[1] - b[1] - (a[0] < b[0] ? 1 : 0)}; }
+
+RowPrf::RowPrf(const Key& key)
+    : key_(Secret::filled(crypto_shorthash_siphashx24_KEYBYTES, [&](std::span<std::byte> out) {
+          key.expose([&](std::span<const std::byte> k) {
+              blake2b_into({reinterpret_cast<unsigned char*>(out.data()), out.size()}, "claviger row sum", k);
+          });
+      })) {}
+
+RowSum RowPrf::sealed_row(std::uint8_t table, base::ByteView row_key, base::ByteView blob) const {
+    if (blob.size() <= kEnvelopeHead + kEnvelopeTag)
+        return row_sum(key_, table, row_key, blob.size(), RowShape::whole, {blob});
+    return row_sum(key_, table, row_key, blob.size(), RowShape::envelope,
+                   {blob.substr(0, kEnvelopeHead), blob.substr(blob.size() - kEnvelopeTag)});
+}
+
+RowSum RowPrf::plain_row(std::uint8_t table, base::ByteView row_key, base::ByteView blob) const {
+    if (blob.size() <= kShortRow) return row_sum(key_, table, row_key, blob.size(), RowShape::whole, {blob});
+    const Digest digest = blake2b(blob);
+    return row_sum(key_, table, row_key, blob.size(), RowShape::hashed, {view(digest)});
+}
+
+}  // namespace claviger::crypto

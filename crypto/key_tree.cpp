@@ -1,0 +1,48 @@
+#include "crypto/key_tree.h"
+
+#include "crypto/require.h"
+
+#include <sodium.h>
+
+namespace claviger::crypto {
+namespace {
+
+/// Exactly crypto_kdf_CONTEXTBYTES characters; they never change, or everything below stays sealed.
+const char* label_of(Purpose purpose) {
+    switch (purpose) {
+        case Purpose::vault_key_wrap:
+            return "VKWRAP__";
+        case Purpose::state_mac:
+            return "STATEMAC";
+        case Purpose::blind_index:
+            return "BLINDIDX";
+        case Purpose::audit_fingerprint:
+            return "AUDITFPR";
+        case Purpose::log_signing:
+            return "LOGSIGN_";
+        case Purpose::row_sums:
+            return "ROWSUMS_";
+        case Purpose::session_ids:
+            return "SESSIDS_";
+        case Purpose::cursors:
+            return "CURSORS_";
+        case Purpose::audit_entries:
+            return "AUDITENC";
+    }
+    require(false, "every purpose has a label");
+    return "";
+}
+
+}  // namespace
+
+Key derive(const Key& root, Purpose purpose, std::uint64_t id) {
+    static_assert(crypto_kdf_CONTEXTBYTES == 8 && crypto_kdf_KEYBYTES == Key::kBytes);
+    return Key::filled([&](std::span<std::byte> out) {
+        root.expose([&](std::span<const std::byte> key) {
+            crypto_kdf_derive_from_key(reinterpret_cast<unsigned char*>(out.data()), out.size(), id,
+                                       label_of(purpose), reinterpret_cast<const unsigned char*>(key.data()));
+        });
+    });
+}
+
+}  // namespace claviger::crypto
