@@ -1,0 +1,317 @@
+// Starts the real binary and whatever stands around it, for flow tests. Everything listens on 127.0.0.1 on a port the
+// system picks, and everything started here is stopped when the test file ends.
+//
+// CLAVIGER_BIN names the binary; without it build/dev/claviger of this checkout is taken.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+export const nodeSupport = path.resolve(here, '../support/node');
+export const binary = process.env.CLAVIGER_BIN
+    ? path.resolve(process.env.CLAVIGER_BIN) : path.resolve(here, '../../build/dev/claviger');
+
+const startLimitMs = 20_000;
+const stopLimitMs = 8_000;
+const adminBeta = 'managed-agents-2026-04-01';
+
+const folders = [];
+const running = new Set();
+
+after(async () => {
+    await Promise.all([...running].map(stopProcess));
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+export function temporaryFolder() {
+    const folder = mkdtempSync(path.join(tmpdir(), 'claviger-flow-'));
+    folders.push(folder);
+    return folder;
+}
+
+/// A secret that no other text contains and that every encoding changes: it has characters that percent encoding,
+/// JSON and both Base64 alphabets treat specially, and is a valid bearer token.
+export function freshSecret(prefix = 'up') {
+    const letters = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
+    const random = (count) => Array.from({ length: count }, () => letters[Math.floor(Math.random() * letters.length)]).join('');
+    return `${prefix}_${random(12)}/~~~+${random(12)}-o.~~${random(6)}==`;
+}
+
+function lineReader(stream, each) {
+    let rest = '';
+    stream.setEncoding('utf8');
+    stream.on('data', (part) => {
+        const lines = (rest + part).split('\n');
+        rest = lines.pop();
+        lines.forEach(each);
+    });
+}
+
+/// Runs a program whose first JSON line on stdout says that it is ready; returns that line and the process.
+export async function startProcess(command, args, options = {}) {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    running.add(child);
+    let stderr = '';
+    child.stderr.setEncoding('utf8');
+    child.stderr.on('data', (part) => { stderr = (stderr + part).slice(-200_000); });
+    const exited = new Promise((resolve) => child.once('exit', (code, signal) => {
+        running.delete(child);
+        resolve({ code, signal });
+    }));
+    const started = Object.assign(child, { errors: () => stderr, exited });
+    const name = path.basename(args[0]?.endsWith('.mjs') ? args[0] : command);
+    started.ready = await new Promise((resolve, reject) => {
+        const fail = (why) => {
+            clearTimeout(limit);
+            child.kill('SIGKILL');
+            reject(new Error(`${name} ${why}. Its stderr: ${stderr.trim() || 'nothing'}`));
+        };
+        const limit = setTimeout(() => fail(`did not say it was ready within ${startLimitMs} ms`), startLimitMs);
+        child.once('error', (error) => fail(`could not be started (${error.message})`));
+        exited.then(({ code, signal }) => fail(`ended with ${signal ?? `code ${code}`} before it was ready`));
+        lineReader(child.stdout, (line) => {
+            if (!line.startsWith('{')) return;
+            clearTimeout(limit);
+            resolve(JSON.parse(line));
+        });
+    });
+    return started;
+}
+
+/// Asks the process to end, insists after a while, and says how it went.
+export async function stopProcess(child) {
+    if (child.exitCode !== null || child.signalCode !== null) return child.exited;
+    child.kill('SIGTERM');
+    const insist = setTimeout(() => child.kill('SIGKILL'), stopLimitMs);
+    const end = await child.exited;
+    clearTimeout(insist);
+    return end;
+}
+
+export const startNode = (script, args = [], options = {}) =>
+    startProcess(process.execPath, [path.join(nodeSupport, script), ...args], options);
+
+/// Runs a program to its end; never throws for its exit code.
+export async function run(command, args, { limitMs = 60_000, ...options } = {}) {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (part) => { stdout += part; });
+    child.stderr.setEncoding('utf8').on('data', (part) => { stderr += part; });
+    const limit = setTimeout(() => child.kill('SIGKILL'), limitMs);
+    const [code, signal] = await new Promise((resolve, reject) => {
+        child.once('error', reject);
+        child.once('close', (...end) => resolve(end));
+    });
+    clearTimeout(limit);
+    return { code, signal, stdout, stderr };
+}
+
+/// A store, a key file, a config and the running binary. `config` is merged over the defaults, section by section.
+export async function startClaviger({ config = {} } = {}) {
+    const folder = temporaryFolder();
+    const data = path.join(folder, 'data');
+    const key = path.join(folder, 'seal.key');
+    const init = await run(binary, ['init', '--data', data, '--key-file', key, '--json']);
+    if (init.code !== 0) throw new Error(`claviger init ended with ${init.signal ?? init.code}: ${init.stderr || init.stdout}`);
+    const { admin_api_key, workspace_id } = JSON.parse(init.stdout.trim().split('\n').at(-1));
+
+    const settings = {
+        data_dir: data,
+        seal: { key_file: key },
+        agents: { address: '127.0.0.1', port: 0 },
+        admin: { address: '127.0.0.1', port: 0 },
+        upstream: { allow_private: true },
+        log: { level: 'info', file: path.join(folder, 'claviger.log') },
+    };
+    for (const [section, values] of Object.entries(config)) {
+        settings[section] = values !== null && typeof values === 'object' ? { ...settings[section], ...values } : values;
+    }
+    const file = path.join(folder, 'claviger.jsonc');
+    writeFileSync(file, `// written by tests/flows/harness.mjs\n${JSON.stringify(settings, null, 2)}\n`);
+
+    const child = await startProcess(binary, ['serve', '--config', file]);
+    const { agents_port, admin_port } = child.ready;
+    const agentsUrl = `http://127.0.0.1:${agents_port}`;
+    const adminUrl = `http://127.0.0.1:${admin_port}`;
+
+    /// Calls the admin API and fails the test on an unexpected status.
+    async function admin(method, target, body, { status = 200 } = {}) {
+        const response = await fetch(adminUrl + target, {
+            method,
+            headers: {
+                'x-api-key': admin_api_key,
+                'anthropic-version': '2023-06-01',
+                'anthropic-beta': adminBeta,
+                ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+            },
+            body: body === undefined ? undefined : JSON.stringify(body),
+        });
+        const text = await response.text();
+        if (response.status !== status) throw new Error(`${method} ${target} answered ${response.status}: ${text}`);
+        return JSON.parse(text);
+    }
+
+    const readLog = () => {
+        try {
+            return readFileSync(settings.log.file, 'utf8') + child.errors();
+        } catch (error) {
+            if (error.code === 'ENOENT') return child.errors();  // nothing was logged yet
+            throw error;
+        }
+    };
+    return {
+        folder, agents_port, admin_port, agentsUrl, adminUrl, admin, admin_api_key, workspace_id, child, readLog,
+        stop: () => stopProcess(child),
+    };
+}
+
+let grants = 0;
+
+/// Everything an agent needs to call one upstream with one token: vault, credential, environment, agent, session.
+/// `toolset` replaces the agent's permissions, `environment` adds to the environment (tool_rules, config, limits).
+/// `shared` takes the result of an earlier grant and opens only another session of a new agent on the same vault.
+export async function grant(claviger, { url, token, serverName = 'upstream', toolset, environment = {}, shared }) {
+    const number = ++grants;
+    let { vault, credential, environment: made } = shared ?? {};
+    if (!shared) {
+        vault = await claviger.admin('POST', '/v1/vaults', { display_name: `flow vault ${number}` });
+        credential = await claviger.admin('POST', `/v1/vaults/${vault.id}/credentials`, {
+            display_name: `flow credential ${number}`,
+            auth: { type: 'static_bearer', mcp_server_url: url, token },
+        });
+        made = await claviger.admin('POST', '/v1/environments', {
+            name: `flow-${number}`, vault_bindings: [vault.id], ...environment,
+        });
+    }
+    const agent = await claviger.admin('POST', '/v1/agents', {
+        name: `flow agent ${number}`,
+        model: 'any-model',
+        mcp_servers: [{ type: 'url', name: serverName, url }],
+        tools: [{
+            type: 'mcp_toolset',
+            mcp_server_name: serverName,
+            ...(toolset ?? { default_config: { enabled: true, permission_policy: { type: 'always_allow' } } }),
+        }],
+    });
+    const session = await claviger.admin('POST', '/v1/sessions', {
+        agent: agent.id, environment_id: made.id, vault_ids: [vault.id],
+    });
+    return {
+        vault, credential, environment: made, agent, session,
+        sessionToken: session.session_token,
+        endpoint: `${claviger.agentsUrl}/mcp/${serverName}`,
+    };
+}
+
+/// All access-log entries of a session, oldest page last.
+export async function accessLog(claviger, sessionId) {
+    const entries = [];
+    let page = '';
+    for (let pages = 0; pages < 50; ++pages) {
+        const answer = await claviger.admin('GET', `/v1/access_log?session_id=${sessionId}${page}`);
+        entries.push(...answer.data);
+        if (!answer.next_page) return entries;
+        page = `&page=${encodeURIComponent(answer.next_page)}`;
+    }
+    throw new Error(`the access log of ${sessionId} has more than 50 pages`);
+}
+
+/// The dual-era MCP server of tests/support/node, demanding `token`, with access to what it saw.
+export async function startFixture(token) {
+    const file = path.join(temporaryFolder(), 'token');
+    writeFileSync(file, token);
+    const child = await startNode('fixture_server.mjs', ['--token-file', file]);
+    const control = async (method, target) => {
+        const response = await fetch(`http://127.0.0.1:${child.ready.control_port}${target}`, { method });
+        return response.json();
+    };
+    return {
+        child,
+        url: `http://127.0.0.1:${child.ready.port}/mcp`,
+        setToken: (next) => writeFileSync(file, next),
+        seen: async () => (await control('GET', '/__seen')).requests,
+        cancelled: async () => (await control('GET', '/__seen')).cancelled,
+        forget: () => control('DELETE', '/__seen'),
+        endSessions: () => control('DELETE', '/__sessions'),
+    };
+}
+
+/// Waits for `probe` to return something truthy; returns it, or fails with `what` after `limitMs`.
+export async function eventually(what, probe, limitMs = 5_000) {
+    const end = Date.now() + limitMs;
+    for (;;) {
+        const value = await probe();
+        if (value) return value;
+        if (Date.now() > end) throw new Error(`${what}: not within ${limitMs} ms`);
+        await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+}
+
+/// A fetch that remembers everything an agent sent and received: start lines, headers, every body byte.
+export function recordingFetch(headers = {}) {
+    const sent = [];
+    const received = [];
+    const headText = (list) => [...list].map(([name, value]) => `${name}: ${value}\r\n`).join('');
+    async function recording(input, init = {}) {
+        const all = new Headers(init.headers);
+        for (const [name, value] of Object.entries(headers)) all.set(name, value);
+        sent.push(Buffer.from(`${init.method ?? 'GET'} ${input}\r\n${headText(all)}\r\n${init.body ?? ''}\r\n`));
+        const response = await fetch(input, { ...init, headers: all });
+        received.push(Buffer.from(`${response.status} ${response.statusText}\r\n${headText(response.headers)}\r\n`));
+        if (response.body === null) return response;
+        const bytes = response.body.pipeThrough(new TransformStream({
+            transform(part, controller) {
+                received.push(Buffer.from(part));
+                controller.enqueue(part);
+            },
+        }));
+        const copy = new Response(bytes, { status: response.status, statusText: response.statusText, headers: response.headers });
+        Object.defineProperty(copy, 'url', { value: response.url });
+        return copy;
+    }
+    return {
+        fetch: recording,
+        sent: () => Buffer.concat(sent),
+        received: () => Buffer.concat(received),
+    };
+}
+
+/// Every form in which `secret` could still be read by somebody who receives `bytes`.
+export function tracesOf(secret, bytes) {
+    const text = Buffer.isBuffer(bytes) ? bytes.toString('latin1') : bytes;
+    return encodingsOf(secret).filter(({ needle }) => text.includes(needle)).map(({ form }) => form);
+}
+
+export function encodingsOf(secret) {
+    const raw = Buffer.from(secret);
+    const hex = raw.toString('hex');
+    const each = (prefix, upper) => hex.match(/../g).map((two) => prefix + (upper ? two.toUpperCase() : two)).join('');
+    const forms = [
+        { form: 'plain', needle: secret },
+        { form: 'reversed', needle: [...secret].reverse().join('') },
+        { form: 'hex', needle: hex },
+        { form: 'upper hex', needle: hex.toUpperCase() },
+        { form: 'percent', needle: encodeURIComponent(secret) },
+        { form: 'lower percent', needle: encodeURIComponent(secret).replace(/%../g, (code) => code.toLowerCase()) },
+        { form: 'every byte percent', needle: each('%', true) },
+        { form: 'every byte lower percent', needle: each('%', false) },
+        { form: 'json \\u', needle: each('\\u00', false) },
+        { form: 'json upper \\u', needle: each('\\u00', true) },
+        { form: 'json slash', needle: secret.replaceAll('/', '\\/') },
+    ];
+    for (const offset of [0, 1, 2]) {
+        // Base64 of a text that has the secret after `offset` bytes; only the characters that depend on nothing else.
+        const padded = Buffer.concat([Buffer.alloc(offset), raw]);
+        const whole = padded.toString('base64').replace(/=+$/, '');
+        const first = offset === 0 ? 0 : offset + 1;
+        const last = Math.floor(padded.length * 8 / 6);
+        const core = whole.slice(first, last);
+        forms.push({ form: `base64 at ${offset}`, needle: core });
+        forms.push({ form: `base64url at ${offset}`, needle: core.replaceAll('+', '-').replaceAll('/', '_') });
+    }
+    return forms;
+}
