@@ -1,0 +1,77 @@
+#include "vault/catalog.h"
+
+#include <cstring>
+#include <mutex>
+#include <type_traits>
+
+namespace claviger::vault {
+
+std::size_t Catalog::DigestHash::operator()(const crypto::Digest& digest) const {
+    std::size_t hash;
+    std::memcpy(&hash, digest.data(), sizeof hash);
+    return hash;
+}
+
+Ref<ApiKey> Catalog::api_key_by_hash(const crypto::Digest& hash) const {
+    const std::shared_lock lock(mutex_);
+    const auto found = api_keys_by_hash_.find(hash);
+    return found == api_keys_by_hash_.end() ? nullptr : table<ApiKey>().by_id.at(found->second);
+}
+
+Ref<SessionToken> Catalog::session_token_by_hash(const crypto::Digest& hash) const {
+    const std::shared_lock lock(mutex_);
+    const auto found = session_tokens_by_hash_.find(hash);
+    return found == session_tokens_by_hash_.end() ? nullptr : table<SessionToken>().by_id.at(found->second);
+}
+
+template <class T>
+void Catalog::put(T object) {
+    // A new session or token cannot change what an existing session may do; everything else can.
+    constexpr bool harmless_when_new = std::is_same_v<T, Session> || std::is_same_v<T, SessionToken> || std::is_same_v<T, ApiKey>;
+    const auto id = object.id;
+    auto ref = std::make_shared<const T>(std::move(object));
+    {
+        const std::unique_lock lock(mutex_);
+        if constexpr (std::is_same_v<T, ApiKey>) api_keys_by_hash_[ref->hash] = id;
+        if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_[ref->hash] = id;
+        auto& [by_id, by_age] = table<T>();
+        by_age[{ref->scope(), ref->created_seq}] = id;
+        auto& place = by_id[id];
+        const bool is_new = place == nullptr;
+        place = std::move(ref);
+        if (is_new && harmless_when_new) return;
+    }
+    revision_.fetch_add(1, std::memory_order_release);
+}
+
+template <class T>
+void Catalog::erase(const decltype(T::id)& id) {
+    {
+        const std::unique_lock lock(mutex_);
+        auto& [by_id, by_age] = table<T>();
+        const auto found = by_id.find(id);
+        if (found == by_id.end()) return;
+        if constexpr (std::is_same_v<T, ApiKey>) api_keys_by_hash_.erase(found->second->hash);
+        if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_.erase(found->second->hash);
+        by_age.erase({found->second->scope(), found->second->created_seq});
+        by_id.erase(found);
+    }
+    revision_.fetch_add(1, std::memory_order_release);
+}
+
+template void Catalog::put(Workspace);
+template void Catalog::put(ApiKey);
+template void Catalog::put(Vault);
+template void Catalog::put(Credential);
+template void Catalog::put(Environment);
+template void Catalog::put(Agent);
+template void Catalog::put(Session);
+template void Catalog::put(SessionToken);
+template void Catalog::erase<ApiKey>(const base::ApiKeyId&);
+template void Catalog::erase<Vault>(const base::VaultId&);
+template void Catalog::erase<Credential>(const base::CredentialId&);
+template void Catalog::erase<Environment>(const base::EnvironmentId&);
+template void Catalog::erase<Session>(const base::SessionId&);
+template void Catalog::erase<SessionToken>(const base::SessionTokenId&);
+
+}  // namespace claviger::vault

@@ -1,0 +1,184 @@
+// The objects that rest in the store, as values. Secrets are not among their members: they rest in rows of their own.
+#pragma once
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/result.h"
+#include "base/rules.h"
+#include "crypto/constraints.h"
+#include "crypto/hash.h"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace claviger::vault {
+
+using Metadata = std::map<std::string, std::string>;
+using base::Time;
+
+/// What every object has. `created_seq` orders lists; `scope` is what it belongs to.
+struct Workspace {
+    base::WorkspaceId id;
+    std::uint64_t created_seq = 0;
+    std::string name;
+    Time created{};
+    const base::RawId& scope() const { return kEverywhere; }
+    static constexpr base::RawId kEverywhere{};
+};
+
+enum class Role { admin, operate, auditor, agent_runner };  // "admin", "operator", "auditor", "agent-runner"
+std::string_view name_of(Role role);
+std::optional<Role> role_from(std::string_view name);
+
+struct ApiKey {
+    base::ApiKeyId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    std::string name;
+    Role role = Role::admin;
+    crypto::Digest hash{};  // BLAKE2b-256 of the key's text
+    Time created{};
+    std::optional<Time> revoked;
+    const base::RawId& scope() const { return workspace.raw; }
+};
+
+struct Vault {
+    base::VaultId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    std::string display_name;
+    Metadata metadata;
+    Time created{}, updated{};
+    std::optional<Time> archived;
+    const base::RawId& scope() const { return workspace.raw; }
+};
+
+enum class AuthType { static_bearer, mcp_oauth, environment_variable };
+std::string_view name_of(AuthType type);
+std::optional<AuthType> auth_type_from(std::string_view name);
+
+enum class TokenEndpointAuth { none, client_secret_basic, client_secret_post };
+std::string_view name_of(TokenEndpointAuth auth);
+std::optional<TokenEndpointAuth> token_endpoint_auth_from(std::string_view name);
+
+/// The public half of an OAuth grant's refresh block.
+struct Refresh {
+    std::string token_endpoint, client_id;
+    std::optional<std::string> scope, resource;
+    TokenEndpointAuth auth = TokenEndpointAuth::none;
+};
+
+/// Where the injected secret stands in the outbound request.
+struct Injection {
+    std::string header = "Authorization";
+    std::string scheme = "Bearer";  // empty: the bare value
+};
+
+struct Credential {
+    base::CredentialId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    base::VaultId vault;
+    std::optional<std::string> display_name;
+    Metadata metadata;
+    AuthType type = AuthType::static_bearer;
+    // static_bearer and mcp_oauth
+    std::string mcp_server_url;  // as given
+    std::string normal_url;      // policy::normalise_server_url of it: what is matched
+    Injection injection;
+    std::vector<std::string> allowed_tools;  // empty: every tool
+    std::optional<Time> expires;
+    std::optional<Refresh> refresh;
+    // environment_variable
+    std::string secret_name;
+    bool limited_hosts = false;
+    std::vector<std::string> allowed_hosts;
+    bool inject_header = true, inject_body = true;
+
+    // The current secret: what its rows' AAD is computed from. version 0: purged, nothing stored.
+    std::uint64_t version = 0;
+    std::uint64_t value_commit_seq = 0, value_generation = 0;
+    Time value_created{};
+    base::RawId value_writer{};
+
+    Time created{}, updated{};
+    std::optional<Time> archived;
+    const base::RawId& scope() const { return vault.raw; }
+};
+
+/// Where the credential's secret may go, as bound into its seal.
+crypto::Constraints constraints_of(const Credential& credential);
+
+enum class EnvironmentType { cloud, self_hosted };
+
+struct Environment {
+    base::EnvironmentId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    std::string name;
+    std::optional<std::string> description;
+    Metadata metadata;
+    EnvironmentType type = EnvironmentType::cloud;
+    base::NetworkRules network;
+    std::vector<base::VaultId> vault_bindings;
+    std::vector<base::ToolRule> tool_rules;
+    Time created{}, updated{};
+    std::optional<Time> archived;
+    const base::RawId& scope() const { return workspace.raw; }
+};
+
+/// One version of an agent. The catalog holds the newest; sessions hold the one they were created with.
+struct Agent {
+    base::AgentId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    std::uint64_t version = 1;
+    std::string name;
+    std::string model;  // JSON text as given: stored and shown, never used
+    std::optional<std::string> description, system;
+    Metadata metadata;
+    std::vector<base::McpServer> mcp_servers;
+    std::vector<base::Toolset> toolsets;
+    Time created{}, updated{};
+    std::optional<Time> archived;
+    const base::RawId& scope() const { return workspace.raw; }
+};
+
+struct Session {
+    base::SessionId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    Agent agent;  // the snapshot it was created with, overrides applied
+    base::EnvironmentId environment;
+    std::vector<base::VaultId> vaults;  // in order of priority
+    std::optional<std::string> title;
+    Metadata metadata;
+    std::optional<base::SessionId> parent;
+    std::optional<std::string> source;
+    Time created{}, updated{};
+    std::optional<Time> archived;  // terminated
+    const base::RawId& scope() const { return workspace.raw; }
+};
+
+struct SessionToken {
+    base::SessionTokenId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    base::SessionId session;
+    crypto::Digest hash{};  // BLAKE2b-256 of the token's text
+    Time created{};
+    std::optional<Time> expires, revoked;
+    const base::RawId& scope() const { return session.raw; }
+};
+
+/// The plaintext of a metadata row: JSON, schema 1. Decoding refuses what it does not know (corrupt "row.malformed").
+template <class T>
+base::Bytes encode_object(const T& object);
+template <class T>
+base::Result<T> decode_object(base::ByteView json);
+
+}  // namespace claviger::vault

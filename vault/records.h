@@ -1,0 +1,121 @@
+// The store as a whole: objects read from memory, changed through the ledger, secrets sealed in and opened for use only.
+#pragma once
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "crypto/secret.h"
+#include "vault/access_log.h"
+#include "vault/catalog.h"
+#include "vault/key_ring.h"
+#include "vault/ledger.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace claviger::vault {
+
+/// Who makes a change, for its entry.
+struct Actor {
+    ActorKind kind = ActorKind::system;
+    base::RawId id{};
+    base::RawId workspace{};
+    std::array<unsigned char, 16> source{};
+};
+
+/// An OAuth grant's secrets, or one token. Stored as one value.
+struct SecretParts {
+    std::optional<crypto::Secret> token;  // static_bearer's token, mcp_oauth's access token, environment_variable's value
+    std::optional<crypto::Secret> refresh_token, client_secret;
+};
+
+/// A credential's sealed value as it rests, with everything needed to open it. Safe to keep in caches.
+struct SealedSecret {
+    crypto::Place value_place, data_key_place;
+    base::Bytes value, data_key;
+    std::shared_ptr<const KeyRing::OwnerKey> vault_key;
+};
+
+/// One change, on the commit thread. Objects stored here become visible to everybody once the disk has them.
+class Change {
+public:
+    Change(Transaction& transaction, const Catalog& catalog, Catalog& writable, const Actor& actor);
+
+    base::Time now() const { return transaction_.now(); }
+    std::uint64_t commit_seq() const { return transaction_.commit_seq(); }
+    const Catalog& catalog() const { return catalog_; }
+
+    /// Creates or replaces the object's row. New objects get created_seq, created and updated; replaced ones `updated` only.
+    template <class T>
+    base::Status store(T object);
+    template <class T>
+    base::Status erase(const T& object);
+
+    /// Seals `parts` as the credential's next version, erases the version before, and stores the credential with it.
+    base::Status store_with_secret(Credential credential, const SecretParts& parts);
+    /// For updates that keep part of a grant. Fails when nothing is stored.
+    base::Result<SecretParts> open_secret(const Credential& credential);
+    /// Erases every version of the secret; the credential itself is then stored with version 0.
+    base::Status purge_secret(Credential credential);
+    /// Creates the key that seals what a new vault or workspace holds.
+    void create_key_of(const base::RawId& workspace, const base::RawId& owner);
+    /// Crypto-shreds all a vault holds.
+    void forget_key_of(const base::RawId& owner);
+
+    /// The entry of this change. Ids that do not apply stay zero.
+    void note(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id, const base::RawId& vault = {});
+
+private:
+    Transaction& transaction_;
+    const Catalog& catalog_;
+    Catalog& writable_;
+    const Actor& actor_;
+};
+
+class Records {
+public:
+    struct FirstKey {
+        base::WorkspaceId workspace;
+        std::string api_key;  // shown once
+    };
+    /// Makes a new store: state record, slots, default workspace, one admin API key, the first log entry. One commit.
+    /// Conflict "store.not_empty" when the engine has one already.
+    static base::Result<FirstKey> initialise(StorageEngine& engine, const std::vector<SealInput>& inputs,
+                                             crypto::PassphraseStrength strength, const base::Clock& clock);
+
+    /// Verifies and loads everything; blocks for as long as that takes.
+    static base::Result<std::unique_ptr<Records>> open(StorageEngine& engine, std::unique_ptr<KeyRing> keys, const base::Clock& clock);
+    ~Records();
+
+    const Catalog& catalog() const { return catalog_; }
+    Ledger& ledger() { return *ledger_; }
+    AccessLog& access_log() { return *access_log_; }
+    const KeyRing& keys() const { return *keys_; }
+    const base::Clock& clock() const { return clock_; }
+
+    /// Any thread. `apply` runs on the commit thread and must note an entry; `done` is called there when the disk has it.
+    void change(const Actor& actor, std::function<base::Status(Change&)> apply, Done done);
+
+    /// Reads the rows of the credential's current version. Any thread; a point read or two. Corrupt "envelope.refused" is for open.
+    base::Result<SealedSecret> sealed_secret(const Credential& credential) const;
+    /// Opens for use: the token that is injected. Any thread; about four microseconds; nothing is kept.
+    base::Result<crypto::Secret> open_token(const SealedSecret& sealed) const;
+    /// Opens all parts of the value: for redaction lists and probes.
+    base::Result<SecretParts> open_parts(const SealedSecret& sealed) const;
+
+private:
+    Records(StorageEngine& engine, std::unique_ptr<KeyRing> keys, const base::Clock& clock);
+    StorageEngine& engine_;
+    std::unique_ptr<KeyRing> keys_;
+    const base::Clock& clock_;
+    Catalog catalog_;
+    std::unique_ptr<AccessLog> access_log_;
+    std::unique_ptr<Ledger> ledger_;  // last: joins its thread before what it feeds goes away
+};
+
+/// The digest under which an API key or session token is found.
+crypto::Digest token_hash(std::string_view token);
+
+}  // namespace claviger::vault
