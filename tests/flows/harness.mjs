@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
+export { secretForms, tracesOf } from '../support/node/secret_forms.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 export const nodeSupport = path.resolve(here, '../support/node');
@@ -278,40 +279,4 @@ export function recordingFetch(headers = {}) {
         sent: () => Buffer.concat(sent),
         received: () => Buffer.concat(received),
     };
-}
-
-/// Every form in which `secret` could still be read by somebody who receives `bytes`.
-export function tracesOf(secret, bytes) {
-    const text = Buffer.isBuffer(bytes) ? bytes.toString('latin1') : bytes;
-    return encodingsOf(secret).filter(({ needle }) => text.includes(needle)).map(({ form }) => form);
-}
-
-export function encodingsOf(secret) {
-    const raw = Buffer.from(secret);
-    const hex = raw.toString('hex');
-    const each = (prefix, upper) => hex.match(/../g).map((two) => prefix + (upper ? two.toUpperCase() : two)).join('');
-    const forms = [
-        { form: 'plain', needle: secret },
-        { form: 'reversed', needle: [...secret].reverse().join('') },
-        { form: 'hex', needle: hex },
-        { form: 'upper hex', needle: hex.toUpperCase() },
-        { form: 'percent', needle: encodeURIComponent(secret) },
-        { form: 'lower percent', needle: encodeURIComponent(secret).replace(/%../g, (code) => code.toLowerCase()) },
-        { form: 'every byte percent', needle: each('%', true) },
-        { form: 'every byte lower percent', needle: each('%', false) },
-        { form: 'json \\u', needle: each('\\u00', false) },
-        { form: 'json upper \\u', needle: each('\\u00', true) },
-        { form: 'json slash', needle: secret.replaceAll('/', '\\/') },
-    ];
-    for (const offset of [0, 1, 2]) {
-        // Base64 of a text that has the secret after `offset` bytes; only the characters that depend on nothing else.
-        const padded = Buffer.concat([Buffer.alloc(offset), raw]);
-        const whole = padded.toString('base64').replace(/=+$/, '');
-        const first = offset === 0 ? 0 : offset + 1;
-        const last = Math.floor(padded.length * 8 / 6);
-        const core = whole.slice(first, last);
-        forms.push({ form: `base64 at ${offset}`, needle: core });
-        forms.push({ form: `base64url at ${offset}`, needle: core.replaceAll('+', '-').replaceAll('/', '_') });
-    }
-    return forms;
 }

@@ -298,7 +298,7 @@ function troubleTools(tool, world) {
         });
         await sleep(50);
         world.exchange().destroy();
-        return text('Nobody reads this.');
+        return text('The connection broke on the way.');
     });
     tool('test_wait', 'Waits until it is cancelled, at most ten seconds', null, async (given, context) => {
         try {
