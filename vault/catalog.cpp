@@ -27,7 +27,8 @@ Ref<SessionToken> Catalog::session_token_by_hash(const crypto::Digest& hash) con
 template <class T>
 void Catalog::put(T object) {
     // A new session or token cannot change what an existing session may do; everything else can.
-    constexpr bool harmless_when_new = std::is_same_v<T, Session> || std::is_same_v<T, SessionToken> || std::is_same_v<T, ApiKey>;
+    constexpr bool harmless_when_new =
+        std::is_same_v<T, Session> || std::is_same_v<T, SessionToken> || std::is_same_v<T, ApiKey>;
     const auto id = object.id;
     auto ref = std::make_shared<const T>(std::move(object));
     {

@@ -29,7 +29,8 @@ struct PageQuery {
     std::function<bool(const T&)> wanted;  // empty: all
 };
 
-/// Thread safety: every member, any thread. Only the ledger's commit thread calls put and erase, after the disk has the change.
+/// Thread safety: every member, any thread. Only the ledger's commit thread calls put and erase, after the
+/// disk has the change.
 class Catalog {
 public:
     template <class T>
@@ -54,9 +55,11 @@ public:
         using Key = std::pair<base::RawId, std::uint64_t>;
         if (query.order == PageQuery<T>::Order::oldest_first) {
             auto at = by_age.lower_bound(Key{query.scope, query.after ? *query.after + 1 : 0});
-            for (; at != by_age.end() && at->first.first == query.scope && visit(*at); ++at) {}
+            for (; at != by_age.end() && at->first.first == query.scope && visit(*at); ++at) {
+            }
         } else {
-            auto at = by_age.upper_bound(Key{query.scope, query.after ? *query.after - 1 : ~std::uint64_t{0}});
+            auto at =
+                by_age.upper_bound(Key{query.scope, query.after ? *query.after - 1 : ~std::uint64_t{0}});
             while (at != by_age.begin()) {
                 --at;
                 if (at->first.first != query.scope || !visit(*at)) break;
@@ -74,7 +77,8 @@ public:
     Ref<ApiKey> api_key_by_hash(const crypto::Digest& hash) const;
     Ref<SessionToken> session_token_by_hash(const crypto::Digest& hash) const;
 
-    /// Grows with every change that may alter what an existing session may do. One relaxed load on the hot path.
+    /// Grows with every change that may alter what an existing session may do. One relaxed load on the hot
+    /// path.
     std::uint64_t revision() const { return revision_.load(std::memory_order_acquire); }
 
     template <class T>
@@ -92,13 +96,17 @@ private:
         std::size_t operator()(const crypto::Digest& digest) const;
     };
     template <class T>
-    Table<T>& table() { return std::get<Table<T>>(tables_); }
+    Table<T>& table() {
+        return std::get<Table<T>>(tables_);
+    }
     template <class T>
-    const Table<T>& table() const { return std::get<Table<T>>(tables_); }
+    const Table<T>& table() const {
+        return std::get<Table<T>>(tables_);
+    }
 
     mutable std::shared_mutex mutex_;
-    std::tuple<Table<Workspace>, Table<ApiKey>, Table<Vault>, Table<Credential>, Table<Environment>, Table<Agent>, Table<Session>,
-               Table<SessionToken>>
+    std::tuple<Table<Workspace>, Table<ApiKey>, Table<Vault>, Table<Credential>, Table<Environment>,
+               Table<Agent>, Table<Session>, Table<SessionToken>>
         tables_;
     std::unordered_map<crypto::Digest, base::ApiKeyId, DigestHash> api_keys_by_hash_;
     std::unordered_map<crypto::Digest, base::SessionTokenId, DigestHash> session_tokens_by_hash_;

@@ -5,8 +5,8 @@
 namespace claviger::vault {
 namespace {
 
-using nlohmann::json;
 using base::ErrorKind;
+using nlohmann::json;
 
 template <std::size_t N, class Enum>
 std::optional<Enum> from_name(const std::pair<Enum, std::string_view> (&names)[N], std::string_view name) {
@@ -21,61 +21,101 @@ std::string_view to_name(const std::pair<Enum, std::string_view> (&names)[N], En
     return "";
 }
 
-constexpr std::pair<Role, std::string_view> kRoles[] = {
-    {Role::admin, "admin"}, {Role::operate, "operator"}, {Role::auditor, "auditor"}, {Role::agent_runner, "agent-runner"}};
-constexpr std::pair<AuthType, std::string_view> kAuthTypes[] = {{AuthType::static_bearer, "static_bearer"},
-                                                                {AuthType::mcp_oauth, "mcp_oauth"},
-                                                                {AuthType::environment_variable, "environment_variable"}};
+constexpr std::pair<Role, std::string_view> kRoles[] = {{Role::admin, "admin"},
+                                                        {Role::operate, "operator"},
+                                                        {Role::auditor, "auditor"},
+                                                        {Role::agent_runner, "agent-runner"}};
+constexpr std::pair<AuthType, std::string_view> kAuthTypes[] = {
+    {AuthType::static_bearer, "static_bearer"},
+    {AuthType::mcp_oauth, "mcp_oauth"},
+    {AuthType::environment_variable, "environment_variable"}};
 constexpr std::pair<TokenEndpointAuth, std::string_view> kEndpointAuths[] = {
     {TokenEndpointAuth::none, "none"},
     {TokenEndpointAuth::client_secret_basic, "client_secret_basic"},
     {TokenEndpointAuth::client_secret_post, "client_secret_post"}};
 
 // One field list per object serves both directions, so that writing and reading cannot drift apart.
-// A Writer fills a JSON object; a Reader takes the members out and counts them, so that unknown ones are noticed.
+// A Writer fills a JSON object; a Reader takes the members out and counts them, so that unknown ones are
+// noticed.
 
-template <class F> void fields(base::ToolConfig& object, F&& field);
-template <class F> void fields(base::Toolset& object, F&& field);
-template <class F> void fields(base::McpServer& object, F&& field);
-template <class F> void fields(base::NetworkRules& object, F&& field);
-template <class F> void fields(base::ArgumentCondition& object, F&& field);
-template <class F> void fields(base::ToolRule& object, F&& field);
-template <class F> void fields(Refresh& object, F&& field);
-template <class F> void fields(Injection& object, F&& field);
-template <class F> void fields(Workspace& object, F&& field);
-template <class F> void fields(ApiKey& object, F&& field);
-template <class F> void fields(Vault& object, F&& field);
-template <class F> void fields(Credential& object, F&& field);
-template <class F> void fields(Environment& object, F&& field);
-template <class F> void fields(Agent& object, F&& field);
-template <class F> void fields(Session& object, F&& field);
-template <class F> void fields(SessionToken& object, F&& field);
+template <class F>
+void fields(base::ToolConfig& object, F&& field);
+template <class F>
+void fields(base::Toolset& object, F&& field);
+template <class F>
+void fields(base::McpServer& object, F&& field);
+template <class F>
+void fields(base::NetworkRules& object, F&& field);
+template <class F>
+void fields(base::ArgumentCondition& object, F&& field);
+template <class F>
+void fields(base::ToolRule& object, F&& field);
+template <class F>
+void fields(Refresh& object, F&& field);
+template <class F>
+void fields(Injection& object, F&& field);
+template <class F>
+void fields(Workspace& object, F&& field);
+template <class F>
+void fields(ApiKey& object, F&& field);
+template <class F>
+void fields(Vault& object, F&& field);
+template <class F>
+void fields(Credential& object, F&& field);
+template <class F>
+void fields(Environment& object, F&& field);
+template <class F>
+void fields(Agent& object, F&& field);
+template <class F>
+void fields(Session& object, F&& field);
+template <class F>
+void fields(SessionToken& object, F&& field);
 
 json to_json(std::int64_t value) { return value; }
 json to_json(std::uint64_t value) { return value; }
 json to_json(bool value) { return value; }
 json to_json(const std::string& value) { return value; }
 json to_json(Time value) { return static_cast<std::int64_t>(value.time_since_epoch().count()); }
-json to_json(const base::RawId& value) { return base::to_hex({reinterpret_cast<const char*>(value.data()), value.size()}); }
+json to_json(const base::RawId& value) {
+    return base::to_hex({reinterpret_cast<const char*>(value.data()), value.size()});
+}
 json to_json(const crypto::Digest& value) { return base::to_hex(crypto::view(value)); }
 template <base::IdPrefix Prefix>
-json to_json(const base::Id<Prefix>& value) { return to_json(value.raw); }
+json to_json(const base::Id<Prefix>& value) {
+    return to_json(value.raw);
+}
 template <class Enum>
     requires std::is_enum_v<Enum>
-json to_json(Enum value) { return static_cast<std::int64_t>(value); }
+json to_json(Enum value) {
+    return static_cast<std::int64_t>(value);
+}
 json to_json(const Metadata& value) { return value; }
-template <class T> json to_json(const std::optional<T>& value);
-template <class T> json to_json(const std::vector<T>& value);
+template <class T>
+json to_json(const std::optional<T>& value);
+template <class T>
+json to_json(const std::vector<T>& value);
 template <class T>
     requires requires(T& object) { fields(object, 0); }
 json to_json(const T& object);
 
 class Malformed {};  // thrown and caught in this file only: a reader's way out of nested fields
 
-void from_json(const json& in, std::int64_t& out) { if (!in.is_number_integer()) throw Malformed{}; out = in.get<std::int64_t>(); }
-void from_json(const json& in, std::uint64_t& out) { if (!in.is_number_unsigned()) throw Malformed{}; out = in.get<std::uint64_t>(); }
-void from_json(const json& in, bool& out) { if (!in.is_boolean()) throw Malformed{}; out = in.get<bool>(); }
-void from_json(const json& in, std::string& out) { if (!in.is_string()) throw Malformed{}; out = in.get<std::string>(); }
+void from_json(const json& in, std::int64_t& out) {
+    if (!in.is_number_integer()) throw Malformed{};
+    out = in.get<std::int64_t>();
+}
+void from_json(const json& in, std::uint64_t& out) {
+    if (!in.is_number_unsigned()) throw Malformed{};
+    out = in.get<std::uint64_t>();
+}
+void from_json(const json& in, bool& out) {
+    if (!in.is_boolean()) throw Malformed{};
+    out = in.get<bool>();
+}
+void from_json(const json& in, std::string& out) {
+    if (!in.is_string()) throw Malformed{};
+    out = in.get<std::string>();
+}
 void from_json(const json& in, Time& out) {
     std::int64_t millis = 0;
     from_json(in, millis);
@@ -89,7 +129,9 @@ void from_json(const json& in, std::array<unsigned char, N>& out) {
     std::memcpy(out.data(), bytes->data(), N);
 }
 template <base::IdPrefix Prefix>
-void from_json(const json& in, base::Id<Prefix>& out) { from_json(in, out.raw); }
+void from_json(const json& in, base::Id<Prefix>& out) {
+    from_json(in, out.raw);
+}
 template <class Enum>
     requires std::is_enum_v<Enum>
 void from_json(const json& in, Enum& out) {
@@ -102,8 +144,10 @@ void from_json(const json& in, Metadata& out) {
     if (!in.is_object()) throw Malformed{};
     for (const auto& [key, value] : in.items()) from_json(value, out[key]);
 }
-template <class T> void from_json(const json& in, std::optional<T>& out);
-template <class T> void from_json(const json& in, std::vector<T>& out);
+template <class T>
+void from_json(const json& in, std::optional<T>& out);
+template <class T>
+void from_json(const json& in, std::vector<T>& out);
 template <class T>
     requires requires(T& object) { fields(object, 0); }
 void from_json(const json& in, T& object);
@@ -131,65 +175,183 @@ struct Reader {
     }
 };
 
-template <class F> void fields(base::ToolConfig& o, F&& f) { f("name", o.name); f("enabled", o.enabled); f("policy", o.policy); }
-template <class F> void fields(base::Toolset& o, F&& f) {
-    f("server", o.server); f("enabled_by_default", o.enabled_by_default); f("default_policy", o.default_policy); f("configs", o.configs);
+template <class F>
+void fields(base::ToolConfig& o, F&& f) {
+    f("name", o.name);
+    f("enabled", o.enabled);
+    f("policy", o.policy);
 }
-template <class F> void fields(base::McpServer& o, F&& f) { f("name", o.name); f("url", o.url); f("normal_url", o.normal_url); }
-template <class F> void fields(base::NetworkRules& o, F&& f) {
-    f("limited", o.limited); f("allow_mcp_servers", o.allow_mcp_servers);
-    f("allow_package_managers", o.allow_package_managers); f("allowed_hosts", o.allowed_hosts);
+template <class F>
+void fields(base::Toolset& o, F&& f) {
+    f("server", o.server);
+    f("enabled_by_default", o.enabled_by_default);
+    f("default_policy", o.default_policy);
+    f("configs", o.configs);
 }
-template <class F> void fields(base::ArgumentCondition& o, F&& f) { f("pointer", o.pointer); f("test", o.test); f("value", o.value); }
-template <class F> void fields(base::ToolRule& o, F&& f) {
-    f("name", o.name); f("effect", o.effect); f("server", o.server); f("tool", o.tool); f("agents", o.agents); f("when", o.when);
+template <class F>
+void fields(base::McpServer& o, F&& f) {
+    f("name", o.name);
+    f("url", o.url);
+    f("normal_url", o.normal_url);
 }
-template <class F> void fields(Refresh& o, F&& f) {
-    f("token_endpoint", o.token_endpoint); f("client_id", o.client_id); f("scope", o.scope); f("resource", o.resource); f("auth", o.auth);
+template <class F>
+void fields(base::NetworkRules& o, F&& f) {
+    f("limited", o.limited);
+    f("allow_mcp_servers", o.allow_mcp_servers);
+    f("allow_package_managers", o.allow_package_managers);
+    f("allowed_hosts", o.allowed_hosts);
 }
-template <class F> void fields(Injection& o, F&& f) { f("header", o.header); f("scheme", o.scheme); }
-template <class F> void fields(Workspace& o, F&& f) { f("id", o.id); f("created_seq", o.created_seq); f("name", o.name); f("created", o.created); }
-template <class F> void fields(ApiKey& o, F&& f) {
-    f("id", o.id); f("created_seq", o.created_seq); f("workspace", o.workspace); f("name", o.name); f("role", o.role);
-    f("hash", o.hash); f("created", o.created); f("revoked", o.revoked);
+template <class F>
+void fields(base::ArgumentCondition& o, F&& f) {
+    f("pointer", o.pointer);
+    f("test", o.test);
+    f("value", o.value);
 }
-template <class F> void fields(Vault& o, F&& f) {
-    f("id", o.id); f("created_seq", o.created_seq); f("workspace", o.workspace); f("display_name", o.display_name);
-    f("metadata", o.metadata); f("created", o.created); f("updated", o.updated); f("archived", o.archived);
+template <class F>
+void fields(base::ToolRule& o, F&& f) {
+    f("name", o.name);
+    f("effect", o.effect);
+    f("server", o.server);
+    f("tool", o.tool);
+    f("agents", o.agents);
+    f("when", o.when);
 }
-template <class F> void fields(Credential& o, F&& f) {
-    f("id", o.id); f("created_seq", o.created_seq); f("workspace", o.workspace); f("vault", o.vault);
-    f("display_name", o.display_name); f("metadata", o.metadata); f("type", o.type); f("mcp_server_url", o.mcp_server_url);
-    f("normal_url", o.normal_url); f("injection", o.injection); f("allowed_tools", o.allowed_tools); f("expires", o.expires);
-    f("refresh", o.refresh); f("secret_name", o.secret_name); f("limited_hosts", o.limited_hosts);
-    f("allowed_hosts", o.allowed_hosts); f("inject_header", o.inject_header); f("inject_body", o.inject_body);
-    f("version", o.version); f("value_commit_seq", o.value_commit_seq); f("value_generation", o.value_generation);
-    f("value_created", o.value_created); f("value_writer", o.value_writer); f("created", o.created); f("updated", o.updated);
+template <class F>
+void fields(Refresh& o, F&& f) {
+    f("token_endpoint", o.token_endpoint);
+    f("client_id", o.client_id);
+    f("scope", o.scope);
+    f("resource", o.resource);
+    f("auth", o.auth);
+}
+template <class F>
+void fields(Injection& o, F&& f) {
+    f("header", o.header);
+    f("scheme", o.scheme);
+}
+template <class F>
+void fields(Workspace& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("name", o.name);
+    f("created", o.created);
+}
+template <class F>
+void fields(ApiKey& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("name", o.name);
+    f("role", o.role);
+    f("hash", o.hash);
+    f("created", o.created);
+    f("revoked", o.revoked);
+}
+template <class F>
+void fields(Vault& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("display_name", o.display_name);
+    f("metadata", o.metadata);
+    f("created", o.created);
+    f("updated", o.updated);
     f("archived", o.archived);
 }
-template <class F> void fields(Environment& o, F&& f) {
-    f("id", o.id); f("created_seq", o.created_seq); f("workspace", o.workspace); f("name", o.name); f("description", o.description);
-    f("metadata", o.metadata); f("type", o.type); f("network", o.network); f("vault_bindings", o.vault_bindings);
-    f("tool_rules", o.tool_rules); f("created", o.created); f("updated", o.updated); f("archived", o.archived);
-}
-template <class F> void fields(Agent& o, F&& f) {
-    f("id", o.id); f("created_seq", o.created_seq); f("workspace", o.workspace); f("version", o.version); f("name", o.name);
-    f("model", o.model); f("description", o.description); f("system", o.system); f("metadata", o.metadata);
-    f("mcp_servers", o.mcp_servers); f("toolsets", o.toolsets); f("created", o.created); f("updated", o.updated);
+template <class F>
+void fields(Credential& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("vault", o.vault);
+    f("display_name", o.display_name);
+    f("metadata", o.metadata);
+    f("type", o.type);
+    f("mcp_server_url", o.mcp_server_url);
+    f("normal_url", o.normal_url);
+    f("injection", o.injection);
+    f("allowed_tools", o.allowed_tools);
+    f("expires", o.expires);
+    f("refresh", o.refresh);
+    f("secret_name", o.secret_name);
+    f("limited_hosts", o.limited_hosts);
+    f("allowed_hosts", o.allowed_hosts);
+    f("inject_header", o.inject_header);
+    f("inject_body", o.inject_body);
+    f("version", o.version);
+    f("value_commit_seq", o.value_commit_seq);
+    f("value_generation", o.value_generation);
+    f("value_created", o.value_created);
+    f("value_writer", o.value_writer);
+    f("created", o.created);
+    f("updated", o.updated);
     f("archived", o.archived);
 }
-template <class F> void fields(Session& o, F&& f) {
-    f("id", o.id); f("created_seq", o.created_seq); f("workspace", o.workspace); f("agent", o.agent); f("environment", o.environment);
-    f("vaults", o.vaults); f("title", o.title); f("metadata", o.metadata); f("parent", o.parent); f("source", o.source);
-    f("created", o.created); f("updated", o.updated); f("archived", o.archived);
+template <class F>
+void fields(Environment& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("name", o.name);
+    f("description", o.description);
+    f("metadata", o.metadata);
+    f("type", o.type);
+    f("network", o.network);
+    f("vault_bindings", o.vault_bindings);
+    f("tool_rules", o.tool_rules);
+    f("created", o.created);
+    f("updated", o.updated);
+    f("archived", o.archived);
 }
-template <class F> void fields(SessionToken& o, F&& f) {
-    f("id", o.id); f("created_seq", o.created_seq); f("workspace", o.workspace); f("session", o.session); f("hash", o.hash);
-    f("created", o.created); f("expires", o.expires); f("revoked", o.revoked);
+template <class F>
+void fields(Agent& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("version", o.version);
+    f("name", o.name);
+    f("model", o.model);
+    f("description", o.description);
+    f("system", o.system);
+    f("metadata", o.metadata);
+    f("mcp_servers", o.mcp_servers);
+    f("toolsets", o.toolsets);
+    f("created", o.created);
+    f("updated", o.updated);
+    f("archived", o.archived);
+}
+template <class F>
+void fields(Session& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("agent", o.agent);
+    f("environment", o.environment);
+    f("vaults", o.vaults);
+    f("title", o.title);
+    f("metadata", o.metadata);
+    f("parent", o.parent);
+    f("source", o.source);
+    f("created", o.created);
+    f("updated", o.updated);
+    f("archived", o.archived);
+}
+template <class F>
+void fields(SessionToken& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("session", o.session);
+    f("hash", o.hash);
+    f("created", o.created);
+    f("expires", o.expires);
+    f("revoked", o.revoked);
 }
 
 template <class T>
-json to_json(const std::optional<T>& value) { return value ? to_json(*value) : json(nullptr); }
+json to_json(const std::optional<T>& value) {
+    return value ? to_json(*value) : json(nullptr);
+}
 template <class T>
 json to_json(const std::vector<T>& value) {
     json out = json::array();
@@ -204,7 +366,9 @@ json to_json(const T& object) {
     return std::move(writer.out);
 }
 template <class T>
-void from_json(const json& in, std::optional<T>& out) { from_json(in, out.emplace()); }
+void from_json(const json& in, std::optional<T>& out) {
+    from_json(in, out.emplace());
+}
 template <class T>
 void from_json(const json& in, std::vector<T>& out) {
     if (!in.is_array()) throw Malformed{};
@@ -226,13 +390,17 @@ std::optional<Role> role_from(std::string_view name) { return from_name(kRoles, 
 std::string_view name_of(AuthType type) { return to_name(kAuthTypes, type); }
 std::optional<AuthType> auth_type_from(std::string_view name) { return from_name(kAuthTypes, name); }
 std::string_view name_of(TokenEndpointAuth auth) { return to_name(kEndpointAuths, auth); }
-std::optional<TokenEndpointAuth> token_endpoint_auth_from(std::string_view name) { return from_name(kEndpointAuths, name); }
+std::optional<TokenEndpointAuth> token_endpoint_auth_from(std::string_view name) {
+    return from_name(kEndpointAuths, name);
+}
 
 crypto::Constraints constraints_of(const Credential& credential) {
     crypto::Constraints constraints;
     if (credential.type == AuthType::environment_variable) {
-        constraints.hosts = credential.limited_hosts ? credential.allowed_hosts : std::vector<std::string>{"*"};
-        constraints.injection = std::string("variable:") + credential.secret_name + (credential.inject_header ? ":header" : "") +
+        constraints.hosts =
+            credential.limited_hosts ? credential.allowed_hosts : std::vector<std::string>{"*"};
+        constraints.injection = std::string("variable:") + credential.secret_name +
+                                (credential.inject_header ? ":header" : "") +
                                 (credential.inject_body ? ":body" : "");
         return constraints;
     }
@@ -247,11 +415,15 @@ crypto::Constraints constraints_of(const Credential& credential) {
 }
 
 template <class T>
-base::Bytes encode_object(const T& object) { return to_json(object).dump(); }
+base::Bytes encode_object(const T& object) {
+    return to_json(object).dump();
+}
 
 template <class T>
 base::Result<T> decode_object(base::ByteView text) {
-    const auto malformed = [] { return base::failure(ErrorKind::corrupt, "row.malformed", "A stored object cannot be read."); };
+    const auto malformed = [] {
+        return base::failure(ErrorKind::corrupt, "row.malformed", "A stored object cannot be read.");
+    };
     const json in = json::parse(text, nullptr, false);
     if (in.is_discarded()) return malformed();
     T object;

@@ -1,4 +1,5 @@
-// The objects that rest in the store, as values. Secrets are not among their members: they rest in rows of their own.
+// The objects that rest in the store, as values. Secrets are not among their members: they rest in rows of
+// their own.
 #pragma once
 
 #include "base/clock.h"
@@ -175,7 +176,8 @@ struct SessionToken {
     const base::RawId& scope() const { return session.raw; }
 };
 
-/// The plaintext of a metadata row: JSON, schema 1. Decoding refuses what it does not know (corrupt "row.malformed").
+/// The plaintext of a metadata row: JSON, schema 1. Decoding refuses what it does not know (corrupt
+/// "row.malformed").
 template <class T>
 base::Bytes encode_object(const T& object);
 template <class T>

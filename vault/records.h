@@ -1,4 +1,5 @@
-// The store as a whole: objects read from memory, changed through the ledger, secrets sealed in and opened for use only.
+// The store as a whole: objects read from memory, changed through the ledger, secrets sealed in and opened
+// for use only.
 #pragma once
 
 #include "base/clock.h"
@@ -27,7 +28,8 @@ struct Actor {
 
 /// An OAuth grant's secrets, or one token. Stored as one value.
 struct SecretParts {
-    std::optional<crypto::Secret> token;  // static_bearer's token, mcp_oauth's access token, environment_variable's value
+    std::optional<crypto::Secret>
+        token;  // static_bearer's token, mcp_oauth's access token, environment_variable's value
     std::optional<crypto::Secret> refresh_token, client_secret;
 };
 
@@ -47,13 +49,15 @@ public:
     std::uint64_t commit_seq() const { return transaction_.commit_seq(); }
     const Catalog& catalog() const { return catalog_; }
 
-    /// Creates or replaces the object's row. New objects get created_seq, created and updated; replaced ones `updated` only.
+    /// Creates or replaces the object's row. New objects get created_seq, created and updated; replaced ones
+    /// `updated` only.
     template <class T>
     base::Status store(T object);
     template <class T>
     base::Status erase(const T& object);
 
-    /// Seals `parts` as the credential's next version, erases the version before, and stores the credential with it.
+    /// Seals `parts` as the credential's next version, erases the version before, and stores the credential
+    /// with it.
     base::Status store_with_secret(Credential credential, const SecretParts& parts);
     /// For updates that keep part of a grant. Fails when nothing is stored.
     base::Result<SecretParts> open_secret(const Credential& credential);
@@ -65,13 +69,15 @@ public:
     void forget_key_of(const base::RawId& owner);
 
     /// The entry of this change. Ids that do not apply stay zero.
-    void note(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id, const base::RawId& vault = {});
+    void note(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
+              const base::RawId& vault = {});
 
 private:
     Transaction& transaction_;
     const Catalog& catalog_;
     Catalog& writable_;
     const Actor& actor_;
+    std::uint64_t objects_created_ = 0;
 };
 
 class Records {
@@ -80,13 +86,14 @@ public:
         base::WorkspaceId workspace;
         std::string api_key;  // shown once
     };
-    /// Makes a new store: state record, slots, default workspace, one admin API key, the first log entry. One commit.
-    /// Conflict "store.not_empty" when the engine has one already.
+    /// Makes a new store: state record, slots, default workspace, one admin API key, the first log entry. One
+    /// commit. Conflict "store.not_empty" when the engine has one already.
     static base::Result<FirstKey> initialise(StorageEngine& engine, const std::vector<SealInput>& inputs,
                                              crypto::PassphraseStrength strength, const base::Clock& clock);
 
     /// Verifies and loads everything; blocks for as long as that takes.
-    static base::Result<std::unique_ptr<Records>> open(StorageEngine& engine, std::unique_ptr<KeyRing> keys, const base::Clock& clock);
+    static base::Result<std::unique_ptr<Records>> open(StorageEngine& engine, std::unique_ptr<KeyRing> keys,
+                                                       const base::Clock& clock);
     ~Records();
 
     const Catalog& catalog() const { return catalog_; }
@@ -95,10 +102,15 @@ public:
     const KeyRing& keys() const { return *keys_; }
     const base::Clock& clock() const { return clock_; }
 
-    /// Any thread. `apply` runs on the commit thread and must note an entry; `done` is called there when the disk has it.
+    /// Any thread. `apply` runs on the commit thread and must note an entry; `done` is called there when the
+    /// disk has it.
     void change(const Actor& actor, std::function<base::Status(Change&)> apply, Done done);
 
-    /// Reads the rows of the credential's current version. Any thread; a point read or two. Corrupt "envelope.refused" is for open.
+    /// An older version of an agent, from disk. not_found "agent.version_not_found".
+    base::Result<Agent> agent_version(const Agent& newest, std::uint64_t version) const;
+
+    /// Reads the rows of the credential's current version. Any thread; a point read or two. Corrupt
+    /// "envelope.refused" is for open.
     base::Result<SealedSecret> sealed_secret(const Credential& credential) const;
     /// Opens for use: the token that is injected. Any thread; about four microseconds; nothing is kept.
     base::Result<crypto::Secret> open_token(const SealedSecret& sealed) const;

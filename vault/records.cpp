@@ -1,0 +1,362 @@
+#include "vault/records.h"
+
+#include "crypto/random.h"
+#include "vault/sealed_rows.h"
+
+namespace claviger::vault {
+namespace {
+
+using base::ErrorKind;
+
+std::uint64_t millis(base::Time time) { return static_cast<std::uint64_t>(time.time_since_epoch().count()); }
+
+/// What the row's header says of the object: where it belongs, and the version of its content.
+template <class T>
+RowHeader header_of(const T& object) {
+    RowHeader header;
+    header.created_ms = millis(object.created);
+    if constexpr (std::is_same_v<T, Workspace>) {
+        header.workspace = object.id.raw;
+    } else {
+        header.workspace = object.workspace.raw;
+    }
+    if constexpr (std::is_same_v<T, Vault>) header.vault = object.id.raw;
+    if constexpr (std::is_same_v<T, Credential>) header.vault = object.vault.raw;
+    return header;
+}
+
+template <class T>
+base::RawId owner_of(const KeyRing& keys, const T& object) {
+    if constexpr (std::is_same_v<T, Workspace> || std::is_same_v<T, ApiKey>)
+        return keys.instance();
+    else if constexpr (std::is_same_v<T, Credential>)
+        return object.vault.raw;
+    else
+        return object.workspace.raw;
+}
+
+base::Error missing_secret() {
+    return {ErrorKind::not_found, "credential.no_secret", "The credential holds no secret any more.",
+            "It was archived; create a new credential for this server."};
+}
+
+template <class T>
+base::Status load(const StorageEngine& engine, const KeyRing& keys, Catalog& catalog) {
+    base::Status loaded;
+    const Bytes prefix(1, static_cast<char>(kMetaKind<T>));
+    const auto scanned = engine.scan(
+        Table::meta, prefix, {}, Order::ascending, [&](ByteView key, ByteView row, std::uint64_t) {
+            auto plaintext = open_row(engine, keys, key, row);
+            if (!plaintext) {
+                loaded = std::unexpected(std::move(plaintext).error());
+                return false;
+            }
+            auto object = decode_object<T>(*plaintext);
+            if (!object || object->id.key() != key.substr(1)) {
+                loaded = base::failure(ErrorKind::corrupt, "row.malformed", "A stored object cannot be read.",
+                                       {}, "table meta, row " + base::to_hex(key));
+                return false;
+            }
+            catalog.put(std::move(*object));
+            return true;
+        });
+    if (!scanned) return scanned;
+    return loaded;
+}
+
+}  // namespace
+
+crypto::Digest token_hash(std::string_view token) { return crypto::blake2b(token); }
+
+Change::Change(Transaction& transaction, const Catalog& catalog, Catalog& writable, const Actor& actor)
+    : transaction_(transaction), catalog_(catalog), writable_(writable), actor_(actor) {}
+
+template <class T>
+base::Status Change::store(T object) {
+    if (object.created_seq == 0) {
+        // Objects made by one commit still need an order of their own.
+        object.created_seq = (transaction_.commit_seq() << 8) | ++objects_created_;
+        object.created = transaction_.now();
+        if constexpr (requires { object.updated; }) object.updated = transaction_.now();
+    }
+    auto& keys = transaction_.keys();
+    auto header = header_of(object);
+    const auto owner = owner_of(keys, object);
+    const auto workspace = owner == keys.instance() ? base::RawId{} : header.workspace;
+    const auto key = keys.owner_key(transaction_.engine(), workspace, owner, 1);
+    if (!key) return std::unexpected(key.error());
+    header.commit_seq = transaction_.commit_seq();
+    header.version = transaction_.commit_seq();
+    header.generation = (*key)->generation;
+    header.writer = actor_.id;
+
+    const auto plaintext = encode_object(object);
+    const auto row_key = meta_key(kMetaKind<T>, object.id.raw);
+    transaction_.batch().put(Table::meta, row_key, seal_row(keys, **key, header, row_key, plaintext));
+    if constexpr (std::is_same_v<T, Agent>) {
+        const auto version_key = meta_key(MetaKind::agent_version, object.id.raw, object.version);
+        transaction_.batch().put(Table::meta, version_key,
+                                 seal_row(keys, **key, header, version_key, plaintext));
+    }
+    transaction_.when_durable([&catalog = writable_, object = std::move(object)] { catalog.put(object); });
+    return {};
+}
+
+template <class T>
+base::Status Change::erase(const T& object) {
+    if constexpr (std::is_same_v<T, Credential>) {
+        if (object.version != 0) {
+            transaction_.batch().erase(Table::value, secret_key(object));
+            transaction_.batch().erase(Table::data_key, secret_key(object));
+        }
+        transaction_.batch().erase(Table::usage, object.id.key());
+    }
+    transaction_.batch().erase(Table::meta, meta_key(kMetaKind<T>, object.id.raw));
+    transaction_.when_durable([&catalog = writable_, id = object.id] { catalog.erase<T>(id); });
+    return {};
+}
+
+base::Status Change::store_with_secret(Credential credential, const SecretParts& parts) {
+    auto& keys = transaction_.keys();
+    const auto vault_key =
+        keys.owner_key(transaction_.engine(), credential.workspace.raw, credential.vault.raw, 1);
+    if (!vault_key) return std::unexpected(vault_key.error());
+    if (credential.version != 0) {
+        transaction_.batch().erase(Table::value, secret_key(credential));
+        transaction_.batch().erase(Table::data_key, secret_key(credential));
+    }
+    credential.version += 1;
+    credential.value_commit_seq = transaction_.commit_seq();
+    credential.value_generation = (*vault_key)->generation;
+    credential.value_created = transaction_.now();
+    credential.value_writer = actor_.id;
+
+    const auto data_key = crypto::Key::generate();
+    const auto value = join_parts(parts);
+    transaction_.batch().put(Table::value, secret_key(credential),
+                             value.expose([&](std::span<const std::byte> bytes) {
+                                 return crypto::seal(data_key, value_place(keys, credential), bytes);
+                             }));
+    transaction_.batch().put(
+        Table::data_key, secret_key(credential), data_key.expose([&](std::span<const std::byte> bytes) {
+            return crypto::seal((*vault_key)->key, data_key_place(keys, credential), bytes);
+        }));
+    return store(std::move(credential));
+}
+
+base::Status Change::purge_secret(Credential credential) {
+    if (credential.version != 0) {
+        transaction_.batch().erase(Table::value, secret_key(credential));
+        transaction_.batch().erase(Table::data_key, secret_key(credential));
+        credential.version = 0;
+    }
+    return store(std::move(credential));
+}
+
+void Change::create_key_of(const base::RawId& workspace, const base::RawId& owner) {
+    transaction_.keys().create_owner_key(workspace, owner, transaction_.commit_seq(), transaction_.now(),
+                                         transaction_.batch());
+}
+
+void Change::forget_key_of(const base::RawId& owner) {
+    transaction_.keys().forget_owner(owner, transaction_.batch());
+}
+
+void Change::note(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
+                  const base::RawId& vault) {
+    LogEntry entry;
+    entry.kind = kind;
+    entry.action = action;
+    entry.verdict = Verdict::allowed;
+    entry.actor = actor_.kind;
+    entry.actor_id = actor_.id;
+    entry.workspace = actor_.workspace;
+    entry.source = actor_.source;
+    entry.object = object;
+    entry.object_id = object_id;
+    entry.vault = vault;
+    if (object == ObjectKind::vault) entry.vault = object_id;
+    if (object == ObjectKind::credential) entry.credential = object_id;
+    if (object == ObjectKind::environment) entry.environment = object_id;
+    if (object == ObjectKind::agent) entry.agent = object_id;
+    if (object == ObjectKind::session) entry.session = object_id;
+    transaction_.note(entry);
+}
+
+template base::Status Change::store(Workspace);
+template base::Status Change::store(ApiKey);
+template base::Status Change::store(Vault);
+template base::Status Change::store(Credential);
+template base::Status Change::store(Environment);
+template base::Status Change::store(Agent);
+template base::Status Change::store(Session);
+template base::Status Change::store(SessionToken);
+template base::Status Change::erase(const ApiKey&);
+template base::Status Change::erase(const Vault&);
+template base::Status Change::erase(const Credential&);
+template base::Status Change::erase(const Environment&);
+template base::Status Change::erase(const Session&);
+template base::Status Change::erase(const SessionToken&);
+
+base::Result<Records::FirstKey> Records::initialise(StorageEngine& engine,
+                                                    const std::vector<SealInput>& inputs,
+                                                    crypto::PassphraseStrength strength,
+                                                    const base::Clock& clock) {
+    if (engine.last_commit() != 0)
+        return base::failure(ErrorKind::conflict, "store.not_empty",
+                             "There is a store in this folder already.",
+                             "Start it with `claviger serve`, or choose another folder.");
+    const auto now = clock.now();
+    Batch batch;
+    auto keys = KeyRing::create(inputs, strength, now, batch);
+    if (!keys) return std::unexpected(std::move(keys).error());
+
+    Workspace workspace{.id = crypto::random_id<base::WorkspaceId>(),
+                        .created_seq = (1 << 8) | 1,
+                        .name = "default",
+                        .created = now};
+    auto text = crypto::random_token_text("clv_admin_");
+    ApiKey api_key{.id = crypto::random_id<base::ApiKeyId>(),
+                   .created_seq = (1 << 8) | 2,
+                   .workspace = workspace.id,
+                   .name = "first admin key",
+                   .role = Role::admin,
+                   .hash = token_hash(text),
+                   .created = now};
+
+    const auto seal_object = [&](const auto& object, const KeyRing::OwnerKey& owner_key) {
+        using T = std::remove_cvref_t<decltype(object)>;
+        auto header = header_of(object);
+        header.commit_seq = header.version = 1;
+        header.generation = owner_key.generation;
+        const auto row_key = meta_key(kMetaKind<T>, object.id.raw);
+        batch.put(Table::meta, row_key, seal_row(**keys, owner_key, header, row_key, encode_object(object)));
+    };
+    const auto instance_key = (*keys)->create_owner_key({}, (*keys)->instance(), 1, now, batch);
+    (*keys)->create_owner_key(workspace.id.raw, workspace.id.raw, 1, now, batch);
+    seal_object(workspace, *instance_key);
+    seal_object(api_key, *instance_key);
+
+    LogEntry entry{.kind = EntryKind::admin,
+                   .action = Action::initialise,
+                   .verdict = Verdict::allowed,
+                   .object = ObjectKind::instance,
+                   .object_id = (*keys)->instance()};
+    Ledger::initialise(**keys, now, entry, batch);
+    if (auto committed = engine.commit(1, batch); !committed)
+        return std::unexpected(std::move(committed).error());
+    return FirstKey{workspace.id, std::move(text)};
+}
+
+Records::Records(StorageEngine& engine, std::unique_ptr<KeyRing> keys, const base::Clock& clock)
+    : engine_(engine), keys_(std::move(keys)), clock_(clock) {}
+
+Records::~Records() = default;
+
+base::Result<std::unique_ptr<Records>> Records::open(StorageEngine& engine, std::unique_ptr<KeyRing> keys,
+                                                     const base::Clock& clock) {
+    auto records = std::unique_ptr<Records>(new Records(engine, std::move(keys), clock));
+    auto ledger = Ledger::open(engine, *records->keys_, clock);
+    if (!ledger) return std::unexpected(std::move(ledger).error());
+    records->ledger_ = std::move(*ledger);
+    auto access_log = AccessLog::open(engine, *records->keys_, *records->ledger_);
+    if (!access_log) return std::unexpected(std::move(access_log).error());
+    records->access_log_ = std::move(*access_log);
+    records->ledger_->set_observer(records->access_log_.get());
+
+    auto& catalog = records->catalog_;
+    const auto& ring = *records->keys_;
+    for (const auto load_kind : {load<Workspace>, load<ApiKey>, load<Vault>, load<Credential>,
+                                 load<Environment>, load<Agent>, load<Session>, load<SessionToken>}) {
+        if (auto loaded = load_kind(engine, ring, catalog); !loaded)
+            return std::unexpected(std::move(loaded).error());
+    }
+    return records;
+}
+
+void Records::change(const Actor& actor, std::function<base::Status(Change&)> apply, Done done) {
+    ledger_->submit(
+        [this, actor, apply = std::move(apply)](Transaction& transaction) {
+            Change change(transaction, catalog_, catalog_, actor);
+            return apply(change);
+        },
+        std::move(done));
+}
+
+base::Result<Agent> Records::agent_version(const Agent& newest, std::uint64_t version) const {
+    if (newest.version == version) return newest;
+    const auto row_key = meta_key(MetaKind::agent_version, newest.id.raw, version);
+    const auto row = engine_.get(Table::meta, row_key);
+    if (!row) return std::unexpected(row.error());
+    if (!*row)
+        return base::failure(
+            ErrorKind::not_found, "agent.version_not_found",
+            "Agent " + newest.id.text() + " has no version " + std::to_string(version) + ".");
+    auto plaintext = open_row(engine_, *keys_, row_key, (*row)->value);
+    if (!plaintext) return std::unexpected(std::move(plaintext).error());
+    return decode_object<Agent>(*plaintext);
+}
+
+namespace {
+
+base::Result<SealedSecret> read_sealed(const StorageEngine& engine, const KeyRing& keys,
+                                       const Credential& credential) {
+    if (credential.version == 0) return std::unexpected(missing_secret());
+    const auto row_key = secret_key(credential);
+    const auto value = engine.get(Table::value, row_key);
+    if (!value) return std::unexpected(value.error());
+    const auto data_key = engine.get(Table::data_key, row_key);
+    if (!data_key) return std::unexpected(data_key.error());
+    if (!*value || !*data_key)
+        return base::failure(ErrorKind::corrupt, "envelope.refused", "The credential cannot be opened.", {},
+                             "tables value and data_key, row " + base::to_hex(row_key) + ": missing");
+    auto vault_key =
+        keys.owner_key(engine, credential.workspace.raw, credential.vault.raw, credential.value_generation);
+    if (!vault_key) return std::unexpected(std::move(vault_key).error());
+    return SealedSecret{value_place(keys, credential), data_key_place(keys, credential), (*value)->value,
+                        (*data_key)->value, std::move(*vault_key)};
+}
+
+base::Result<crypto::Secret> open_joined(const SealedSecret& sealed) {
+    const auto refused = [&](std::string_view which) {
+        return base::failure(ErrorKind::corrupt, "envelope.refused", "The credential cannot be opened.", {},
+                             std::string("table ") + std::string(which) + ", credential " +
+                                 base::CredentialId{sealed.value_place.object}.text() + " version " +
+                                 std::to_string(sealed.value_place.version) + ": does not open at its place");
+    };
+    auto opened = crypto::open(sealed.vault_key->key, sealed.data_key_place, sealed.data_key);
+    if (!opened) return refused("data_key");
+    auto data_key = crypto::Key::from(std::move(*opened));
+    if (!data_key) return refused("data_key");
+    auto value = crypto::open(*data_key, sealed.value_place, sealed.value);
+    if (!value) return refused("value");
+    return value;
+}
+
+}  // namespace
+
+base::Result<SecretParts> Change::open_secret(const Credential& credential) {
+    const auto sealed = read_sealed(transaction_.engine(), transaction_.keys(), credential);
+    if (!sealed) return std::unexpected(sealed.error());
+    const auto joined = open_joined(*sealed);
+    if (!joined) return std::unexpected(joined.error());
+    return split_parts(*joined);
+}
+
+base::Result<SealedSecret> Records::sealed_secret(const Credential& credential) const {
+    return read_sealed(engine_, *keys_, credential);
+}
+
+base::Result<crypto::Secret> Records::open_token(const SealedSecret& sealed) const {
+    const auto joined = open_joined(sealed);
+    if (!joined) return std::unexpected(joined.error());
+    return token_of(*joined);
+}
+
+base::Result<SecretParts> Records::open_parts(const SealedSecret& sealed) const {
+    const auto joined = open_joined(sealed);
+    if (!joined) return std::unexpected(joined.error());
+    return split_parts(*joined);
+}
+
+}  // namespace claviger::vault

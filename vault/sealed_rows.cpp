@@ -1,0 +1,198 @@
+#include "vault/sealed_rows.h"
+
+#include <cstring>
+
+namespace claviger::vault {
+namespace {
+
+using base::ErrorKind;
+
+void append_id(Bytes& out, const base::RawId& id) {
+    out.append(reinterpret_cast<const char*>(id.data()), id.size());
+}
+
+/// Whose key seals a row of this kind: the instance's, the workspace's or the vault's.
+base::RawId owner_of(const KeyRing& keys, MetaKind kind, const RowHeader& header) {
+    switch (kind) {
+        case MetaKind::workspace:
+        case MetaKind::api_key:
+            return keys.instance();
+        case MetaKind::credential:
+            return header.vault;
+        case MetaKind::vault:
+        case MetaKind::environment:
+        case MetaKind::agent:
+        case MetaKind::session:
+        case MetaKind::session_token:
+        case MetaKind::agent_version:
+            return header.workspace;
+    }
+    return {};
+}
+
+crypto::Place row_place(const KeyRing& keys, const RowHeader& header, ByteView row_key) {
+    crypto::Place place;
+    place.type = crypto::ObjectType::metadata;
+    // The kind stands in the schema's upper half: a vault's row cannot pose as an agent's, whatever its id.
+    place.schema = (static_cast<std::uint32_t>(static_cast<unsigned char>(row_key[0])) << 16) | 1;
+    place.instance = keys.instance();
+    place.workspace = header.workspace;
+    place.vault = header.vault;
+    std::memcpy(place.object.data(), row_key.data() + 1, place.object.size());
+    place.version = header.version;
+    place.wrapping_key = header.generation;
+    place.commit_seq = header.commit_seq;
+    place.created_ms = header.created_ms;
+    place.writer = header.writer;
+    return place;
+}
+
+enum PartTag : unsigned char { kToken = 1, kRefreshToken = 2, kClientSecret = 3 };
+
+std::optional<std::span<const std::byte>> find_part(std::span<const std::byte> joined, PartTag wanted) {
+    while (joined.size() >= 5) {
+        const auto size =
+            base::read_big_endian<std::uint32_t>(reinterpret_cast<const char*>(joined.data()) + 1);
+        if (size > joined.size() - 5) return std::nullopt;
+        if (static_cast<PartTag>(joined[0]) == wanted) return joined.subspan(5, size);
+        joined = joined.subspan(5 + size);
+    }
+    return std::nullopt;
+}
+
+base::Error no_token() {
+    return {ErrorKind::corrupt,
+            "envelope.refused",
+            "The credential cannot be opened.",
+            {},
+            "value without a token"};
+}
+
+}  // namespace
+
+Bytes meta_key(MetaKind kind, const base::RawId& id) {
+    Bytes key(1, static_cast<char>(kind));
+    append_id(key, id);
+    return key;
+}
+
+Bytes meta_key(MetaKind kind, const base::RawId& id, std::uint64_t version) {
+    Bytes key = meta_key(kind, id);
+    base::append_big_endian(key, version);
+    return key;
+}
+
+Bytes seal_row(const KeyRing& keys, const KeyRing::OwnerKey& owner_key, const RowHeader& header,
+               ByteView row_key, ByteView plaintext) {
+    Bytes row;
+    row.reserve(kRowHeaderBytes + crypto::kEnvelopeOverhead + plaintext.size());
+    for (const auto number : {header.commit_seq, header.version, header.created_ms, header.generation})
+        base::append_big_endian(row, number);
+    append_id(row, header.workspace);
+    append_id(row, header.vault);
+    append_id(row, header.writer);
+    row += crypto::seal(owner_key.key, row_place(keys, header, row_key), base::as_span(plaintext));
+    return row;
+}
+
+base::Result<Bytes> open_row(const StorageEngine& engine, const KeyRing& keys, ByteView row_key,
+                             ByteView row) {
+    const auto refused = [&](std::string why) {
+        return base::failure(ErrorKind::corrupt, "envelope.refused",
+                             "A stored object does not open: it was changed, moved or replaced.",
+                             "Restore from a backup, and find out who can write to the data folder.",
+                             "table meta, row " + base::to_hex(row_key) + ": " + why);
+    };
+    if (row_key.size() < 17 || row.size() < kRowHeaderBytes) return refused("too short");
+    RowHeader header;
+    header.commit_seq = base::read_big_endian<std::uint64_t>(row.data());
+    header.version = base::read_big_endian<std::uint64_t>(row.data() + 8);
+    header.created_ms = base::read_big_endian<std::uint64_t>(row.data() + 16);
+    header.generation = base::read_big_endian<std::uint64_t>(row.data() + 24);
+    std::memcpy(header.workspace.data(), row.data() + 32, 16);
+    std::memcpy(header.vault.data(), row.data() + 48, 16);
+    std::memcpy(header.writer.data(), row.data() + 64, 16);
+
+    const auto owner = owner_of(keys, static_cast<MetaKind>(row_key[0]), header);
+    // The instance's own key belongs to no workspace.
+    const auto workspace = owner == keys.instance() ? base::RawId{} : header.workspace;
+    const auto key = keys.owner_key(engine, workspace, owner, header.generation);
+    if (!key) return refused(std::string(key.error().code) + " " + key.error().detail);
+    auto opened =
+        crypto::open_metadata((*key)->key, row_place(keys, header, row_key), row.substr(kRowHeaderBytes));
+    if (!opened) return refused("does not open at its place");
+    return opened;
+}
+
+Bytes secret_key(const Credential& credential) {
+    Bytes key(credential.id.key());
+    base::append_big_endian(key, credential.version);
+    return key;
+}
+
+crypto::Place data_key_place(const KeyRing& keys, const Credential& credential) {
+    crypto::Place place;
+    place.type = crypto::ObjectType::data_key;
+    place.instance = keys.instance();
+    place.workspace = credential.workspace.raw;
+    place.vault = credential.vault.raw;
+    place.object = credential.id.raw;
+    place.version = credential.version;
+    place.wrapping_key = credential.value_generation;
+    place.commit_seq = credential.value_commit_seq;
+    place.created_ms = static_cast<std::uint64_t>(credential.value_created.time_since_epoch().count());
+    place.writer = credential.value_writer;
+    return place;
+}
+
+crypto::Place value_place(const KeyRing& keys, const Credential& credential) {
+    auto place = data_key_place(keys, credential);
+    place.type = credential.type == AuthType::mcp_oauth ? crypto::ObjectType::oauth_grant
+                                                        : crypto::ObjectType::static_value;
+    place.wrapping_key = credential.version;  // a data key seals exactly one version
+    place.constraints = crypto::constraint_digest(constraints_of(credential));
+    return place;
+}
+
+crypto::Secret join_parts(const SecretParts& parts) {
+    const std::pair<PartTag, const std::optional<crypto::Secret>*> all[] = {
+        {kToken, &parts.token}, {kRefreshToken, &parts.refresh_token}, {kClientSecret, &parts.client_secret}};
+    std::size_t size = 0;
+    for (const auto& [tag, part] : all)
+        if (*part) size += 5 + (*part)->size();
+    return crypto::Secret::filled(size, [&](std::span<std::byte> out) {
+        for (const auto& [tag, part] : all) {
+            if (!*part) continue;
+            (*part)->expose([&, tag = tag](std::span<const std::byte> bytes) {
+                Bytes head(1, static_cast<char>(tag));
+                base::append_big_endian(head, static_cast<std::uint32_t>(bytes.size()));
+                std::memcpy(out.data(), head.data(), head.size());
+                std::memcpy(out.data() + head.size(), bytes.data(), bytes.size());
+                out = out.subspan(head.size() + bytes.size());
+            });
+        }
+    });
+}
+
+base::Result<SecretParts> split_parts(const crypto::Secret& joined) {
+    SecretParts parts;
+    joined.expose([&](std::span<const std::byte> bytes) {
+        if (const auto part = find_part(bytes, kToken)) parts.token = crypto::Secret::copy_of(*part);
+        if (const auto part = find_part(bytes, kRefreshToken))
+            parts.refresh_token = crypto::Secret::copy_of(*part);
+        if (const auto part = find_part(bytes, kClientSecret))
+            parts.client_secret = crypto::Secret::copy_of(*part);
+    });
+    if (!parts.token) return std::unexpected(no_token());
+    return parts;
+}
+
+base::Result<crypto::Secret> token_of(const crypto::Secret& joined) {
+    return joined.expose([](std::span<const std::byte> bytes) -> base::Result<crypto::Secret> {
+        const auto part = find_part(bytes, kToken);
+        if (!part) return std::unexpected(no_token());
+        return crypto::Secret::copy_of(*part);
+    });
+}
+
+}  // namespace claviger::vault

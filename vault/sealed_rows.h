@@ -1,0 +1,72 @@
+// How objects and secrets become rows: the clear header, the envelope behind it, and the places they are
+// bound to.
+#pragma once
+
+#include "crypto/envelope.h"
+#include "vault/key_ring.h"
+#include "vault/model.h"
+#include "vault/records.h"
+
+namespace claviger::vault {
+
+/// First byte of a key in Table::meta. On disk: append only.
+enum class MetaKind : unsigned char {
+    workspace = 1,
+    api_key = 2,
+    vault = 3,
+    credential = 4,
+    environment = 5,
+    agent = 6,
+    session = 7,
+    session_token = 8,
+    agent_version = 9,
+};
+
+template <class T>
+inline constexpr MetaKind kMetaKind = MetaKind::workspace;
+template <>
+inline constexpr MetaKind kMetaKind<ApiKey> = MetaKind::api_key;
+template <>
+inline constexpr MetaKind kMetaKind<Vault> = MetaKind::vault;
+template <>
+inline constexpr MetaKind kMetaKind<Credential> = MetaKind::credential;
+template <>
+inline constexpr MetaKind kMetaKind<Environment> = MetaKind::environment;
+template <>
+inline constexpr MetaKind kMetaKind<Agent> = MetaKind::agent;
+template <>
+inline constexpr MetaKind kMetaKind<Session> = MetaKind::session;
+template <>
+inline constexpr MetaKind kMetaKind<SessionToken> = MetaKind::session_token;
+
+base::Bytes meta_key(MetaKind kind, const base::RawId& id);
+/// agent_version rows: id and version.
+base::Bytes meta_key(MetaKind kind, const base::RawId& id, std::uint64_t version);
+
+/// What stands in clear before a metadata row's envelope. Every field goes into the AAD, so a changed one
+/// does not open.
+struct RowHeader {
+    std::uint64_t commit_seq = 0, version = 0, created_ms = 0, generation = 0;
+    base::RawId workspace{}, vault{}, writer{};
+};
+inline constexpr std::size_t kRowHeaderBytes = 80;
+
+/// `owner` is whose key seals the row; `object` and `kind` come from the row's own key.
+base::Bytes seal_row(const KeyRing& keys, const KeyRing::OwnerKey& owner_key, const RowHeader& header,
+                     ByteView row_key, ByteView plaintext);
+/// corrupt "envelope.refused" with the row's key in detail.
+base::Result<base::Bytes> open_row(const StorageEngine& engine, const KeyRing& keys, ByteView row_key,
+                                   ByteView row);
+
+/// Rows of one credential version.
+base::Bytes secret_key(const Credential& credential);
+crypto::Place value_place(const KeyRing& keys, const Credential& credential);
+crypto::Place data_key_place(const KeyRing& keys, const Credential& credential);
+
+/// The plaintext of a value: {tag u8, length u32, bytes} per part, in tag order (1 token, 2 refresh token, 3
+/// client secret).
+crypto::Secret join_parts(const SecretParts& parts);
+base::Result<SecretParts> split_parts(const crypto::Secret& joined);
+base::Result<crypto::Secret> token_of(const crypto::Secret& joined);
+
+}  // namespace claviger::vault
