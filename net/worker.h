@@ -1,52 +1,127 @@
-// One thread with one io_context: its connections, its deadline tick, its buffers, and its mailbox for other threads.
+// One thread with one io_context: its connections, its deadline tick, its buffers, and its mailbox for other
+// threads.
 #pragma once
 
 #include "base/result.h"
 #include "net/awaitable.h"
 
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/deferred.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <new>
+#include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 namespace claviger::net {
 
 class Connection;
 
-/// A buffer taken from the worker's pool; goes back when destroyed. Capacity kept, content wiped when asked.
-class PooledBuffer;
-
 class Worker {
 public:
     explicit Worker(std::size_t index);
+    /// Ends what is still suspended here. Whoever may call into this worker (deliver, await_callback) has
+    /// stopped before.
     ~Worker();
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
 
     asio::io_context& context();
     std::size_t index() const;
-    /// Runs until stop(). Call from the thread that is to own everything of this worker.
+    /// Runs until stop(). Call from the thread that is to own everything of this worker; SIGPIPE is blocked
+    /// on it.
     void run();
-    void stop();  // any thread
+    void stop();           // any thread
+    bool running() const;  // any thread
 
-    /// Any thread: runs `work` on this worker. Many deliveries made while the worker is busy cost one wake-up.
+    /// Any thread: runs `work` on this worker, in order. Many deliveries made while the worker is busy cost
+    /// one wake-up.
     void deliver(std::function<void()> work);
-    /// Coarse now, refreshed by the tick and after every poll; for deadlines only.
+    /// The kernel's coarse clock (a few milliseconds); for deadlines only.
     std::chrono::steady_clock::time_point now() const;
-    /// Calls `action` about every `period` (multiple of the 250 ms tick) until the worker stops.
+    /// Any thread: calls `action` about every `period` (multiple of the 250 ms tick) until the worker stops.
     void every(std::chrono::milliseconds period, std::function<void()> action);
-    std::string take_buffer();              // empty, with capacity from earlier use
-    void give_back(std::string buffer);     // keeps at most a few hundred, none above 256 KiB
+    std::string take_buffer();           // empty, with capacity from earlier use
+    void give_back(std::string buffer);  // keeps at most a few hundred, none above 256 KiB
     std::size_t connections() const;
 
 private:
     friend class Connection;
+    void link(Connection& connection);
+    void unlink(Connection& connection);
+
     struct State;
     std::unique_ptr<State> state_;
+};
+
+/// A buffer taken from the worker's pool; goes back when destroyed. Capacity kept, content wiped when asked.
+class PooledBuffer {
+public:
+    explicit PooledBuffer(Worker& worker) : worker_(worker), bytes_(worker.take_buffer()) {}
+    ~PooledBuffer() { worker_.give_back(std::move(bytes_)); }
+    PooledBuffer(const PooledBuffer&) = delete;
+    PooledBuffer& operator=(const PooledBuffer&) = delete;
+
+    std::string& bytes() { return bytes_; }
+    /// Overwrites all of the capacity, so that nothing once held here can be read later, and empties it.
+    void wipe();
+
+private:
+    Worker& worker_;
+    std::string bytes_;
+};
+
+/// A suspended coroutine's handler, kept inside the coroutine itself, so that waiting costs no allocation.
+class Parked {
+public:
+    template <class Resume>
+    void hold(Resume resume) {
+        static_assert(sizeof(Resume) <= sizeof room_ && alignof(Resume) <= alignof(std::max_align_t));
+        new (room_) Resume(std::move(resume));
+        leave_ = [](void* at, bool wake) {
+            auto* held = static_cast<Resume*>(at);
+            Resume taken = std::move(*held);  // resuming may destroy the coroutine that holds us
+            held->~Resume();
+            if (wake) std::move(taken)();
+        };
+    }
+    void resume() { std::exchange(leave_, nullptr)(room_, true); }
+    Parked() = default;
+    ~Parked() {
+        if (leave_) leave_(room_, false);
+    }
+    Parked(const Parked&) = delete;
+    Parked& operator=(const Parked&) = delete;
+
+private:
+    alignas(std::max_align_t) std::byte room_[48];
+    void (*leave_)(void* at, bool wake) = nullptr;
 };
 
 /// Suspends until `start` calls the function it is given, from any thread, exactly once; resumes on `worker`.
 /// The bridge from callback interfaces (the commit thread, thread pools) into coroutines.
 template <class T>
-awaitable<T> await_callback(Worker& worker, std::function<void(std::function<void(T)>)> start);
+awaitable<T> await_callback(Worker& worker, std::function<void(std::function<void(T)>)> start) {
+    struct Waiting {
+        Worker& worker;
+        Parked coroutine{};
+        std::optional<T> value{};
+    } waiting{worker};
+    co_await asio::async_initiate<const asio::deferred_t&, void()>(
+        [&waiting, &start](auto handler) {
+            waiting.coroutine.hold(std::move(handler));
+            start([at = &waiting](T value) {
+                at->value.emplace(std::move(value));
+                at->worker.deliver([at] { at->coroutine.resume(); });
+            });
+        },
+        asio::deferred);
+    co_return std::move(*waiting.value);
+}
 
 }  // namespace claviger::net
