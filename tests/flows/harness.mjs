@@ -4,6 +4,7 @@
 // CLAVIGER_BIN names the binary; without it build/dev/claviger of this checkout is taken.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after } from 'node:test';
@@ -94,6 +95,16 @@ export async function stopProcess(child) {
 
 export const startNode = (script, args = [], options = {}) =>
     startProcess(process.execPath, [path.join(nodeSupport, script), ...args], options);
+
+/// A port that was free a moment ago, for programs that cannot pick one themselves.
+export const freePort = () => new Promise((resolve, reject) => {
+    const server = net.createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+        const { port } = server.address();
+        server.close(() => resolve(port));
+    });
+});
 
 /// Runs a program to its end; never throws for its exit code.
 export async function run(command, args, { limitMs = 60_000, ...options } = {}) {
