@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "net/address.h"
 #include "net/http.h"
 #include "net/tls.h"
 #include "net/worker.h"
@@ -27,10 +28,6 @@ struct Origin {
 
 /// Which addresses may be connected to. Checked on the address that is really used, after resolution (no rebinding).
 enum class PrivateAddresses { refuse, allow };
-
-/// True for loopback, private, link-local, metadata, multicast, unspecified, shared (100.64/10), IPv4-mapped and NAT64 forms
-/// of these, and every other range of the IANA special-purpose registries that is not globally reachable.
-bool is_private_address(std::string_view numeric_address);
 
 struct ClientLimits {
     std::size_t header_bytes = 64 * 1024;

@@ -1,0 +1,513 @@
+#include "net/sse.h"
+
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+namespace claviger::net {
+namespace {
+
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+
+/// Finds line ends in one piece of text. Looks at each byte at most twice, also when all lines end with a
+/// lone CR.
+class LineEnds {
+public:
+    explicit LineEnds(const char* end) : end_(end) {}
+
+    /// The first CR or LF from `at` on, or the end. `at` never goes back.
+    const char* find(const char* at) {
+        if (!next_lf_ || next_lf_ < at) next_lf_ = look_for('\n', at, end_);
+        return look_for('\r', at, next_lf_);
+    }
+
+private:
+    static const char* look_for(char byte, const char* at, const char* end) {
+        if (at == end) return end;
+        const auto* found =
+            static_cast<const char*>(std::memchr(at, byte, static_cast<std::size_t>(end - at)));
+        return found ? found : end;
+    }
+    const char* end_;
+    const char* next_lf_ = nullptr;
+};
+
+/// The first quote or backslash, eight bytes at a time: most of a stream is inside of strings.
+const char* skip_plain(const char* at, const char* end) {
+    constexpr std::uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
+    for (; end - at >= 8; at += 8) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, at, sizeof word);
+        const auto quote = word ^ (kOnes * '"');
+        const auto backslash = word ^ (kOnes * '\\');
+        if ((((quote - kOnes) & ~quote) | ((backslash - kOnes) & ~backslash)) & kHigh) break;
+    }
+    while (at != end && *at != '"' && *at != '\\') ++at;
+    return at;
+}
+
+bool is_json_space(char byte) { return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r'; }
+
+std::optional<double> number(std::string_view text) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+/// 1, 1.0 and 1e0 are one id to a server that parses and prints numbers; long integers are compared as text
+/// only.
+bool same_scalar(std::string_view a, std::string_view b) {
+    if (a == b) return true;
+    if (a.find_first_of(".eE") == a.npos && b.find_first_of(".eE") == b.npos) return false;
+    const auto left = number(a), right = number(b);
+    return left && right && *left == *right;
+}
+
+}  // namespace
+
+base::Status SseSplitter::feed(std::string_view bytes) {
+    constexpr auto too_long = [] {
+        return base::failure(base::ErrorKind::unavailable, "upstream.event_too_long",
+                             "The upstream server sent an event that is longer than allowed.",
+                             "Ask the operator whether the limit fits this server.");
+    };
+    if (failed_) return too_long();
+    if (taken_ > 0) {
+        text_.erase(0, taken_);
+        open_at_ -= taken_;
+        first_line_ -= taken_;
+        line_at_ -= taken_;
+        scanned_ -= taken_;
+        blocks_.erase(blocks_.begin(), blocks_.begin() + static_cast<std::ptrdiff_t>(next_block_));
+        for (auto& block : blocks_) {
+            block.first_line -= taken_;
+            block.end -= taken_;
+        }
+        next_block_ = 0;
+        taken_ = 0;
+    }
+    text_.append(bytes);
+
+    const auto* begin = text_.data();
+    const auto* end = begin + text_.size();
+    LineEnds ends(end);
+    while (scanned_ < text_.size()) {
+        if (after_cr_) {
+            after_cr_ = false;
+            if (text_[scanned_] == '\n') {
+                // The second half of a CRLF. When the block was over with its CR, this byte opens the next
+                // one.
+                ++scanned_;
+                if (first_line_ == line_at_) first_line_ = scanned_;
+                line_at_ = scanned_;
+                continue;
+            }
+        }
+        const auto line_end = static_cast<std::size_t>(ends.find(begin + scanned_) - begin);
+        scanned_ = line_end;
+        if (line_end == text_.size()) break;
+
+        auto line = std::string_view(text_).substr(line_at_, line_end - line_at_);
+        if (at_start_ && line.starts_with(kByteOrderMark)) {
+            line.remove_prefix(kByteOrderMark.size());
+            first_line_ += kByteOrderMark.size();
+        }
+        at_start_ = false;
+        ++scanned_;
+        if (text_[line_end] == '\r') {
+            if (scanned_ == text_.size())
+                after_cr_ = true;
+            else if (text_[scanned_] == '\n')
+                ++scanned_;
+        }
+        line_at_ = scanned_;
+        if (!line.empty()) continue;
+        if (scanned_ - open_at_ > event_bytes_) {
+            failed_ = true;
+            return too_long();
+        }
+        blocks_.push_back({first_line_, scanned_});
+        open_at_ = first_line_ = scanned_;
+    }
+    if (text_.size() - open_at_ > event_bytes_) {
+        failed_ = true;
+        return too_long();
+    }
+    return {};
+}
+
+std::optional<SseEvent> SseSplitter::next() {
+    if (next_block_ == blocks_.size()) return std::nullopt;
+    const auto block = blocks_[next_block_++];
+    auto event = parse(block);
+    event.raw = std::string_view(text_).substr(taken_, block.end - taken_);
+    taken_ = block.end;
+    return event;
+}
+
+std::string_view SseSplitter::rest() const { return std::string_view(text_).substr(open_at_); }
+
+SseEvent SseSplitter::parse(Block block) {
+    SseEvent event;
+    auto data_lines = 0;
+    const auto* at = text_.data() + block.first_line;
+    const auto* end = text_.data() + block.end;
+    LineEnds ends(end);
+    while (at < end) {
+        const auto* line_end = ends.find(at);
+        const std::string_view line(at, static_cast<std::size_t>(line_end - at));
+        at = line_end + 1;
+        if (*line_end == '\r' && at < end && *at == '\n') ++at;
+
+        const auto colon = line.find(':');
+        const auto field = line.substr(0, colon);
+        auto value = colon == line.npos ? std::string_view() : line.substr(colon + 1);
+        if (value.starts_with(' ')) value.remove_prefix(1);
+        if (field == "data") {
+            event.has_data = true;
+            if (++data_lines == 1) {
+                event.data = value;
+                continue;
+            }
+            if (data_lines == 2) joined_ = event.data;
+            joined_ += '\n';
+            joined_ += value;
+        } else if (field == "event") {
+            event.name = value;
+        } else if (field == "id" && value.find('\0') == value.npos) {
+            event.id = value;
+            event.has_id = true;
+        } else if (field == "retry" && !value.empty() &&
+                   value.find_first_not_of("0123456789") == value.npos) {
+            std::uint64_t milliseconds = 0;
+            const auto [rest, error] =
+                std::from_chars(value.data(), value.data() + value.size(), milliseconds);
+            if (error == std::errc()) event.retry_milliseconds = milliseconds;
+        }
+    }
+    if (data_lines > 1) event.data = joined_;
+    return event;
+}
+
+void JsonStringReader::start(std::optional<std::size_t> keep_bytes) {
+    text_.clear();
+    keep_bytes_ = keep_bytes;
+    code_unit_ = high_surrogate_ = 0;
+    hex_left_ = 0;
+    escape_ = done_ = false;
+}
+
+const char* JsonStringReader::feed(const char* at, const char* end) {
+    while (at != end && !done_) {
+        if (escape_ || hex_left_ > 0) {
+            put_escaped(*at++);
+            continue;
+        }
+        if (!keep_bytes_) {
+            at = skip_plain(at, end);
+            if (at == end) break;
+        }
+        const char byte = *at++;
+        if (byte == '"')
+            done_ = true;
+        else if (byte == '\\')
+            escape_ = true;
+        else
+            put(byte);
+    }
+    return at;
+}
+
+void JsonStringReader::put(char byte) {
+    if (keep_bytes_ && text_.size() <= *keep_bytes_) text_ += byte;
+}
+
+void JsonStringReader::put_escaped(char byte) {
+    if (escape_) {
+        escape_ = false;
+        switch (byte) {
+            case 'u':
+                hex_left_ = 4;
+                code_unit_ = 0;
+                return;
+            case 'b':
+                return put('\b');
+            case 'f':
+                return put('\f');
+            case 'n':
+                return put('\n');
+            case 'r':
+                return put('\r');
+            case 't':
+                return put('\t');
+            default:
+                return put(byte);
+        }
+    }
+    std::uint32_t digit = 0;
+    std::from_chars(&byte, &byte + 1, digit, 16);
+    code_unit_ = code_unit_ << 4 | digit;
+    if (--hex_left_ > 0) return;
+    if (code_unit_ >= 0xd800 && code_unit_ < 0xdc00) {
+        high_surrogate_ = code_unit_;
+        return;
+    }
+    if (code_unit_ >= 0xdc00 && code_unit_ < 0xe000 && high_surrogate_ != 0)
+        code_unit_ = 0x10000 + ((high_surrogate_ - 0xd800) << 10) + (code_unit_ - 0xdc00);
+    high_surrogate_ = 0;
+    put_code_point(code_unit_);
+}
+
+void JsonStringReader::put_code_point(std::uint32_t code) {
+    if (code < 0x80) return put(static_cast<char>(code));
+    if (code < 0x800) {
+        put(static_cast<char>(0xc0 | code >> 6));
+    } else {
+        if (code < 0x10000) {
+            put(static_cast<char>(0xe0 | code >> 12));
+        } else {
+            put(static_cast<char>(0xf0 | code >> 18));
+            put(static_cast<char>(0x80 | (code >> 12 & 0x3f)));
+        }
+        put(static_cast<char>(0x80 | (code >> 6 & 0x3f)));
+    }
+    put(static_cast<char>(0x80 | (code & 0x3f)));
+}
+
+JsonRpcAnswerFinder::JsonRpcAnswerFinder(std::string_view request_id) {
+    if (request_id.starts_with('"')) {
+        // Strings are compared decoded: a server may print "é" as "\u00e9".
+        const auto* end = request_id.data() + request_id.size();
+        string_.start(request_id.size());
+        awaits_ = string_.feed(request_id.data() + 1, end) == end && string_.done();
+        expects_string_ = true;
+        expected_ = string_.text();
+    } else {
+        awaits_ = !request_id.empty();
+        expected_ = request_id;
+    }
+    start();
+}
+
+void JsonRpcAnswerFinder::start() {
+    scalar_.clear();
+    depth_ = level_ = 0;
+    role_ = Role::none;
+    key_ = Key::other;
+    batch_ = expect_key_ = false;
+    id_matches_ = has_outcome_ = has_method_ = false;
+    ended_ = found_ = broken_ = false;
+}
+
+void JsonRpcAnswerFinder::feed(std::string_view json) {
+    const auto* at = json.data();
+    const auto* end = at + json.size();
+    while (at != end && !broken_) {
+        if (role_ != Role::none) {
+            at = string_.feed(at, end);
+            if (string_.done()) end_string();
+            continue;
+        }
+        const char byte = *at++;
+        if (is_json_space(byte)) {
+            if (!scalar_.empty()) end_scalar();
+            continue;
+        }
+        if (ended_) {
+            broken_ = true;  // text behind the end of the value: no client reads it as JSON
+            break;
+        }
+        switch (byte) {
+            case '"':
+                begin_string();
+                break;
+            case '{':
+            case '[':
+                open(byte);
+                break;
+            case '}':
+            case ']':
+                close();
+                break;
+            case ',':
+                if (!in_message()) break;
+                end_scalar();
+                key_ = Key::other;
+                expect_key_ = true;
+                break;
+            case ':':
+                if (in_message()) expect_key_ = false;
+                break;
+            default:
+                if (depth_ == 0) broken_ = true;  // a bare number or word is no message
+                if (in_message() && !expect_key_ && key_ == Key::id && scalar_.size() <= expected_.size() + 8)
+                    scalar_ += byte;
+        }
+    }
+}
+
+void JsonRpcAnswerFinder::open(char bracket) {
+    ++depth_;
+    if (depth_ == 1 && bracket == '[') batch_ = true;
+    if (bracket != '{' || depth_ != (batch_ ? 2u : 1u)) return;
+    level_ = depth_;
+    expect_key_ = true;
+    key_ = Key::other;
+    id_matches_ = has_outcome_ = has_method_ = false;
+}
+
+void JsonRpcAnswerFinder::close() {
+    if (in_message()) {
+        end_scalar();
+        if (id_matches_ && has_outcome_ && !has_method_) found_ = true;
+        level_ = 0;
+    }
+    if (depth_ == 0) {
+        broken_ = true;
+        return;
+    }
+    if (--depth_ == 0) ended_ = true;
+}
+
+void JsonRpcAnswerFinder::begin_string() {
+    if (depth_ == 0) {
+        broken_ = true;
+        return;
+    }
+    constexpr std::size_t kLongestKey = 6;  // "method", "result"
+    if (in_message() && expect_key_) {
+        role_ = Role::key;
+        string_.start(kLongestKey);
+    } else if (in_message() && key_ == Key::id && expects_string_) {
+        role_ = Role::id;
+        string_.start(expected_.size());
+    } else {
+        role_ = Role::other;
+        string_.start(std::nullopt);
+    }
+}
+
+void JsonRpcAnswerFinder::end_string() {
+    const auto role = std::exchange(role_, Role::none);
+    if (role == Role::id) id_matches_ = string_.text() == expected_;
+    if (role != Role::key) return;
+    const auto name = string_.text();
+    key_ = Key::other;
+    if (name == "id") {
+        key_ = Key::id;
+        id_matches_ = false;  // of two ids the last one counts, as in JSON.parse
+    } else if (name == "method") {
+        key_ = Key::method;
+        has_method_ = true;
+    } else if (name == "result" || name == "error") {
+        key_ = Key::outcome;
+        has_outcome_ = true;
+    }
+}
+
+void JsonRpcAnswerFinder::end_scalar() {
+    if (scalar_.empty()) return;
+    if (!expects_string_) id_matches_ = same_scalar(scalar_, expected_);
+    scalar_.clear();
+}
+
+void SseWatcher::feed(std::string_view bytes) {
+    const auto* at = bytes.data();
+    const auto* end = at + bytes.size();
+    LineEnds ends(end);
+    while (at != end) {
+        if (after_cr_) {
+            after_cr_ = false;
+            if (*at == '\n') {
+                ++at;
+                continue;
+            }
+        }
+        const auto* line_end = ends.find(at);
+        if (line_end != at) line_bytes({at, static_cast<std::size_t>(line_end - at)});
+        if (line_end == end) break;
+        end_line();
+        after_cr_ = *line_end == '\r';
+        at = line_end + 1;
+    }
+}
+
+void SseWatcher::line_bytes(std::string_view bytes) {
+    if (part_ == Part::name) {
+        const auto colon = bytes.find(':');
+        for (const char byte : bytes.substr(0, colon)) {
+            if (name_bytes_ == sizeof name_) break;
+            name_[name_bytes_++] = byte;
+        }
+        if (colon == bytes.npos) return;
+        bytes.remove_prefix(colon + 1);
+        classify();
+        part_ = Part::space;
+    }
+    if (part_ == Part::space && !bytes.empty()) {
+        if (bytes.front() == ' ') bytes.remove_prefix(1);
+        part_ = Part::value;
+    }
+    if (part_ == Part::value && !bytes.empty()) value_bytes(bytes);
+}
+
+void SseWatcher::classify() {
+    std::string_view name(name_, name_bytes_);
+    if (at_start_ && name.starts_with(kByteOrderMark)) name.remove_prefix(kByteOrderMark.size());
+    field_ = Field::other;
+    if (name == "data") {
+        field_ = Field::data;
+        fields_ = true;
+    } else if (name == "event") {
+        field_ = Field::event;
+        fields_ = true;
+        event_bytes_ = 0;
+    } else if (name == "id") {
+        field_ = Field::id;
+        fields_ = true;
+        id_empty_ = id_valid_ = true;
+    }
+}
+
+void SseWatcher::value_bytes(std::string_view bytes) {
+    if (field_ == Field::data) {
+        if (answer_.awaits_answer() && !answered_) answer_.feed(bytes);
+    } else if (field_ == Field::event) {
+        for (const char byte : bytes) {
+            if (event_bytes_ == sizeof event_) break;
+            event_[event_bytes_++] = byte;
+        }
+    } else if (field_ == Field::id) {
+        id_empty_ = false;
+        if (bytes.find('\0') != bytes.npos) id_valid_ = false;
+    }
+}
+
+void SseWatcher::end_line() {
+    if (part_ == Part::name) {  // no colon: the whole line is the name
+        const std::string_view name(name_, name_bytes_);
+        if (name.empty() || (at_start_ && name == kByteOrderMark)) {
+            dispatch();
+        } else {
+            classify();
+        }
+    }
+    if (field_ == Field::data) answer_.feed("\n");
+    if (field_ == Field::id && id_valid_) pending_id_ = !id_empty_;
+    part_ = Part::name;
+    field_ = Field::other;
+    name_bytes_ = 0;
+    at_start_ = false;
+}
+
+void SseWatcher::dispatch() {
+    const std::string_view event(event_, event_bytes_);
+    if (answer_.found() && (event.empty() || event == "message")) answered_ = true;
+    resumable_ = pending_id_;
+    answer_.start();
+    event_bytes_ = 0;
+    fields_ = false;
+}
+
+}  // namespace claviger::net
