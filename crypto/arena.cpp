@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,6 +33,9 @@ std::size_t page_bytes() {
     return bytes;
 }
 
+/// The system call itself: sanitizers replace the library's mlock() by one that does nothing.
+long lock_pages(void* data, std::size_t bytes) { return syscall(SYS_mlock, data, bytes); }
+
 bool all_zero(const std::byte* data, std::size_t size) {
     return data[0] == std::byte{} && std::memcmp(data, data + 1, size - 1) == 0;
 }
@@ -48,7 +52,7 @@ std::byte* map_locked(std::size_t bytes) {
     if (outer == MAP_FAILED) return nullptr;
     std::byte* const data = static_cast<std::byte*>(outer) + guard;
     if (mprotect(data, bytes, PROT_READ | PROT_WRITE) != 0 || madvise(data, bytes, MADV_DONTDUMP) != 0 ||
-        madvise(data, bytes, MADV_DONTFORK) != 0 || mlock(data, bytes) != 0) {
+        madvise(data, bytes, MADV_DONTFORK) != 0 || lock_pages(data, bytes) != 0) {
         munmap(outer, bytes + 2 * guard);
         return nullptr;
     }

@@ -1,0 +1,97 @@
+// Fingerprints cover all of what they are given, and row sums notice every change of a table.
+#include "crypto/hash.h"
+
+#include "tests/crypto/vectors.h"
+
+#include <sodium.h>
+
+using namespace claviger;
+using namespace claviger::crypto;
+
+TEST_CASE("Our digests are the ones an independent implementation gives", "[crypto]") {
+    const auto key = key_of(run(0, 32));
+    CHECK(view(blake2b("abc")) == golden("blake2b_256.abc"));
+    CHECK(view(blake2b_keyed(key, "abc")) == golden("blake2b_256_keyed.abc"));
+    CHECK(blake2b_128_keyed(key, "abc") == array_of<base::RawId>(golden("blake2b_128_keyed.abc")));
+}
+
+TEST_CASE("SHA-256 of parts is SHA-256 of the whole", "[crypto]") {
+    CHECK(sha256({"", "ab", "", "c"}) == sha256("abc"));
+    CHECK(sha256({}) == sha256(""));
+}
+
+TEST_CASE("Constant-time equality is still equality", "[crypto]") {
+    CHECK(equal("", ""));
+    CHECK(equal("token", "token"));
+    CHECK_FALSE(equal("token", "tokem"));
+    CHECK_FALSE(equal("Token", "token"));
+    CHECK_FALSE(equal("token", "toke"));
+}
+
+TEST_CASE("Row sums carry, borrow and forget order", "[crypto]") {
+    constexpr auto kMax = ~std::uint64_t{0};
+    CHECK(add({kMax, 1}, {1, 1}) == RowSum{0, 3});
+    CHECK(subtract({0, 3}, {1, 1}) == RowSum{kMax, 1});
+    CHECK(add({kMax, kMax}, {1, 0}) == RowSum{0, 0});
+
+    const RowPrf prf(Key::generate());
+    const auto a = prf.plain_row(1, "a", "one");
+    const auto b = prf.plain_row(1, "b", "two");
+    const auto c = prf.plain_row(2, "c", "three");
+    CHECK(add(add(a, b), c) == add(c, add(b, a)));
+    CHECK(subtract(add(add(a, b), c), b) == add(a, c));
+}
+
+TEST_CASE("A row's share follows the documented bytes", "[crypto]") {
+    const auto by_hand = [](const base::Bytes& message) {
+        base::Bytes out(16, '\0');
+        crypto_shorthash_siphashx24(reinterpret_cast<unsigned char*>(out.data()),
+                                    reinterpret_cast<const unsigned char*>(message.data()), message.size(),
+                                    reinterpret_cast<const unsigned char*>(golden("row_prf.key").data()));
+        RowSum sum;
+        std::memcpy(sum.data(), out.data(), 16);  // little-endian, as this processor is
+        return sum;
+    };
+    const RowPrf prf(key_of(run(0, 32)));
+    const auto blob = run(1, 300);
+
+    base::Bytes head("\1\7", 2);
+    base::append_big_endian(head, std::uint64_t{3});
+    head += "row";
+    base::append_big_endian(head, std::uint64_t{300});
+    CHECK(prf.sealed_row(7, "row", blob) == by_hand(head + blob.substr(0, 65) + blob.substr(284)));
+    head[0] = '\2';
+    CHECK(prf.plain_row(7, "row", blob) == by_hand(head + base::Bytes(view(blake2b(blob)))));
+}
+
+TEST_CASE("A row counts differently once anything about it changes", "[crypto]") {
+    const auto key = Key::generate();
+    const RowPrf prf(key);
+    const auto seal_key = Key::generate();
+    const auto place = golden_place();
+    const auto blob = seal(seal_key, place, base::as_span(run(0, 100)));
+    const auto sealed = prf.sealed_row(1, "row", blob);
+
+    CHECK(RowPrf(key).sealed_row(1, "row", blob) == sealed);
+    CHECK(prf.sealed_row(2, "row", blob) != sealed);
+    CHECK(prf.sealed_row(1, "rox", blob) != sealed);
+    CHECK(prf.sealed_row(1, "row", blob.substr(0, blob.size() - 1)) != sealed);
+    CHECK(prf.sealed_row(1, "row", seal(seal_key, place, base::as_span(run(0, 100)))) != sealed);
+    CHECK(prf.plain_row(1, "row", blob) != sealed);
+    CHECK(RowPrf(Key::generate()).sealed_row(1, "row", blob) != sealed);
+    for (const std::size_t at : {0u, 8u, 32u, 64u, 165u, 180u}) {  // head, and the 16 bytes of the tag
+        auto changed = blob;
+        changed[at] = static_cast<char>(changed[at] ^ 1);
+        INFO("byte " << at);
+        CHECK(prf.sealed_row(1, "row", changed) != sealed);
+    }
+    for (const std::size_t size : {1u, 80u, 256u, 257u, 5000u}) {  // plain rows: every byte counts
+        const auto plain = run(9, size);
+        for (const std::size_t at : {std::size_t{0}, size / 2, size - 1}) {
+            auto changed = plain;
+            changed[at] = static_cast<char>(changed[at] ^ 1);
+            CHECK(prf.plain_row(1, "row", changed) != prf.plain_row(1, "row", plain));
+        }
+    }
+    CHECK(prf.plain_row(1, "ab", "c") != prf.plain_row(1, "a", "bc"));
+}

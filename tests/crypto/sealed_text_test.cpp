@@ -1,0 +1,49 @@
+// A text that a client holds for us comes back as it left, or counts for nothing.
+#include "crypto/sealed_text.h"
+
+#include "tests/crypto/in_child.h"
+#include "tests/crypto/vectors.h"
+
+using namespace claviger;
+using namespace claviger::crypto;
+
+TEST_CASE("A sealed text opens under its key and context only", "[crypto]") {
+    const auto key = Key::generate();
+    for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{100}, kMaxSealedPlain}) {
+        const auto plain = run(1, size);
+        const auto text = seal_text(key, "cursor:vaults:wrkspc_1", plain);
+        CHECK(text.size() <= kMaxSealedText);
+        CHECK(text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
+              std::string::npos);
+        CHECK(open_text(key, "cursor:vaults:wrkspc_1", text) == plain);
+        CHECK_FALSE(open_text(key, "cursor:vaults:wrkspc_2", text));
+        CHECK_FALSE(open_text(key, "", text));
+        CHECK_FALSE(open_text(Key::generate(), "cursor:vaults:wrkspc_1", text));
+    }
+    CHECK(seal_text(key, "c", "same") != seal_text(key, "c", "same"));
+}
+
+TEST_CASE("A text sealed by an independent implementation opens", "[crypto]") {
+    CHECK(open_text(key_of(run(0, 32)), "cursor:vaults", base::to_base64url(golden("sealed_text.token"))) ==
+          "page 2");
+}
+
+TEST_CASE("A sealed text with any character changed, cut or added counts for nothing", "[crypto]") {
+    const auto key = Key::generate();
+    const auto text = seal_text(key, "c", "page 2");
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        auto changed = text;
+        changed[i] = changed[i] == 'A' ? 'B' : 'A';
+        if (open_text(key, "c", changed)) FAIL("opened with character " << i << " changed");
+        if (open_text(key, "c", text.substr(0, i))) FAIL("opened with " << i << " characters");
+    }
+    CHECK_FALSE(open_text(key, "c", text + "A"));
+    CHECK_FALSE(open_text(key, "c", text + "="));
+    CHECK_FALSE(open_text(key, "c", "not base64 !"));
+    CHECK_FALSE(open_text(key, "c", std::string(kMaxSealedText + 4, 'A')));
+}
+
+TEST_CASE("Sealing a text that is too long to come back ends the program", "[crypto]") {
+    CHECK_FALSE(holds_in_child(
+        [] { return !seal_text(Key::generate(), "c", std::string(kMaxSealedPlain + 1, 'x')).empty(); }));
+}
