@@ -258,14 +258,15 @@ void Connection::tick(std::chrono::steady_clock::time_point now) {
     if (on_close_) look_for_close();  // last: the action may destroy *this
 }
 
-void Connection::watch_for_close(std::function<void()> action, Watch watch) {
+void Connection::watch_for_close(std::function<void()> action) {
     on_close_ = std::move(action);
-    if (!on_close_) {
-        if (awaited_) *awaited_ = nullptr;
-        awaited_.reset();
-        return;
-    }
-    if (watch == Watch::by_tick || awaited_ || !socket_.is_open()) return;
+    if (on_close_ || !awaited_) return;
+    *awaited_ = nullptr;
+    awaited_.reset();
+}
+
+void Connection::watch_at_once() {
+    if (!on_close_ || awaited_ || !socket_.is_open()) return;
     awaited_ = std::make_shared<Connection*>(this);
     socket_.async_wait(Socket::wait_read, [awaited = awaited_](const boost::system::error_code&) {
         Connection* self = *awaited;

@@ -67,10 +67,11 @@ public:
     void expires_without_progress(std::chrono::milliseconds duration);
     void expires_never();
     /// Asks the worker's next ticks to call `action`, once, when the peer closes while nobody reads
-    /// (client-gone watch). At once: also has the kernel wake us, for connections that are going to be silent
-    /// for long. nullptr ends the watch.
-    enum class Watch { by_tick, at_once };
-    void watch_for_close(std::function<void()> action, Watch watch = Watch::by_tick);
+    /// (client-gone watch). nullptr ends the watch.
+    void watch_for_close(std::function<void()> action);
+    /// Has the kernel wake the watch, for connections that are going to be silent for long. Nothing without a
+    /// watch.
+    void watch_at_once();
 
     /// Says that nothing more will be written (TLS and TCP) and leaves the reading side open.
     void finish_writing();
@@ -104,7 +105,7 @@ private:
     Socket::wait_type write_needs_ = Socket::wait_write;  // and the other way round
     std::function<void()> on_close_;
     std::shared_ptr<Connection*>
-        awaited_;  // shared with the pending wait of Watch::at_once; emptied when we go first
+        awaited_;  // shared with the pending wait of watch_at_once(); emptied when we go first
     Connection* previous_ = nullptr;  // the worker's intrusive list
     Connection* next_ = nullptr;
 };

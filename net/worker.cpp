@@ -55,6 +55,7 @@ struct Worker::State {
     Connection* first = nullptr;
     Connection* next_in_walk = nullptr;  // moved on when that connection goes away during the walk
     std::size_t connections = 0;
+    Parked* parked = nullptr;
 
     std::vector<std::string> buffers;
     std::size_t buffer_bytes = 0;
@@ -74,6 +75,10 @@ Worker::Worker(std::size_t index) : state_(std::make_unique<State>(index)) {}
 
 Worker::~Worker() {
     state_->tick_timer.reset();
+    while (Parked* coroutine = state_->parked) {
+        unpark(*coroutine);
+        coroutine->leave_(coroutine->room_, Parked::Then::destroy);
+    }
     // Suspended coroutines live in the operations of the context. Their connections and buffers come back to
     // this worker while they are destroyed, so everything else must still be there.
     state_->context.reset();
@@ -188,6 +193,18 @@ void Worker::State::trim_buffers() {
         buffers.pop_back();
     }
     unused_buffers = buffers.size();
+}
+
+void Worker::park(Parked& coroutine) {
+    coroutine.next_ = state_->parked;
+    if (state_->parked) state_->parked->previous_ = &coroutine;
+    state_->parked = &coroutine;
+}
+
+void Worker::unpark(Parked& coroutine) {
+    if (coroutine.previous_) coroutine.previous_->next_ = coroutine.next_;
+    if (coroutine.next_) coroutine.next_->previous_ = coroutine.previous_;
+    if (state_->parked == &coroutine) state_->parked = coroutine.next_;
 }
 
 void Worker::link(Connection& connection) {

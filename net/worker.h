@@ -21,6 +21,7 @@
 namespace claviger::net {
 
 class Connection;
+class Parked;
 
 class Worker {
 public:
@@ -52,6 +53,9 @@ public:
 
 private:
     friend class Connection;
+    friend class Parked;
+    void park(Parked& coroutine);
+    void unpark(Parked& coroutine);
     void link(Connection& connection);
     void unlink(Connection& connection);
 
@@ -77,30 +81,41 @@ private:
 };
 
 /// A suspended coroutine's handler, kept inside the coroutine itself, so that waiting costs no allocation.
+/// The worker knows it, because nobody else would destroy a coroutine that waits when the worker ends.
 class Parked {
 public:
+    explicit Parked(Worker& worker) : worker_(worker) {}
+    Parked(const Parked&) = delete;
+    Parked& operator=(const Parked&) = delete;
+
     template <class Resume>
     void hold(Resume resume) {
         static_assert(sizeof(Resume) <= sizeof room_ && alignof(Resume) <= alignof(std::max_align_t));
         new (room_) Resume(std::move(resume));
-        leave_ = [](void* at, bool wake) {
+        leave_ = [](void* at, Then then) {
             auto* held = static_cast<Resume*>(at);
-            Resume taken = std::move(*held);  // resuming may destroy the coroutine that holds us
+            Resume taken =
+                std::move(*held);  // either way the coroutine, and so *held, may be gone afterwards
             held->~Resume();
-            if (wake) std::move(taken)();
+            if (then == Then::resume) std::move(taken)();
         };
+        worker_.park(*this);
     }
-    void resume() { std::exchange(leave_, nullptr)(room_, true); }
-    Parked() = default;
-    ~Parked() {
-        if (leave_) leave_(room_, false);
+    void resume() {
+        worker_.unpark(*this);
+        leave_(room_, Then::resume);
     }
-    Parked(const Parked&) = delete;
-    Parked& operator=(const Parked&) = delete;
+    Worker& worker() { return worker_; }
 
 private:
+    friend class Worker;
+    enum class Then { resume, destroy };
+
+    Worker& worker_;
     alignas(std::max_align_t) std::byte room_[48];
-    void (*leave_)(void* at, bool wake) = nullptr;
+    void (*leave_)(void* at, Then then) = nullptr;
+    Parked* previous_ = nullptr;  // the worker's intrusive list
+    Parked* next_ = nullptr;
 };
 
 /// Suspends until `start` calls the function it is given, from any thread, exactly once; resumes on `worker`.
@@ -108,16 +123,15 @@ private:
 template <class T>
 awaitable<T> await_callback(Worker& worker, std::function<void(std::function<void(T)>)> start) {
     struct Waiting {
-        Worker& worker;
-        Parked coroutine{};
+        Parked coroutine;
         std::optional<T> value{};
-    } waiting{worker};
+    } waiting{.coroutine = Parked(worker)};
     co_await asio::async_initiate<const asio::deferred_t&, void()>(
         [&waiting, &start](auto handler) {
             waiting.coroutine.hold(std::move(handler));
             start([at = &waiting](T value) {
                 at->value.emplace(std::move(value));
-                at->worker.deliver([at] { at->coroutine.resume(); });
+                at->coroutine.worker().deliver([at] { at->coroutine.resume(); });
             });
         },
         asio::deferred);
