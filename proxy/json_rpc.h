@@ -1,4 +1,5 @@
-// What the proxy must know of a JSON-RPC message, read strictly; the message itself is forwarded byte for byte.
+// What the proxy must know of a JSON-RPC message, read strictly; the message itself is forwarded byte for
+// byte.
 #pragma once
 
 #include "base/result.h"
@@ -14,17 +15,18 @@ enum class MessageKind { request, notification, response };
 
 struct Message {
     MessageKind kind = MessageKind::request;
-    std::string method;      // decoded; empty for responses
-    std::string id;          // JSON text exactly as sent (7, "a"); empty for notifications
-    std::string name;        // params.name, decoded: tool or prompt
-    std::string uri;         // params.uri
-    std::string task_id;     // params.taskId
+    std::string method;          // decoded; empty for responses
+    std::string id;              // JSON text exactly as sent (7, "a"); empty for notifications
+    std::string name;            // params.name, decoded: tool or prompt
+    std::string uri;             // params.uri
+    std::string task_id;         // params.taskId
     std::string progress_token;  // JSON text of params._meta.progressToken
-    /// params._meta["io.modelcontextprotocol/protocolVersion"]: its presence, of whatever type, makes a message modern
-    /// (mcp.md 3.3); the text when it is a string.
+    /// params._meta["io.modelcontextprotocol/protocolVersion"]: its presence, of whatever type, makes a
+    /// message modern (mcp.md 3.3); the text when it is a string.
     bool modern = false;
     std::optional<std::string> claimed_version;
-    bool client_capabilities = false;  // params._meta["io.modelcontextprotocol/clientCapabilities"] is an object
+    bool client_capabilities =
+        false;  // params._meta["io.modelcontextprotocol/clientCapabilities"] is an object
     bool has_arguments = false;
 };
 
@@ -32,14 +34,16 @@ struct JsonLimits {
     std::size_t depth = 64;
 };
 
-/// RFC 8259 strictly, UTF-8 checked, no duplicate key among jsonrpc, method, id, params, result, error at the top, nor among
-/// name, uri, taskId, _meta, arguments in params, nor of the version key in _meta.
-/// Error codes: "json.invalid" (-32700), "json.too_deep" (-32700), "rpc.batch" (-32600: arrays are refused),
-/// "rpc.invalid" (-32600: not an object, jsonrpc not "2.0", id null or of another type, method not a string, both result and
-/// error, …), "rpc.duplicate_key" (-32600). On an error `id_if_known` holds the id's JSON text when it could be read.
+/// RFC 8259 strictly, UTF-8 checked, no duplicate key among jsonrpc, method, id, params, result, error at the
+/// top, nor among name, uri, taskId, _meta, arguments in params, nor of the version key in _meta. Error
+/// codes: "json.invalid" (-32700), "json.too_deep" (-32700), "rpc.batch" (-32600: arrays are refused),
+/// "rpc.invalid" (-32600: not an object, jsonrpc not "2.0", id null or of another type, method not a string,
+/// both result and error, …), "rpc.duplicate_key" (-32600). On an error `id_if_known` holds the id's JSON
+/// text when it could be read.
 base::Result<Message> parse_message(std::string_view body, JsonLimits limits, std::string& id_if_known);
 
-/// The compact JSON text of params.arguments, for policies with argument conditions. Call only on a body that parse_message accepted.
+/// The compact JSON text of params.arguments, for policies with argument conditions. Call only on a body that
+/// parse_message accepted.
 std::string arguments_text(std::string_view body);
 
 /// JSON string literal of `text`, quotes included; invalid UTF-8 becomes U+FFFD.

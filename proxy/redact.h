@@ -1,5 +1,6 @@
-// Takes the injected secret out of everything that comes back: plain, base64, percent-encoded, JSON-escaped, hex, across
-// chunk borders. What is found is masked with '*' of the same length, so framing and JSON stay intact.
+// Takes the injected secret out of everything that comes back: plain, base64, percent-encoded, JSON-escaped,
+// hex, across chunk borders. What is found is masked with '*' of the same length, so framing and JSON stay
+// intact.
 #pragma once
 
 #include "crypto/secret.h"
@@ -20,9 +21,10 @@ public:
     Redactor(Redactor&&) noexcept;
     Redactor& operator=(Redactor&&) noexcept;
 
-    /// Bytes of the body in order; the result may go to the agent now. Holds back only a tail that could still become a
-    /// match (nothing at the end of an SSE event, because secrets hold no line ends). The result views `bytes` itself when
-    /// nothing was held or found, else an internal buffer; valid until the next call.
+    /// Bytes of the body in order; the result may go to the agent now. Holds back only a tail that could
+    /// still become a match (nothing at the end of an SSE event, because secrets hold no line ends). The
+    /// result views `bytes` itself when nothing was held or found, else an internal buffer; valid until the
+    /// next call.
     std::string_view pass(std::string_view bytes);
     /// What was held back, at the end of the body.
     std::string_view finish();

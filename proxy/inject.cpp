@@ -1,0 +1,57 @@
+#include "proxy/inject.h"
+
+namespace claviger::proxy {
+namespace {
+
+using base::ErrorKind;
+
+bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
+    return text.size() >= prefix.size() && net::equal_ignoring_case(text.substr(0, prefix.size()), prefix);
+}
+
+/// The closed list of mcp.md 8.1: mirrored protocol headers and tracing; Last-Event-ID only where sessions
+/// exist.
+bool travels(std::string_view name, Era era) {
+    for (const auto* allowed :
+         {"MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "traceparent", "tracestate", "baggage"})
+        if (net::equal_ignoring_case(name, allowed)) return true;
+    if (starts_with_ignoring_case(name, "Mcp-Param-")) return true;
+    return era == Era::legacy && net::equal_ignoring_case(name, "Last-Event-ID");
+}
+
+}  // namespace
+
+base::Status write_head(net::OutboundHead& head, const net::Request& request, Era era,
+                        const ServerContext& server, const std::optional<std::string>& upstream_session,
+                        const crypto::Secret& secret) {
+    head.begin(request.method, server.url.target, server.origin);
+    bool good = true;
+    if (request.method == "POST") {
+        good &= head.add("Content-Type", "application/json");
+        good &= head.add("Accept", "application/json, text/event-stream");
+    } else if (request.method == "GET") {
+        good &= head.add("Accept", "text/event-stream");
+    }
+    good &= head.add("User-Agent", "claviger/" CLAVIGER_VERSION);
+    for (std::size_t i = 0; i < request.headers.size(); ++i) {
+        const auto field = request.headers.at(i);
+        if (travels(field.name, era)) good &= head.add(field.name, field.value);
+    }
+    if (upstream_session) good &= head.add("Mcp-Session-Id", *upstream_session);
+    if (!good)
+        return base::failure(ErrorKind::invalid_request, "request.invalid",
+                             "A header of the request cannot be sent on.");
+
+    const auto& injection = server.credential->injection;
+    const bool injected = secret.expose([&](std::span<const std::byte> bytes) {
+        return injection.scheme.empty() ? head.add(injection.header, base::as_view(bytes))
+                                        : head.add(injection.header, injection.scheme, base::as_view(bytes));
+    });
+    if (!injected)
+        return base::failure(ErrorKind::denied, "credential.not_sendable",
+                             "The stored credential cannot be sent in a header.",
+                             "Store it again without line breaks or control characters.");
+    return {};
+}
+
+}  // namespace claviger::proxy

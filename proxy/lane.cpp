@@ -1,0 +1,23 @@
+#include "proxy/lane.h"
+
+namespace claviger::proxy {
+
+vault::Fingerprint Fingerprints::of(std::string_view name) {
+    constexpr std::size_t most = 4'096;  // names come from agents: bounded
+    const auto known = known_.find(name);
+    if (known != known_.end()) return known->second;
+    if (known_.size() >= most) known_.clear();
+    return known_.emplace(std::string(name), log_.fingerprint(domain_, name)).first->second;
+}
+
+Lane::Lane(net::Worker& worker_, vault::Records& records_, const ProxySettings& settings_,
+           std::shared_ptr<net::TlsClient> tls, net::ClientLimits limits)
+    : worker(worker_),
+      records(records_),
+      settings(settings_),
+      pool(worker_, limits, std::move(tls)),
+      contexts(records_, settings_.private_upstreams),
+      methods(records_.access_log(), "method"),
+      tools(records_.access_log(), "tool") {}
+
+}  // namespace claviger::proxy

@@ -1,0 +1,66 @@
+// What one worker needs to carry calls: its connections to upstreams, its resolved sessions, its counters.
+#pragma once
+
+#include "net/client.h"
+#include "net/worker.h"
+#include "proxy/session_context.h"
+#include "vault/records.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace claviger::proxy {
+
+struct ProxySettings {
+    std::vector<std::string> allowed_hosts;    // Host names agents may use besides the loopback names
+    std::vector<std::string> allowed_origins;  // exact Origin values of browsers besides loopback ones
+    net::PrivateAddresses private_upstreams = net::PrivateAddresses::refuse;
+    std::chrono::milliseconds head_timeout{300'000};  // from sending a call to the head of its answer
+    std::chrono::milliseconds stream_idle{600'000};   // without a byte on the stream of a call
+    std::size_t list_bytes = 8 * 1024 * 1024;         // a tools/list answer that has to be filtered
+    std::size_t json_depth = 64;
+};
+
+/// Read by /metrics from any thread.
+struct ProxyCounters {
+    std::atomic<std::uint64_t> calls{0}, allowed{0}, denied{0}, unauthenticated{0}, invalid{0},
+        not_durable{0};
+    std::atomic<std::uint64_t> upstream_failures{0}, upstream_refusals{0}, redactions{0}, streams{0},
+        in_flight{0};
+    std::atomic<std::uint64_t> request_bytes{0}, response_bytes{0}, duration_us{0};
+};
+
+/// Fingerprints of names seen by one worker, so that a hot tool costs no hash. Not thread safe.
+class Fingerprints {
+public:
+    Fingerprints(const vault::AccessLog& log, std::string_view domain) : log_(log), domain_(domain) {}
+    vault::Fingerprint of(std::string_view name);
+
+private:
+    struct Hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+    };
+    const vault::AccessLog& log_;
+    std::string_view domain_;
+    std::unordered_map<std::string, vault::Fingerprint, Hash, std::equal_to<>> known_;
+};
+
+struct Lane {
+    Lane(net::Worker& worker_, vault::Records& records_, const ProxySettings& settings_,
+         std::shared_ptr<net::TlsClient> tls, net::ClientLimits limits);
+
+    net::Worker& worker;
+    vault::Records& records;
+    const ProxySettings& settings;
+    net::ClientPool pool;
+    SessionContexts contexts;
+    Fingerprints methods, tools;
+};
+
+}  // namespace claviger::proxy

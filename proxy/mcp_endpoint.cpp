@@ -1,0 +1,186 @@
+#include "proxy/mcp_endpoint.h"
+
+#include "proxy/eras.h"
+#include "proxy/error_reply.h"
+#include "proxy/json_rpc.h"
+#include "proxy/tool_call.h"
+
+#include <algorithm>
+
+#include <boost/asio/this_coro.hpp>
+
+namespace claviger::proxy {
+namespace {
+
+using base::ErrorKind;
+
+constexpr std::string_view kPrefix = "/mcp/";
+
+bool is_loopback_name(std::string_view host) {
+    return net::equal_ignoring_case(host, "localhost") || host == "127.0.0.1" || host == "[::1]";
+}
+
+std::string_view without_port(std::string_view authority) {
+    const auto colon = authority.rfind(':');
+    const auto bracket = authority.rfind(']');
+    return colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket)
+               ? authority.substr(0, colon)
+               : authority;
+}
+
+/// DNS rebinding: the Host must be a name of ours, and a browser's Origin one that was allowed (mcp.md 10).
+bool host_is_ours(const net::Request& request, const ProxySettings& settings) {
+    const auto host = request.headers.find("Host");
+    if (!host) return false;
+    const auto name = without_port(*host);
+    return is_loopback_name(name) ||
+           std::ranges::any_of(settings.allowed_hosts, [&](const std::string& allowed) {
+               return net::equal_ignoring_case(allowed, name) || net::equal_ignoring_case(allowed, *host);
+           });
+}
+
+bool origin_is_allowed(const net::Request& request, const ProxySettings& settings) {
+    const auto origin = request.headers.find("Origin");
+    if (!origin) return true;
+    const auto scheme = origin->find("://");
+    if (scheme != std::string_view::npos && is_loopback_name(without_port(origin->substr(scheme + 3))))
+        return true;
+    return std::ranges::find(settings.allowed_origins, *origin) != settings.allowed_origins.end();
+}
+
+/// The token of `Authorization: Bearer`, or of `x-api-key` for clients that can set nothing else; empty when
+/// there is none.
+std::string_view bearer_token(const net::Headers& headers) {
+    const auto value = headers.find("Authorization");
+    if (!value || headers.count("Authorization") != 1) return {};
+    constexpr std::string_view scheme = "Bearer ";
+    if (value->size() <= scheme.size() || !net::equal_ignoring_case(value->substr(0, scheme.size()), scheme))
+        return {};
+    auto token = value->substr(scheme.size());
+    while (token.starts_with(' ')) token.remove_prefix(1);
+    return token;
+}
+
+bool is_json(const net::Headers& headers) {
+    const auto type = headers.find("Content-Type");
+    return type && net::equal_ignoring_case(type->substr(0, type->find_first_of("; \t")), "application/json");
+}
+
+std::string percent_decoded(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '%' && i + 2 < text.size()) {
+            if (const auto byte = base::from_hex(text.substr(i + 1, 2))) {
+                out += *byte;
+                i += 2;
+                continue;
+            }
+        }
+        out += text[i];
+    }
+    return out;
+}
+
+}  // namespace
+
+McpEndpoint::McpEndpoint(const std::vector<std::unique_ptr<Lane>>& lanes, const ProxySettings& settings,
+                         ProxyCounters& counters)
+    : lanes_(lanes), settings_(settings), counters_(counters) {}
+
+net::awaitable<void> McpEndpoint::handle(const net::Request& request, net::ResponseWriter& writer) const {
+    counters_.calls.fetch_add(1, std::memory_order_relaxed);
+    const auto executor = co_await net::asio::this_coro::executor;
+    const auto lane = std::ranges::find_if(
+        lanes_, [&](const auto& candidate) { return &candidate->worker.context() == &executor.context(); });
+    if (lane == lanes_.end())
+        co_return;  // a listener of a worker without a lane: wiring forbids it, the writer answers 500
+
+    if (!host_is_ours(request, settings_) || !origin_is_allowed(request, settings_)) {
+        counters_.invalid.fetch_add(1, std::memory_order_relaxed);
+        const auto reply = error_reply(
+            "", 403, -32600, "The Host or Origin of this request is not allowed here.", "request.origin",
+            "Use a name listed in agents.allowed_hosts or agents.allowed_origins.");
+        co_await writer.send(reply);
+        co_return;
+    }
+    const auto path = request.path();
+    if (!path.starts_with(kPrefix) || path.size() == kPrefix.size()) {
+        const auto reply = error_reply(
+            "", 404, 40401, "There is nothing here; MCP servers are at /mcp/{server}.", "request.not_found");
+        co_await writer.send(reply);
+        co_return;
+    }
+    // A token in the query string would end up in logs on its way here, so none is ever taken from there.
+    const auto context = (*lane)->contexts.find(bearer_token(request.headers));
+    if (!context) {
+        counters_.unauthenticated.fetch_add(1, std::memory_order_relaxed);
+        const auto reply = context.error().kind == ErrorKind::unauthenticated
+                               ? unauthenticated_reply(context.error())
+                               : error_reply("", context.error());
+        co_await writer.send(reply);
+        co_return;
+    }
+    const auto name = percent_decoded(path.substr(kPrefix.size()));
+    const auto server = (*context)->servers.find(name);
+    if (server == (*context)->servers.end()) {
+        const auto reply =
+            error_reply("", 404, 40401, "The session's agent declares no MCP server of this name.",
+                        "server.unknown", "Use one of the session's mcp_endpoints.");
+        co_await writer.send(reply);
+        co_return;
+    }
+    co_await message(**lane, request, writer, *context, server->second);
+}
+
+net::awaitable<void> McpEndpoint::message(Lane& lane, const net::Request& request,
+                                          net::ResponseWriter& writer,
+                                          std::shared_ptr<const SessionContext> context,
+                                          const ServerContext& server) const {
+    if (request.method == "GET" || request.method == "DELETE") {
+        Call call{.context = std::move(context),
+                  .server = server,
+                  .request = request,
+                  .message = {},
+                  .era = Era::legacy};
+        call.message.kind = MessageKind::notification;
+        call.message.method = request.method;
+        co_await run_call(lane, counters_, call, writer);
+        co_return;
+    }
+    net::Response refused;
+    if (request.method != "POST") {
+        refused =
+            error_reply("", 405, -32600, "Only POST, GET and DELETE are served here.", "request.method");
+        refused.headers.add("Allow", "POST, GET, DELETE");
+    } else if (!is_json(request.headers)) {
+        refused = error_reply("", 415, -32600, "The Content-Type must be application/json.",
+                              "request.content_type");
+    } else if (const auto encoding = request.headers.find("Content-Encoding");
+               encoding && !net::equal_ignoring_case(*encoding, "identity")) {
+        refused = error_reply("", 415, -32600, "Encoded request bodies are not accepted.",
+                              "request.content_encoding");
+    } else {
+        std::string id;
+        auto parsed = parse_message(request.body, {.depth = settings_.json_depth}, id);
+        if (!parsed) {
+            refused = error_reply(id, parsed.error());
+        } else if (auto refusal = check_headers(request.headers, *parsed)) {
+            refused = error_reply(parsed->id, refusal->status, refusal->code, refusal->message);
+        } else if (parsed->modern && parsed->kind == MessageKind::response) {
+            refused = error_reply("", 400, -32600, "Responses are not posted in this protocol revision.");
+        } else {
+            const auto era = parsed->modern ? Era::modern : Era::legacy;
+            const Call call{.context = std::move(context),
+                            .server = server,
+                            .request = request,
+                            .message = std::move(*parsed),
+                            .era = era};
+            co_await run_call(lane, counters_, call, writer);
+            co_return;
+        }
+    }
+    counters_.invalid.fetch_add(1, std::memory_order_relaxed);
+    co_await writer.send(refused);
+}
+
+}  // namespace claviger::proxy

@@ -1,0 +1,73 @@
+// What a session token stands for, resolved once and kept until something changes: session, environment,
+// servers, credentials.
+#pragma once
+
+#include "base/result.h"
+#include "net/client.h"
+#include "policy/policy.h"
+#include "policy/server_url.h"
+#include "vault/records.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace claviger::proxy {
+
+/// One server the agent declared, with the credential that calls to it use.
+struct ServerContext {
+    std::string name;
+    policy::ServerUrl url;
+    net::Origin origin;
+    net::PrivateAddresses private_addresses = net::PrivateAddresses::refuse;
+    vault::Fingerprint fingerprint{};
+    bool filters_tools = false;  // tools/list must be cut down for this agent
+
+    vault::Ref<vault::Credential> credential;  // null: none was found, `missing` says why
+    vault::SealedSecret sealed;
+    std::string partition;  // of the connection pool: no two credential versions share a connection
+    base::Error missing{base::ErrorKind::denied, "credential.not_found", {}};
+    std::string explanation;  // for the operator: what was searched, what came near
+};
+
+struct SessionContext {
+    std::uint64_t revision = 0;  // of the catalog when this was resolved
+    vault::Ref<vault::Session> session;
+    vault::Ref<vault::SessionToken> token;
+    vault::Ref<vault::Environment> environment;
+    std::string environment_id, agent_id;  // their texts
+    std::map<std::string, ServerContext, std::less<>> servers;
+
+    policy::Policy policy() const {
+        return {session->agent.toolsets, environment->network, environment->tool_rules};
+    }
+};
+
+/// Per worker; not thread safe. A hit costs one hash of the token and one table look-up.
+class SessionContexts {
+public:
+    /// `private_upstreams`: whether every environment may reach private addresses (upstream.allow_private).
+    SessionContexts(vault::Records& records, net::PrivateAddresses private_upstreams);
+
+    /// unauthenticated "session.token_unknown", "session.token_expired", "session.terminated",
+    /// "environment.archived". Two owners share a context: the table, and the calls that still run when a
+    /// change replaces it.
+    base::Result<std::shared_ptr<const SessionContext>> find(std::string_view token);
+
+private:
+    base::Result<std::shared_ptr<const SessionContext>> resolve(const crypto::Digest& hash,
+                                                                std::uint64_t revision) const;
+    base::Status resolve_credential(const SessionContext& context, ServerContext& server) const;
+
+    struct DigestHash {
+        std::size_t operator()(const crypto::Digest& digest) const;
+    };
+    vault::Records& records_;
+    net::PrivateAddresses private_upstreams_;
+    std::unordered_map<crypto::Digest, std::shared_ptr<const SessionContext>, DigestHash> contexts_;
+};
+
+}  // namespace claviger::proxy

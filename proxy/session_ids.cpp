@@ -1,0 +1,30 @@
+#include "proxy/session_ids.h"
+
+#include "crypto/sealed_text.h"
+
+namespace claviger::proxy {
+namespace {
+
+/// Fixed-width ids first, so that no server name can imitate another pair.
+std::string binding(const SessionContext& context, const ServerContext& server) {
+    std::string text = "mcp-session-id";
+    text += context.session->id.key();
+    text += server.credential->id.key();
+    text += server.name;
+    return text;
+}
+
+}  // namespace
+
+std::string seal_session_id(const vault::KeyRing& keys, const SessionContext& context,
+                            const ServerContext& server, std::string_view upstream_id) {
+    return crypto::seal_text(keys.derived(crypto::Purpose::session_ids), binding(context, server),
+                             upstream_id);
+}
+
+std::optional<std::string> open_session_id(const vault::KeyRing& keys, const SessionContext& context,
+                                           const ServerContext& server, std::string_view agent_id) {
+    return crypto::open_text(keys.derived(crypto::Purpose::session_ids), binding(context, server), agent_id);
+}
+
+}  // namespace claviger::proxy

@@ -1,0 +1,20 @@
+// Mcp-Session-Id of the legacy era: the agent holds a sealed form of the upstream's id, bound to who it is
+// and what it calls.
+#pragma once
+
+#include "proxy/session_context.h"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace claviger::proxy {
+
+/// Opens only for the same session, server and credential; another session's id is an unknown one. No table
+/// is kept, so a restart or another node changes nothing (docs/decisions/0007-sealed-session-ids.md).
+std::string seal_session_id(const vault::KeyRing& keys, const SessionContext& context,
+                            const ServerContext& server, std::string_view upstream_id);
+std::optional<std::string> open_session_id(const vault::KeyRing& keys, const SessionContext& context,
+                                           const ServerContext& server, std::string_view agent_id);
+
+}  // namespace claviger::proxy

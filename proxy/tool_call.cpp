@@ -1,0 +1,298 @@
+#include "proxy/tool_call.h"
+
+#include "base/log.h"
+#include "policy/policy.h"
+#include "proxy/inject.h"
+#include "proxy/redact.h"
+#include "proxy/relay.h"
+#include "proxy/session_ids.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include <arpa/inet.h>
+
+namespace claviger::proxy {
+namespace {
+
+using base::ErrorKind;
+
+/// Why a call does not happen: for the log, for the operator, and for the agent.
+struct Refusal {
+    base::Error error;
+    bool hidden = false;         // answer as if the tool did not exist
+    bool for_the_model = false;  // the tool exists but not now: a result the model can read
+};
+
+std::array<unsigned char, 16> address_bytes(const std::string& text) {
+    std::array<unsigned char, 16> bytes{};
+    if (inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1) return bytes;
+    std::array<unsigned char, 4> v4{};
+    if (inet_pton(AF_INET, text.c_str(), v4.data()) == 1) {
+        bytes[10] = bytes[11] = 0xff;
+        std::ranges::copy(v4, bytes.begin() + 12);
+    }
+    return bytes;
+}
+
+/// What tools/call, prompts/get and resources/read are about, for the log.
+std::string_view subject_of(const Message& message) {
+    return message.name.empty() ? std::string_view(message.uri) : message.name;
+}
+
+/// A name the log may learn: short and printable. Anything else shows as its fingerprint.
+bool may_be_learned(std::string_view name) {
+    return !name.empty() && name.size() <= 128 &&
+           std::ranges::all_of(name, [](char c) { return c > 0x20 && c < 0x7f; });
+}
+
+vault::LogEntry entry_of(Lane& lane, const Call& call, vault::EntryKind kind, vault::Verdict verdict,
+                         std::string_view reason) {
+    const auto& session = *call.context->session;
+    vault::LogEntry entry;
+    entry.kind = kind;
+    entry.action = vault::Action::call;
+    entry.verdict = verdict;
+    entry.reason = vault::reason_number(reason);
+    entry.actor = vault::ActorKind::session;
+    entry.actor_id = session.id.raw;
+    entry.workspace = session.workspace.raw;
+    entry.environment = session.environment.raw;
+    entry.agent = session.agent.id.raw;
+    entry.session = session.id.raw;
+    if (call.server.credential) {
+        entry.vault = call.server.credential->vault.raw;
+        entry.credential = call.server.credential->id.raw;
+        entry.credential_version = call.server.credential->version;
+    }
+    entry.server = call.server.fingerprint;
+    entry.method = lane.methods.of(call.message.method);
+    if (const auto subject = subject_of(call.message); !subject.empty()) entry.tool = lane.tools.of(subject);
+    entry.source = address_bytes(call.request.peer);
+    entry.request_digest = lane.records.access_log().digest(call.request.body);
+    entry.request_bytes = call.request.body.size();
+    return entry;
+}
+
+/// Waits until the entry is on disk.
+net::awaitable<base::Result<std::uint64_t>> note(Lane& lane, const vault::LogEntry& entry, const Call& call) {
+    std::array<vault::NamedFingerprint, 3> names{};
+    names[0] = {entry.server, call.server.name};
+    names[1] = {entry.method, call.message.method};
+    const auto subject = subject_of(call.message);
+    if (entry.verdict == vault::Verdict::allowed && may_be_learned(subject)) names[2] = {entry.tool, subject};
+    if (!may_be_learned(call.message.method)) names[1] = {};
+    co_return co_await net::await_callback<base::Result<std::uint64_t>>(
+        lane.worker,
+        [&](vault::Appended appended) { lane.records.ledger().append(entry, names, std::move(appended)); });
+}
+
+std::optional<Refusal> decide(const Call& call) {
+    const auto& context = *call.context;
+    const bool is_tool_call = call.message.method == "tools/call";
+    // A posted response and a GET or DELETE of the legacy transport follow from the server being permitted,
+    // as a ping does.
+    const bool transport = call.message.kind == MessageKind::response || call.request.method != "POST";
+    const auto policy = context.policy();
+    const bool looks_at_arguments =
+        std::ranges::any_of(policy.rules, [](const base::ToolRule& rule) { return !rule.when.empty(); });
+    const std::string arguments = is_tool_call && call.message.has_arguments && looks_at_arguments
+                                      ? arguments_text(call.request.body)
+                                      : "";
+    const policy::Question question{
+        .environment = {context.environment_id, context.environment->name},
+        .agent = {context.agent_id, context.session->agent.name},
+        .server = call.server.name,
+        .server_url = call.server.url,
+        .method = transport ? std::string_view("ping") : call.message.method,
+        .tool = is_tool_call ? std::string_view(call.message.name) : std::string_view(),
+        .arguments = arguments};
+    const auto decision = policy::decide(question, policy);
+    if (!decision.allowed()) {
+        base::log(base::LogLevel::info, "call.denied",
+                  {{"session", context.session->id.text()},
+                   {"server", call.server.name},
+                   {"code", decision.code()},
+                   {"rule", decision.rule()},
+                   {"reason", decision.reason()}});
+        return Refusal{{ErrorKind::denied, decision.code(), decision.reason(), std::string(decision.hint())},
+                       decision.hidden(),
+                       decision.effect() == policy::Effect::ask_human};
+    }
+    if (!call.server.credential) {
+        base::log(base::LogLevel::warning, "call.without_credential",
+                  {{"session", context.session->id.text()},
+                   {"server", call.server.name},
+                   {"code", call.server.missing.code},
+                   {"explanation", call.server.explanation}});
+        return Refusal{call.server.missing};
+    }
+    const auto& allowed_tools = call.server.credential->allowed_tools;
+    if (is_tool_call && !allowed_tools.empty() &&
+        std::ranges::find(allowed_tools, call.message.name) == allowed_tools.end())
+        return Refusal{{ErrorKind::denied, "credential.tool_not_allowed",
+                        "The credential for this server may not be used for this tool.",
+                        "Ask an administrator to allow the tool for the credential."}};
+    return std::nullopt;
+}
+
+net::Response refusal_reply(const Call& call, const Refusal& refusal) {
+    const auto& id = call.message.id;
+    if (!id.empty() && refusal.error.code == "policy.method_not_allowed")
+        return error_reply(id, call.era == Era::modern ? 404 : 200, kMethodNotFound, "Method not found");
+    if (!id.empty() && refusal.hidden && call.message.method == "tools/call")
+        return error_reply(id, 200, kInvalidParams, "Unknown tool: " + call.message.name);
+    if (!id.empty() && refusal.for_the_model)
+        return refused_result(
+            id, call.era,
+            refusal.error.message + (refusal.error.hint.empty() ? "" : " " + refusal.error.hint));
+    return error_reply(id, refusal.error);
+}
+
+/// Runs when it goes out of scope, so that a call is counted down whichever way it ends.
+struct InFlight {
+    explicit InFlight(ProxyCounters& counters) : counters_(counters) {
+        counters_.in_flight.fetch_add(1, std::memory_order_relaxed);
+    }
+    ~InFlight() { counters_.in_flight.fetch_sub(1, std::memory_order_relaxed); }
+    InFlight(const InFlight&) = delete;
+    InFlight& operator=(const InFlight&) = delete;
+    ProxyCounters& counters_;
+};
+
+/// The part after the intent is durable; gives what the outcome entry says.
+net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, std::uint32_t& redactions,
+                                  net::ResponseWriter& writer) {
+    const auto& server = call.server;
+    const auto fail = [&](const base::Error& error) { return error_reply(call.message.id, error); };
+
+    std::string session_in, upstream_session;
+    std::optional<std::string> session;
+    if (call.era == Era::legacy) {
+        if (const auto given = call.request.headers.find("Mcp-Session-Id")) {
+            session_in = *given;
+            session = open_session_id(lane.records.keys(), *call.context, server, session_in);
+            if (!session) {
+                co_await writer.send(error_reply(call.message.id, 404, -32001, "Session not found"));
+                co_return Relayed{.failure = "session.unknown"};
+            }
+            upstream_session = *session;
+        }
+    }
+
+    auto secret = lane.records.open_token(server.sealed);
+    if (!secret) {
+        base::log_error("credential.refused", secret.error());
+        co_await writer.send(fail(secret.error()));
+        co_return Relayed{.failure = secret.error().code};
+    }
+    Redactor redactor(*secret);
+    net::OutboundHead head(lane.worker);
+    if (const auto written = write_head(head, call.request, call.era, server, session, *secret); !written) {
+        co_await writer.send(fail(written.error()));
+        co_return Relayed{.failure = written.error().code};
+    }
+    {
+        const auto wiped = std::move(*secret);
+    }  // not needed any longer
+
+    // Modern: the client closing its stream is the cancel signal. Legacy: only GET streams end with their
+    // client (mcp.md 8.2).
+    const bool outlives_client = call.era == Era::legacy && call.request.method == "POST";
+    bool client_gone = false;
+    std::function<void()> cancel;
+    writer.on_client_gone([&] {
+        client_gone = true;
+        if (!outlives_client && cancel) cancel();
+    });
+    net::SendOptions options{
+        .partition = server.partition,
+        .private_addresses = server.private_addresses,
+        .head_timeout = lane.settings.head_timeout,
+        .on_cancellable = [&](std::function<void()> action) { cancel = std::move(action); }};
+    auto answer = co_await lane.pool.send(server.origin, head, call.request.body, options);
+    Relayed relayed;
+    if (answer) {
+        const RelayPlan plan{.context = *call.context,
+                             .server = server,
+                             .era = call.era,
+                             .id = call.message.id,
+                             .filters_list = server.filters_tools && call.message.method == "tools/list",
+                             .outlives_client = outlives_client,
+                             .session_in = session_in,
+                             .upstream_session_in = upstream_session,
+                             .client_gone = client_gone};
+        relayed = co_await relay(lane, **answer, redactor, writer, plan);
+    } else {
+        base::log_error("upstream.failed", answer.error());
+        relayed.failure = answer.error().code;
+        if (!client_gone) co_await writer.send(fail(answer.error()));
+    }
+    writer.on_client_gone(nullptr);
+    redactions = redactor.hits();
+    co_return relayed;
+}
+
+void count(ProxyCounters& counters, const vault::LogEntry& outcome, std::string_view failure) {
+    const auto add = [](std::atomic<std::uint64_t>& counter, std::uint64_t by) {
+        counter.fetch_add(by, std::memory_order_relaxed);
+    };
+    add(counters.request_bytes, outcome.request_bytes);
+    add(counters.response_bytes, outcome.response_bytes);
+    add(counters.duration_us, outcome.duration_us);
+    if (outcome.redactions != 0) add(counters.redactions, outcome.redactions);
+    if (failure == "upstream.unauthorized" || failure == "upstream.forbidden") {
+        add(counters.upstream_refusals, 1);
+    } else if (failure.starts_with("upstream.") || failure.starts_with("network.")) {
+        add(counters.upstream_failures, 1);
+    }
+}
+
+}  // namespace
+
+net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& call,
+                              net::ResponseWriter& writer) {
+    const auto started = std::chrono::steady_clock::now();
+    const InFlight in_flight(counters);
+    const auto refusal = decide(call);
+
+    const auto kind = refusal ? vault::EntryKind::deny : vault::EntryKind::use_intent;
+    const auto verdict = refusal ? vault::Verdict::denied : vault::Verdict::allowed;
+    auto outcome = entry_of(lane, call, kind, verdict, refusal ? refusal->error.code : std::string_view());
+    const auto intent = co_await note(lane, outcome, call);
+    if (!intent) {  // what cannot be noted does not happen
+        counters.not_durable.fetch_add(1, std::memory_order_relaxed);
+        const auto reply = error_reply(call.message.id, intent.error());
+        co_await writer.send(reply);
+        co_return;
+    }
+    if (refusal) {
+        counters.denied.fetch_add(1, std::memory_order_relaxed);
+        const auto reply = refusal_reply(call, *refusal);
+        co_await writer.send(reply);
+        co_return;
+    }
+    counters.allowed.fetch_add(1, std::memory_order_relaxed);
+
+    std::uint32_t redactions = 0;
+    const auto relayed = co_await carry_out(lane, call, redactions, writer);
+
+    outcome.kind = vault::EntryKind::use_outcome;
+    outcome.intent = *intent + 1;
+    outcome.status = static_cast<std::uint16_t>(relayed.status);
+    outcome.reason = vault::reason_number(relayed.failure);
+    outcome.response_bytes = relayed.bytes;
+    outcome.redactions = redactions;
+    outcome.duration_us = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started)
+            .count());
+    count(counters, outcome, relayed.failure);
+    if (redactions != 0)
+        base::log(base::LogLevel::warning, "secret.redacted",
+                  {{"session", call.context->session->id.text()},
+                   {"server", call.server.name},
+                   {"times", redactions}});
+    lane.records.ledger().append(outcome, {}, nullptr);  // the next group commit has it; nobody waits
+}
+
+}  // namespace claviger::proxy
