@@ -20,7 +20,7 @@ struct Toolset {
     std::string server;  // the name the agent declared
     bool enabled_by_default = true;
     ToolPolicy default_policy = ToolPolicy::always_ask;
-    std::vector<ToolConfig> configs;
+    std::vector<ToolConfig> configs = {};
 };
 
 /// An agent's declared MCP server.
@@ -35,7 +35,8 @@ struct NetworkRules {
     bool limited = false;            // false: every public host
     bool allow_mcp_servers = false;  // limited: the agent's declared servers are reachable although not listed
     bool allow_package_managers = false;
-    std::vector<std::string> allowed_hosts;  // bare host, IPv4 or "*.example.com"; also lifts the private-range guard for that host
+    /// Bare host, IPv4 or "*.example.com"; also lifts the private-range guard for that host.
+    std::vector<std::string> allowed_hosts = {};
 };
 
 enum class RuleEffect { allow, deny, ask };
@@ -52,10 +53,10 @@ struct ArgumentCondition {
 struct ToolRule {
     std::string name;
     RuleEffect effect = RuleEffect::deny;
-    std::string server = "*";          // declared server name, '*' matches any run of characters
-    std::string tool = "*";            // tool name, same wildcard
-    std::vector<std::string> agents;   // agent ids; empty: every agent
-    std::vector<ArgumentCondition> when;  // all must hold
+    std::string server = "*";                   // declared server name, '*' matches any run of characters
+    std::string tool = "*";                     // tool name, same wildcard
+    std::vector<std::string> agents = {};       // agent ids; empty: every agent
+    std::vector<ArgumentCondition> when = {};  // all must hold
 };
 
 }  // namespace claviger::base
