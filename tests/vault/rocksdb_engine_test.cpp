@@ -1,0 +1,322 @@
+// What only the engine on disk has: a directory, restarts, a second opener, damage, and disks that fill up.
+#include "tests/support/spec.h"
+#include "vault/storage_engine.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+namespace claviger::vault {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Directory {
+    Directory() {
+        char name[] = "/tmp/claviger-rocksdb-XXXXXX";
+        REQUIRE(::mkdtemp(name) != nullptr);
+        path = name;
+    }
+    ~Directory() { fs::remove_all(path); }
+    Directory(const Directory&) = delete;
+    Directory& operator=(const Directory&) = delete;
+    fs::path path;
+};
+
+/// A disk that can be filled. Needs the right to mount; without it `mounted` is false.
+struct SmallDisk {
+    explicit SmallDisk(const char* size_option) {
+        mounted = ::mount("tmpfs", place.path.c_str(), "tmpfs", 0, size_option) == 0;
+        if (!mounted)
+            WARN("skipped: cannot mount a tmpfs here (" << std::strerror(errno)
+                                                        << "); run as root to test full disks");
+    }
+    ~SmallDisk() {
+        if (mounted) ::umount2(place.path.c_str(), MNT_DETACH);
+    }
+    SmallDisk(const SmallDisk&) = delete;
+    SmallDisk& operator=(const SmallDisk&) = delete;
+
+    /// Takes all the space there is, except about `left_bytes`.
+    void fill(std::size_t left_bytes) {
+        const auto free_bytes = fs::space(place.path).available;
+        std::ofstream file(place.path / ("ballast" + std::to_string(++fillings)), std::ios::binary);
+        const std::string block(4096, 'b');
+        for (auto bytes = free_bytes > left_bytes ? free_bytes - left_bytes : 0;
+             bytes >= block.size() && file; bytes -= block.size())
+            file << block;
+    }
+    void free_up() {
+        for (; fillings > 0; --fillings) fs::remove(place.path / ("ballast" + std::to_string(fillings)));
+    }
+
+    Directory place;
+    bool mounted = false;
+    int fillings = 0;
+};
+
+std::unique_ptr<StorageEngine> open(const fs::path& path) {
+    auto opened = open_rocksdb(path);
+    if (!opened) FAIL(opened.error().code << ": " << opened.error().detail);
+    return std::move(*opened);
+}
+
+Batch putting(ByteView key, Bytes value, Table table = Table::meta) {
+    Batch batch;
+    batch.put(table, key, std::move(value));
+    return batch;
+}
+
+std::string value_of(const StorageEngine& engine, ByteView key, Table table = Table::meta) {
+    const auto row = engine.get(table, key);
+    REQUIRE(row);
+    return *row ? (*row)->value : "(absent)";
+}
+
+TEST_CASE("The store's directory is made where it is missing, and closed to others", "[rocksdb]") {
+    const Directory place;
+
+    const auto engine = open(place.path / "a" / "b" / "");
+
+    struct stat found{};
+    REQUIRE(::stat((place.path / "a" / "b").c_str(), &found) == 0);
+    CHECK((found.st_mode & 0777) == 0700);
+}
+
+TEST_CASE("A directory that cannot be made is reported", "[rocksdb]") {
+    const Directory place;
+    std::ofstream(place.path / "file") << "not a directory";
+
+    const auto opened = open_rocksdb(place.path / "file" / "store");
+
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code == "storage.unavailable");
+    CHECK(opened.error().message.find(place.path.string()) == std::string::npos);
+    CHECK(opened.error().detail.find(place.path.string()) != std::string::npos);
+}
+
+TEST_CASE("Everything committed is there after closing and opening", "[rocksdb]") {
+    const Directory place;
+    {
+        const auto engine = open(place.path);
+        for (std::uint64_t seq = 1; seq <= 20; ++seq)
+            REQUIRE(engine->commit(seq, putting("k" + std::to_string(seq), std::to_string(seq))));
+        REQUIRE(engine->trim_changes(5));
+    }
+    for (int round = 0; round < 2; ++round) {
+        const auto engine = open(place.path);
+        CHECK(engine->last_commit() == 20);
+        for (std::uint64_t seq = 1; seq <= 20; ++seq)
+            CHECK(value_of(*engine, "k" + std::to_string(seq)) == std::to_string(seq));
+        const auto row = engine->get(Table::meta, "k7");
+        REQUIRE(row);
+        CHECK((*row)->version == 7);
+        std::size_t changes = 0;
+        CHECK(engine->changes_after(5, [&](std::uint64_t, Table, ByteView) { return ++changes > 0; }));
+        CHECK(changes == 15);
+        const auto trimmed = engine->changes_after(4, [](std::uint64_t, Table, ByteView) { return true; });
+        REQUIRE_FALSE(trimmed);
+        CHECK(trimmed.error().code == "storage.feed_trimmed");
+    }
+}
+
+TEST_CASE("A store cannot be opened twice", "[rocksdb]") {
+    const Directory place;
+    const auto engine = open(place.path);
+    SECTION("by the same process") {
+        const auto second = open_rocksdb(place.path);
+        REQUIRE_FALSE(second);
+        CHECK(second.error().kind == base::ErrorKind::conflict);
+        CHECK(second.error().code == "storage.locked");
+    }
+    SECTION("by another process") {
+        const auto child = ::fork();
+        if (child == 0) {  // locks of the parent are not the child's; only the lock on the file can refuse it
+            const auto second = open_rocksdb(place.path);
+            ::_exit(!second && second.error().code == "storage.locked" ? 0 : 1);
+        }
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        CHECK(status == 0);
+    }
+}
+
+TEST_CASE("Damaged bytes are reported, never returned", "[rocksdb]") {
+    const Directory place;
+    const std::string value(3000, 'v');
+    {
+        const auto engine = open(place.path);
+        REQUIRE(engine->commit(1, putting("key", value)));
+    }
+    {
+        const auto engine = open(place.path);
+    }  // moves the row from the log into a table file
+    std::size_t damaged = 0;
+    for (const auto& file : fs::directory_iterator(place.path)) {
+        if (file.path().extension() != ".sst") continue;
+        std::fstream table(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+        std::string bytes(std::istreambuf_iterator<char>(table), {});
+        const auto at = bytes.find(value);
+        if (at == std::string::npos) continue;
+        table.clear();
+        table.seekp(static_cast<std::streamoff>(at + 1500));
+        table.put('w');
+        ++damaged;
+    }
+    REQUIRE(damaged == 1);
+
+    const auto engine = open(place.path);
+    const auto row = engine->get(Table::meta, "key");
+
+    REQUIRE_FALSE(row);
+    CHECK(row.error().kind == base::ErrorKind::corrupt);
+    CHECK(row.error().code == "storage.corrupt");
+    const auto scanned = engine->scan(Table::meta, "", "", Order::ascending,
+                                      [](ByteView, ByteView, std::uint64_t) { return true; });
+    REQUIRE_FALSE(scanned);
+    CHECK(scanned.error().code == "storage.corrupt");
+}
+
+TEST_CASE("A lost log of writes is noticed when the store is opened", "[rocksdb]") {
+    const Directory place;
+    {
+        // Two logs in use: the first is full and closed, the second has the latest commits.
+        const auto engine = open(place.path);
+        for (std::uint64_t seq = 1; seq <= 40; ++seq)
+            REQUIRE(engine->commit(seq, putting("k" + std::to_string(seq % 4), Bytes(1024 * 1024, 'x'))));
+        REQUIRE(engine->commit(41, putting("log row", "small", Table::log)));
+    }
+    std::vector<fs::path> logs;
+    for (const auto& file : fs::directory_iterator(place.path))
+        if (file.path().extension() == ".log") logs.push_back(file.path());
+    REQUIRE(logs.size() >= 2);
+    std::sort(logs.begin(), logs.end());
+    fs::remove(logs.front());
+
+    const auto opened = open_rocksdb(place.path);
+
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code == "storage.corrupt");
+}
+
+TEST_CASE("A commit onto a full disk never becomes visible, and commits work again once there is space",
+          "[rocksdb]") {
+    SmallDisk disk("size=96m");
+    if (!disk.mounted) return;
+    auto engine = open(disk.place.path / "store");
+    const bool first_of_its_log = GENERATE(true, false);
+    std::uint64_t seq = 0;
+    if (!first_of_its_log) {
+        REQUIRE(engine->commit(++seq, putting("kept", "before")));
+        REQUIRE(engine->commit(++seq, putting("log", "before", Table::log)));
+    }
+    disk.fill(first_of_its_log ? 0 : 64 * 1024);
+    Batch large = putting("kept", "half");
+    for (int i = 0; i < 60; ++i) large.put(Table::value, "new" + std::to_string(i), Bytes(1024 * 1024, 'n'));
+
+    const auto failed = engine->commit(seq + 1, large);
+
+    REQUIRE_FALSE(failed);
+    CHECK(failed.error().kind == base::ErrorKind::unavailable);
+    CHECK(failed.error().code == "storage.unavailable");
+    CHECK(engine->last_commit() == seq);
+    const auto untouched = [&] {
+        CHECK(value_of(*engine, "kept") == (first_of_its_log ? "(absent)" : "before"));
+        CHECK(value_of(*engine, "new0", Table::value) == "(absent)");
+        CHECK(value_of(*engine, "new59", Table::value) == "(absent)");
+    };
+    untouched();
+
+    SECTION("while it is full, nothing works but reading") {
+        disk.fill(0);
+        CHECK_FALSE(engine->recover());
+        CHECK_FALSE(engine->commit(seq + 1, putting("kept", "again")));
+        untouched();
+    }
+    SECTION("after space returns, the same engine goes on") {
+        disk.free_up();
+        CHECK_FALSE(engine->commit(seq + 1, putting("kept", "again")));  // not before recover()
+        REQUIRE(engine->recover());
+        untouched();
+        CHECK(engine->last_commit() == seq);
+        REQUIRE(engine->commit(seq + 1, putting("kept", "after")));
+        CHECK(value_of(*engine, "kept") == "after");
+        engine.reset();
+        engine = open(disk.place.path / "store");
+        CHECK(engine->last_commit() == seq + 1);
+        CHECK(value_of(*engine, "kept") == "after");
+        CHECK(value_of(*engine, "new0", Table::value) == "(absent)");
+    }
+    SECTION("a restart instead of recover() does not bring it back either") {
+        engine.reset();
+        disk.free_up();
+        engine = open(disk.place.path / "store");
+        CHECK(engine->last_commit() == seq);
+        untouched();
+        CHECK(engine->commit(seq + 1, putting("kept", "after")));
+    }
+}
+
+TEST_CASE("A disk that fills up and is freed over and over loses nothing that was acknowledged",
+          "[rocksdb]") {
+    SmallDisk disk("size=160m");
+    if (!disk.mounted) return;
+    auto engine = open(disk.place.path / "store");
+    std::atomic<bool> done = false;
+    std::atomic<std::size_t> wrong = 0;
+    std::thread reader([&] {  // readers go on while the engine recovers; at worst they are told to come back
+        while (!done) {
+            const auto row = engine->get(Table::value, "row");
+            if (!row && row.error().code != "storage.unavailable") ++wrong;
+            if (row && *row && (*row)->value.size() != 50'000) ++wrong;
+        }
+    });
+
+    std::uint64_t acknowledged = 0;
+    std::size_t failures = 0;
+    for (int round = 0; round < 4; ++round) {
+        disk.fill((round % 2) * 300'000 + 100'000);
+        bool failed = false;
+        for (int i = 0; i < 4000 && !failed; ++i) {
+            Batch batch = putting("n" + std::to_string(acknowledged + 1), "x");
+            batch.put(Table::value, "row", Bytes(50'000, 'r'));
+            const auto committed = engine->commit(acknowledged + 1, batch);
+            if (committed)
+                ++acknowledged;
+            else
+                failed = true;
+        }
+        if (failed) ++failures;
+        disk.free_up();
+        const auto recovered = engine->recover();
+        if (!recovered) UNSCOPED_INFO(recovered.error().detail);
+        CHECK(recovered);
+        CHECK(engine->last_commit() == acknowledged);
+    }
+    done = true;
+    reader.join();
+    CHECK(failures == 4);
+    CHECK(wrong == 0);
+
+    engine.reset();
+    engine = open(disk.place.path / "store");
+    CHECK(engine->last_commit() == acknowledged);
+    std::size_t rows = 0;
+    REQUIRE(engine->scan(Table::meta, "n", "", Order::ascending, [&](ByteView, ByteView, std::uint64_t) {
+        ++rows;
+        return true;
+    }));
+    CHECK(rows == acknowledged);
+}
+
+}  // namespace
+}  // namespace claviger::vault

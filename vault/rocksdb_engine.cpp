@@ -1,0 +1,604 @@
+// The storage engine on RocksDB: one directory, one log of writes, one synced batch per commit.
+#include "vault/storage_engine.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <mutex>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace claviger::vault {
+namespace {
+
+using base::ErrorKind;
+
+// ---- Layout on disk: see docs/decisions/0005-rocksdb-layout.md
+
+enum Family : std::size_t { small_rows, value_rows, log_rows, tile_rows, feed_rows };
+constexpr std::array<const char*, 5> kFamilyNames = {"default", "value", "log", "tile", "feed"};
+
+constexpr Family family_of(Table table) {
+    switch (table) {  // no default: a new table must be given its place here
+        case Table::state:
+        case Table::meta:
+        case Table::data_key:
+        case Table::owner_key:
+        case Table::usage:
+        case Table::name:
+            return small_rows;
+        case Table::value:
+            return value_rows;
+        case Table::log:
+            return log_rows;
+        case Table::tile:
+        case Table::log_index:
+            return tile_rows;
+    }
+    return small_rows;
+}
+
+// Keys of the feed family: one of these bytes, for change also the commit sequence.
+constexpr char kChange = 1;
+constexpr char kLastCommit = 2;
+constexpr char kTrimmedTo = 3;
+
+constexpr std::size_t kVersionBytes = 8;  // every row begins with the commit sequence that wrote it
+
+Bytes row_key(Table table, ByteView key) {
+    Bytes row;
+    row.reserve(1 + key.size());
+    row.push_back(static_cast<char>(table));
+    row.append(key);
+    return row;
+}
+
+Bytes change_key(std::uint64_t commit_seq) {
+    Bytes key(1, kChange);
+    base::append_big_endian(key, commit_seq);
+    return key;
+}
+
+Bytes encoded(std::uint64_t number) {
+    Bytes bytes;
+    base::append_big_endian(bytes, number);
+    return bytes;
+}
+
+/// The first key after all keys with this prefix. A row prefix never consists of 0xff alone, tables being
+/// few.
+Bytes end_of(Bytes prefix) {
+    while (prefix.back() == static_cast<char>(0xff)) prefix.pop_back();
+    prefix.back() = static_cast<char>(prefix.back() + 1);
+    return prefix;
+}
+
+/// The changed keys of one batch, each once: table byte, length, key.
+Bytes changes_of(const Batch& batch) {
+    std::vector<std::pair<Table, ByteView>> changed;
+    for (const auto& write : batch.writes())
+        if (!append_only(write.table)) changed.emplace_back(write.table, write.key);
+    std::sort(changed.begin(), changed.end());
+    changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
+    Bytes row;
+    for (const auto& [table, key] : changed) {
+        row.push_back(static_cast<char>(table));
+        base::append_big_endian(row, static_cast<std::uint32_t>(key.size()));
+        row.append(key);
+    }
+    return row;
+}
+
+ByteView view(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+// ---- Errors
+
+constexpr std::string_view kUnavailable = "The credential store is not available right now.";
+constexpr std::string_view kCheckDisk =
+    "Check the disk under the data directory: free space, permissions, errors in the system's log.";
+
+std::unexpected<base::Error> unavailable(std::string detail) {
+    return base::failure(ErrorKind::unavailable, "storage.unavailable", std::string(kUnavailable),
+                         std::string(kCheckDisk), std::move(detail));
+}
+
+std::unexpected<base::Error> corrupt(std::string detail) {
+    return base::failure(ErrorKind::corrupt, "storage.corrupt", "The credential store holds damaged data.",
+                         "Stop the service, keep a copy of the data directory, and restore the last backup.",
+                         std::move(detail));
+}
+
+std::unexpected<base::Error> system_failure(std::string_view doing, const std::filesystem::path& path,
+                                            int code) {
+    return unavailable(std::string(doing) + " " + path.string() + ": " +
+                       std::system_category().message(code));
+}
+
+/// The only place where a RocksDB status becomes an error of ours.
+std::unexpected<base::Error> failure_of(const rocksdb::Status& status) {
+    auto text = status.ToString();
+    if (status.IsCorruption()) return corrupt(std::move(text));
+    if (text.find("While lock file") != std::string::npos ||
+        text.find("lock hold by current process") != std::string::npos)
+        return base::failure(
+            ErrorKind::conflict, "storage.locked", "Another process has the credential store open.",
+            "Stop the other process, or give this one a data directory of its own.", std::move(text));
+    return unavailable(std::move(text));
+}
+
+base::Status status_of(const rocksdb::Status& status) {
+    if (!status.ok()) return failure_of(status);
+    return {};
+}
+
+// ---- Options
+
+/// After an error RocksDB would repair itself in the background, and by that could complete a failed batch in
+/// its log. recover() is the one road back.
+class NoSelfRepair final : public rocksdb::EventListener {
+public:
+    void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* auto_recovery) override {
+        *auto_recovery = false;
+    }
+};
+
+constexpr std::size_t kMiB = 1024 * 1024;
+
+rocksdb::DBOptions database_options() {
+    rocksdb::DBOptions options;
+    options.create_if_missing = true;
+    options.create_missing_column_families = true;
+    options.paranoid_checks = true;
+    options.track_and_verify_wals_in_manifest = true;
+    options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+    options.max_open_files = 512;
+    options.max_total_wal_size = 64 * kMiB;           // bounds the time to open after a crash
+    options.allow_concurrent_memtable_write = false;  // commits come one at a time
+    options.enable_write_thread_adaptive_yield = false;
+    options.max_bgerror_resume_count = 0;
+    options.listeners = {
+        std::make_shared<NoSelfRepair>()};  // shared with the database only because its API asks for it
+    options.info_log_level = rocksdb::WARN_LEVEL;
+    options.keep_log_file_num = 4;
+    options.max_log_file_size = kMiB;
+    options.stats_dump_period_sec = 0;
+    options.stats_persist_period_sec = 0;
+    return options;
+}
+
+rocksdb::ColumnFamilyOptions family_options(Family family, const std::shared_ptr<rocksdb::Cache>& cache) {
+    rocksdb::BlockBasedTableOptions table;
+    table.block_cache = cache;  // one cache for all families of the database
+    rocksdb::ColumnFamilyOptions options;
+    options.compression = rocksdb::kNoCompression;  // ciphertext does not shrink
+    options.level_compaction_dynamic_level_bytes = true;
+    options.write_buffer_size = 16 * kMiB;
+    switch (family) {
+        case small_rows:
+        case value_rows:
+            table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+            break;
+        case log_rows:
+            options.write_buffer_size = 32 * kMiB;
+            table.block_size = 16 * 1024;
+            break;
+        case tile_rows:
+            break;
+        case feed_rows:
+            options.write_buffer_size = 4 * kMiB;
+            break;
+    }
+    options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+    return options;
+}
+
+// ---- An open database
+
+class Database {
+public:
+    static base::Result<std::unique_ptr<Database>> open(const std::filesystem::path& directory) {
+        std::vector<rocksdb::ColumnFamilyDescriptor> families;
+        const auto cache = rocksdb::NewLRUCache(64 * kMiB);
+        for (std::size_t i = 0; i < kFamilyNames.size(); ++i)
+            families.emplace_back(kFamilyNames[i], family_options(static_cast<Family>(i), cache));
+        auto database = std::make_unique<Database>();
+        rocksdb::DB* opened = nullptr;
+        const auto status =
+            rocksdb::DB::Open(database_options(), directory.string(), families, &database->handles_, &opened);
+        if (!status.ok()) return failure_of(status);
+        database->db_.reset(opened);
+        return database;
+    }
+    ~Database() {
+        if (!db_) return;
+        for (auto* handle : handles_) db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+        db_->Close().PermitUncheckedError();  // every commit is synced already: nothing can be lost here
+    }
+
+    rocksdb::DB& db() { return *db_; }
+    rocksdb::ColumnFamilyHandle* family(Family family) { return handles_[family]; }
+
+    base::Result<std::uint64_t> number(char key) {
+        std::string value;
+        const auto status = db_->Get({}, family(feed_rows), rocksdb::Slice(&key, 1), &value);
+        if (status.IsNotFound()) return 0;
+        if (!status.ok()) return failure_of(status);
+        if (value.size() != sizeof(std::uint64_t)) return corrupt("a counter of the feed has the wrong size");
+        return base::read_big_endian<std::uint64_t>(value.data());
+    }
+
+private:
+    std::unique_ptr<rocksdb::DB> db_;
+    std::vector<rocksdb::ColumnFamilyHandle*> handles_;
+};
+
+/// Counts who uses the database, so that it can be closed and opened again under them.
+class Gate {
+public:
+    bool enter() {
+        if (!(users_.fetch_add(1) & kClosed)) return true;
+        leave();
+        return false;
+    }
+    void leave() {
+        if (users_.fetch_sub(1) == (kClosed | 1)) users_.notify_all();
+    }
+    /// Refuses newcomers and waits for the last user to leave.
+    void close() {
+        for (auto users = users_.fetch_or(kClosed) | kClosed; users != kClosed; users = users_.load())
+            users_.wait(users);
+    }
+    void open() { users_.fetch_and(~kClosed); }
+
+private:
+    static constexpr std::uint32_t kClosed = 1U << 31;
+    std::atomic<std::uint32_t> users_ = 0;
+};
+
+class Visit {
+public:
+    explicit Visit(Gate& gate) : gate_(gate), inside_(gate.enter()) {}
+    ~Visit() {
+        if (inside_) gate_.leave();
+    }
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+    bool inside() const { return inside_; }
+
+private:
+    Gate& gate_;
+    bool inside_;
+};
+
+// ---- The write-ahead log, seen from outside
+
+/// Where the next record of the write-ahead log will begin.
+struct LogEnd {
+    std::uint64_t file_number = 0;
+    std::uint64_t bytes = 0;
+};
+
+base::Status shorten(const std::filesystem::path& file, std::uint64_t bytes) {
+    const int descriptor = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor < 0) {
+        if (errno == ENOENT) return {};  // RocksDB has no more use for it
+        return system_failure("opening", file, errno);
+    }
+    struct stat found{};
+    const bool longer = ::fstat(descriptor, &found) != 0 || static_cast<std::uint64_t>(found.st_size) > bytes;
+    const bool failed =
+        (longer && ::ftruncate(descriptor, static_cast<off_t>(bytes)) != 0) || ::fsync(descriptor) != 0;
+    const int code = errno;
+    ::close(descriptor);
+    if (failed) return system_failure("shortening", file, code);
+    return {};
+}
+
+/// Visits the write-ahead logs: (path, number). The visitor returns a status; the first failure ends the
+/// visit.
+template <class Visitor>
+base::Status each_log_file(const std::filesystem::path& directory, Visitor visit) {
+    std::error_code error;
+    for (std::filesystem::directory_iterator file(directory, error), end; !error && file != end;
+         file.increment(error)) {
+        if (file->path().extension() != ".log") continue;
+        const auto stem = file->path().stem().string();
+        std::uint64_t number = 0;
+        const auto parsed = std::from_chars(stem.data(), stem.data() + stem.size(), number);
+        if (parsed.ec != std::errc() || parsed.ptr != stem.data() + stem.size()) continue;
+        if (auto visited = visit(file->path(), number); !visited) return visited;
+    }
+    if (error) return system_failure("listing", directory, error.value());
+    return {};
+}
+
+/// Removes everything after `end` from the write-ahead log, so that opening the database again cannot replay
+/// it.
+base::Status cut_log(const std::filesystem::path& directory, LogEnd end) {
+    return each_log_file(directory,
+                         [&](const std::filesystem::path& file, std::uint64_t number) -> base::Status {
+                             if (number < end.file_number) return {};
+                             return shorten(file, number == end.file_number ? end.bytes : 0);
+                         });
+}
+
+/// Opening writes what the logs hold into table files: asks the disk for that much, and some more, then gives
+/// it back.
+base::Status probe_space(const std::filesystem::path& directory) {
+    std::uint64_t needed_bytes = 4 * kMiB;
+    auto listed =
+        each_log_file(directory, [&](const std::filesystem::path& file, std::uint64_t) -> base::Status {
+            std::error_code gone;
+            if (const auto bytes = std::filesystem::file_size(file, gone); !gone) needed_bytes += bytes;
+            return {};
+        });
+    if (!listed) return listed;
+    const auto probe = directory / "space.probe";
+    const int descriptor = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (descriptor < 0) return system_failure("creating", probe, errno);
+    int code = ::posix_fallocate(descriptor, 0, static_cast<off_t>(needed_bytes));
+    if (code == 0 && ::fsync(descriptor) != 0) code = errno;
+    ::close(descriptor);
+    ::unlink(probe.c_str());
+    if (code != 0)
+        return system_failure("reserving " + std::to_string(needed_bytes) + " bytes in", probe, code);
+    return {};
+}
+
+// ---- The engine
+
+class RocksdbEngine final : public StorageEngine {
+public:
+    explicit RocksdbEngine(std::filesystem::path directory) : directory_(std::move(directory)) {
+        gate_.close();
+    }
+
+    /// The gate is closed before and, on success, open afterwards.
+    base::Status open() {
+        auto opened = Database::open(directory_);
+        if (!opened) return std::unexpected(std::move(opened).error());
+        const auto last = (*opened)->number(kLastCommit);
+        if (!last) return std::unexpected(last.error());
+        const auto trimmed = (*opened)->number(kTrimmedTo);
+        if (!trimmed) return std::unexpected(trimmed.error());
+        if (failed_ && *last != last_commit_)
+            return corrupt("after recovery the last commit is " + std::to_string(*last) + ", it was " +
+                           std::to_string(last_commit_));
+        database_ = std::move(*opened);
+        last_commit_ = *last;
+        trimmed_to_ = *trimmed;
+        failed_ = false;
+        gate_.open();
+        return {};
+    }
+
+    base::Result<std::optional<Row>> get(Table table, ByteView key) const override {
+        const Visit visit(gate_);
+        if (!visit.inside()) return unavailable("the database is being opened again");
+        return row(table, key);
+    }
+
+    base::Status scan(Table table, ByteView prefix, ByteView from, Order order,
+                      const Visitor& visitor) const override {
+        const Visit visit(gate_);
+        if (!visit.inside()) return unavailable("the database is being opened again");
+        const auto lower = row_key(table, prefix);
+        const auto upper = end_of(lower);
+        const rocksdb::Slice lower_slice(lower), upper_slice(upper);
+        rocksdb::ReadOptions options;
+        options.iterate_lower_bound = &lower_slice;
+        options.iterate_upper_bound = &upper_slice;
+        const std::unique_ptr<rocksdb::Iterator> at(
+            database_->db().NewIterator(options, database_->family(family_of(table))));
+        const bool ascending = order == Order::ascending;
+        if (from.empty())
+            ascending ? at->SeekToFirst() : at->SeekToLast();
+        else
+            ascending ? at->Seek(row_key(table, from)) : at->SeekForPrev(row_key(table, from));
+        for (; at->Valid(); ascending ? at->Next() : at->Prev()) {
+            const auto value = view(at->value());
+            if (value.size() < kVersionBytes) return corrupt("a row is shorter than its version");
+            const auto version = base::read_big_endian<std::uint64_t>(value.data());
+            if (!visitor(view(at->key()).substr(1), value.substr(kVersionBytes), version)) return {};
+        }
+        return status_of(at->status());
+    }
+
+    base::Status commit(std::uint64_t commit_seq, const Batch& batch) override {
+        const std::lock_guard lock(writing_);
+        if (failed_) return unavailable("an earlier commit failed and the engine has not recovered");
+        if (auto met = preconditions_hold(commit_seq, batch); !met) return met;
+
+        write_.Clear();
+        const auto version = encoded(commit_seq);
+        for (const auto& write : batch.writes()) {
+            auto* const family = database_->family(family_of(write.table));
+            const char table = static_cast<char>(write.table);
+            const std::array<rocksdb::Slice, 2> key = {rocksdb::Slice(&table, 1), rocksdb::Slice(write.key)};
+            const rocksdb::SliceParts key_parts(key.data(), key.size());
+            if (!write.value) {
+                if (auto added = write_.Delete(family, key_parts); !added.ok()) return failure_of(added);
+                continue;
+            }
+            const std::array<rocksdb::Slice, 2> value = {rocksdb::Slice(version),
+                                                         rocksdb::Slice(*write.value)};
+            auto added = write_.Put(family, key_parts, rocksdb::SliceParts(value.data(), value.size()));
+            if (!added.ok()) return failure_of(added);
+        }
+        if (const auto changes = changes_of(batch); !changes.empty()) {
+            auto added = write_.Put(database_->family(feed_rows), change_key(commit_seq), changes);
+            if (!added.ok()) return failure_of(added);
+        }
+        auto added = write_.Put(database_->family(feed_rows), rocksdb::Slice(&kLastCommit, 1), version);
+        if (!added.ok()) return failure_of(added);
+        if (auto written = write_synced(); !written) return written;
+        last_commit_ = commit_seq;
+        return {};
+    }
+
+    std::uint64_t last_commit() const override { return last_commit_; }
+
+    base::Status recover() override {
+        const std::lock_guard lock(writing_);
+        if (!failed_) return {};
+        if (auto space = probe_space(directory_); !space) return space;
+        // While the database is open its log may be longer than what is written of it, so it is cut once more
+        // when closed.
+        if (auto cut = cut_log(directory_, before_failure_); !cut) return cut;
+        gate_.close();
+        database_.reset();
+        if (auto cut = cut_log(directory_, before_failure_); !cut) return cut;
+        return open();
+    }
+
+    base::Status changes_after(std::uint64_t commit_seq, const ChangeVisitor& visitor) const override {
+        const Visit visit(gate_);
+        if (!visit.inside()) return unavailable("the database is being opened again");
+        const auto upper = end_of(Bytes(1, kChange));
+        const rocksdb::Slice upper_slice(upper);
+        rocksdb::ReadOptions options;
+        options.iterate_upper_bound = &upper_slice;
+        const std::unique_ptr<rocksdb::Iterator> at(
+            database_->db().NewIterator(options, database_->family(feed_rows)));
+        // After the iterator: a trim that comes in between hides nothing from it, one that came before is
+        // seen here.
+        if (commit_seq < trimmed_to_)
+            return base::failure(ErrorKind::conflict, "storage.feed_trimmed",
+                                 "The record of changes no longer reaches back that far.",
+                                 "Read everything again.");
+        for (at->Seek(change_key(commit_seq + 1)); at->Valid(); at->Next()) {
+            const auto changed_in = base::read_big_endian<std::uint64_t>(at->key().data() + 1);
+            auto changes = view(at->value());
+            while (!changes.empty()) {
+                if (changes.size() < 5) return corrupt("a row of the feed ends early");
+                const auto table = static_cast<Table>(changes[0]);
+                const auto key_bytes = base::read_big_endian<std::uint32_t>(changes.data() + 1);
+                changes.remove_prefix(5);
+                if (changes.size() < key_bytes) return corrupt("a row of the feed ends early");
+                if (!visitor(changed_in, table, changes.substr(0, key_bytes))) return {};
+                changes.remove_prefix(key_bytes);
+            }
+        }
+        return status_of(at->status());
+    }
+
+    base::Status trim_changes(std::uint64_t commit_seq) override {
+        const std::lock_guard lock(writing_);
+        if (failed_) return unavailable("an earlier commit failed and the engine has not recovered");
+        const auto upto = std::min<std::uint64_t>(commit_seq, last_commit_);
+        if (upto <= trimmed_to_) return {};
+        auto* const feed = database_->family(feed_rows);
+        write_.Clear();
+        auto added = write_.DeleteRange(feed, change_key(trimmed_to_ + 1), change_key(upto + 1));
+        if (!added.ok()) return failure_of(added);
+        added = write_.Put(feed, rocksdb::Slice(&kTrimmedTo, 1), encoded(upto));
+        if (!added.ok()) return failure_of(added);
+        const auto before =
+            trimmed_to_.exchange(upto);  // first: nobody may find the feed shorter than it says
+        auto written = write_synced();
+        if (!written) trimmed_to_ = before;
+        return written;
+    }
+
+private:
+    base::Result<std::optional<Row>> row(Table table, ByteView key) const {
+        rocksdb::PinnableSlice found;
+        const auto status =
+            database_->db().Get({}, database_->family(family_of(table)), row_key(table, key), &found);
+        if (status.IsNotFound()) return std::nullopt;
+        if (!status.ok()) return failure_of(status);
+        if (found.size() < kVersionBytes) return corrupt("a row is shorter than its version");
+        return Row{Bytes(view(found).substr(kVersionBytes)),
+                   base::read_big_endian<std::uint64_t>(found.data())};
+    }
+
+    base::Status preconditions_hold(std::uint64_t commit_seq, const Batch& batch) const {
+        auto changed = [] {
+            return base::failure(ErrorKind::conflict, "storage.conflict",
+                                 "Someone else changed this in the meantime.",
+                                 "Read it again and repeat the change.");
+        };
+        if (commit_seq != last_commit_ + 1) return changed();
+        for (const auto& required : batch.preconditions()) {
+            const auto found = row(required.table, required.key);
+            if (!found) return std::unexpected(found.error());
+            if ((*found ? (*found)->version : 0) != required.version) return changed();
+        }
+        return {};
+    }
+
+    /// Writes `write_`; when that fails, takes it out of the log again and refuses further writes until
+    /// recover().
+    base::Status write_synced() {
+        std::unique_ptr<rocksdb::LogFile> log;
+        if (auto status = database_->db().GetCurrentWalFile(&log); !status.ok()) return failure_of(status);
+        rocksdb::WriteOptions options;
+        options.sync = true;
+        const auto status = database_->db().Write(options, &write_);
+        if (status.ok()) return {};
+        failed_ = true;
+        before_failure_ = {log->LogNumber(), log->SizeFileBytes()};
+        auto failed = failure_of(status);
+        if (const auto cut = cut_log(directory_, before_failure_); !cut)
+            failed.error().detail += "; " + cut.error().detail;
+        return failed;
+    }
+
+    const std::filesystem::path directory_;
+    std::unique_ptr<Database> database_;  // replaced only while the gate is closed and `writing_` is held
+    mutable Gate gate_;
+    std::mutex writing_;
+    std::atomic<std::uint64_t> last_commit_ = 0;
+    std::atomic<std::uint64_t> trimmed_to_ = 0;
+    bool failed_ = false;    // under `writing_`, like all below
+    LogEnd before_failure_;  // where the failed batch begins
+    rocksdb::WriteBatch write_{/*reserved_bytes=*/4096, /*max_bytes=*/0, /*protection_bytes_per_key=*/8,
+                               /*default_cf_ts_sz=*/0};
+};
+
+/// Makes the directory, closed to others, and its name durable.
+base::Status make_directory(const std::filesystem::path& directory) {
+    std::error_code error;
+    if (std::filesystem::is_directory(directory, error)) return {};
+    const auto parent = directory.parent_path();
+    std::filesystem::create_directories(parent, error);
+    if (error) return system_failure("creating", parent, error.value());
+    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+        return system_failure("creating", directory, errno);
+    const int descriptor = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0) return system_failure("opening", parent, errno);
+    const int failed = ::fsync(descriptor);
+    const int code = errno;
+    ::close(descriptor);
+    if (failed != 0) return system_failure("syncing", parent, code);
+    return {};
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<StorageEngine>> open_rocksdb(const std::filesystem::path& directory) {
+    std::error_code error;
+    auto absolute = std::filesystem::absolute(directory, error).lexically_normal();
+    if (!absolute.has_filename())
+        absolute = absolute.parent_path();  // "store/" and "store" are the same place
+    if (auto made = make_directory(absolute); !made) return std::unexpected(std::move(made).error());
+    auto engine = std::make_unique<RocksdbEngine>(absolute);
+    if (auto opened = engine->open(); !opened) return std::unexpected(std::move(opened).error());
+    return engine;
+}
+
+}  // namespace claviger::vault
