@@ -42,8 +42,8 @@ struct JsonLimits {
 /// text when it could be read.
 base::Result<Message> parse_message(std::string_view body, JsonLimits limits, std::string& id_if_known);
 
-/// The compact JSON text of params.arguments, for policies with argument conditions. Call only on a body that
-/// parse_message accepted.
+/// The JSON text of params.arguments as it stands, for policies with argument conditions. Call only on a body
+/// that parse_message accepted.
 std::string arguments_text(std::string_view body);
 
 /// JSON string literal of `text`, quotes included; invalid UTF-8 becomes U+FFFD.

@@ -1,0 +1,396 @@
+#include "proxy/redact.h"
+
+#include <algorithm>
+#include <array>
+#include <bitset>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+namespace claviger::proxy {
+namespace {
+
+constexpr std::size_t kSearchableBytes = 4;  // shorter secrets cannot be told from ordinary text
+constexpr std::size_t kEncodedBytes = 8;     // below this their encodings cannot either
+constexpr std::size_t kShiftSlots = 4'096;
+constexpr std::size_t kLongestShift = 200;
+
+using Bytes = std::span<const std::byte>;
+
+unsigned char at(Bytes bytes, std::size_t index) { return static_cast<unsigned char>(bytes[index]); }
+unsigned char at(std::string_view text, std::size_t index) { return static_cast<unsigned char>(text[index]); }
+
+/// Writes one pattern after the other into locked memory, or only counts when there is no room given.
+class PatternWriter {
+public:
+    explicit PatternWriter(std::byte* out) : out_(out) {}
+    void put(unsigned char c) {
+        if (out_ != nullptr) out_[size_] = static_cast<std::byte>(c);
+        ++size_;
+    }
+    std::size_t size() const { return size_; }
+
+private:
+    std::byte* out_;
+    std::size_t size_ = 0;
+};
+
+bool unreserved(unsigned char c) {  // RFC 3986 2.3
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
+}
+
+void write_plain(PatternWriter& out, Bytes secret) {
+    for (const auto byte : secret) out.put(static_cast<unsigned char>(byte));
+}
+void write_hex(PatternWriter& out, Bytes secret, std::string_view digits) {
+    for (std::size_t i = 0; i < secret.size(); ++i) {
+        out.put(at(digits, at(secret, i) >> 4));
+        out.put(at(digits, at(secret, i) & 15));
+    }
+}
+void write_percent(PatternWriter& out, Bytes secret, std::string_view digits) {
+    for (std::size_t i = 0; i < secret.size(); ++i) {
+        const auto c = at(secret, i);
+        if (unreserved(c)) {
+            out.put(c);
+        } else {
+            out.put('%');
+            out.put(at(digits, c >> 4));
+            out.put(at(digits, c & 15));
+        }
+    }
+}
+void write_json(PatternWriter& out, Bytes secret) {  // the escapes serialisers choose to make, "\/" included
+    for (std::size_t i = 0; i < secret.size(); ++i) {
+        const auto c = at(secret, i);
+        if (c == '"' || c == '\\' || c == '/') out.put('\\');
+        out.put(c);
+    }
+}
+/// The characters that depend on the secret alone when it begins at byte `alignment` of a group of three.
+void write_base64(PatternWriter& out, Bytes secret, std::size_t alignment, std::string_view alphabet) {
+    const std::size_t first_bit = alignment * 8, end_bit = first_bit + secret.size() * 8;
+    for (std::size_t bit = (first_bit + 5) / 6 * 6; bit + 6 <= end_bit; bit += 6) {
+        unsigned six = 0;
+        for (std::size_t b = bit; b < bit + 6; ++b) {
+            const std::size_t i = (b - first_bit) / 8;
+            six = (six << 1) | ((at(secret, i) >> (7 - b % 8)) & 1U);
+        }
+        out.put(at(alphabet, six));
+    }
+}
+
+constexpr std::string_view kLower = "0123456789abcdef", kUpper = "0123456789ABCDEF";
+constexpr std::string_view kStandard = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view kUrlSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+constexpr std::size_t kForms = 12;
+
+void write_form(PatternWriter& out, Bytes secret, std::size_t form) {
+    switch (form) {
+        case 0:
+            return write_plain(out, secret);
+        case 1:
+            return write_json(out, secret);
+        case 2:
+            return write_percent(out, secret, kUpper);
+        case 3:
+            return write_percent(out, secret, kLower);
+        case 4:
+            return write_hex(out, secret, kLower);
+        case 5:
+            return write_hex(out, secret, kUpper);
+        case 6:
+        case 7:
+        case 8:
+            return write_base64(out, secret, form - 6, kStandard);
+        default:
+            return write_base64(out, secret, form - 9, kUrlSafe);
+    }
+}
+
+std::size_t slot(unsigned char a, unsigned char b) {
+    return ((static_cast<std::size_t>(a) << 4) ^ (static_cast<std::size_t>(b) * 33)) & (kShiftSlots - 1);
+}
+
+struct Span {
+    std::size_t from, bytes;
+};
+
+int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+/// A text with its escapes taken away ("\u0061", "\/", "%61"), and where each byte of it began.
+struct Unescaped {
+    std::string text;
+    std::vector<std::size_t> began;  // one more than text: where the rest begins
+    bool cut_short = false;          // the last escape is not complete
+
+    explicit Unescaped(std::string_view raw) {
+        text.reserve(raw.size());
+        began.reserve(raw.size() + 1);
+        std::size_t i = 0;
+        while (i < raw.size()) {
+            const auto [code, used] = read(raw.substr(i));
+            if (used == 0) {
+                cut_short = true;
+                break;
+            }
+            began.push_back(i);
+            text.push_back(code);
+            i += used;
+        }
+        began.push_back(i);
+    }
+    ~Unescaped() { crypto::wipe(std::span(text)); }
+    Unescaped(const Unescaped&) = delete;
+    Unescaped& operator=(const Unescaped&) = delete;
+
+private:
+    /// One byte of text and how much it took; nothing taken when more is needed to tell.
+    static std::pair<char, std::size_t> read(std::string_view raw) {
+        const auto hex = [&](std::size_t from, std::size_t digits) -> std::optional<unsigned> {
+            unsigned code = 0;
+            for (std::size_t i = from; i < from + digits; ++i) {
+                if (i >= raw.size()) return std::nullopt;
+                const int digit = hex_digit(raw[i]);
+                if (digit < 0) return 0x10000;
+                code = code * 16 + static_cast<unsigned>(digit);
+            }
+            return code;
+        };
+        if (raw[0] == '%') {
+            const auto code = hex(1, 2);
+            if (!code) return {0, 0};
+            return *code < 0x100 ? std::pair{static_cast<char>(*code), std::size_t{3}}
+                                 : std::pair{'%', std::size_t{1}};
+        }
+        if (raw[0] != '\\') return {raw[0], 1};
+        if (raw.size() == 1) return {0, 0};
+        if (raw[1] != 'u') return {raw[1], 2};
+        const auto code = hex(2, 4);
+        if (!code) return {0, 0};
+        return *code < 0x80 ? std::pair{static_cast<char>(*code), std::size_t{6}}
+                            : std::pair{'\1', std::size_t{1}};
+    }
+};
+
+bool has_escapes(std::string_view text) {
+    return text.find('%') != text.npos || text.find("\\u") != text.npos;
+}
+
+}  // namespace
+
+struct Redactor::State {
+    // In locked memory: the shift table of a Wu-Manber search over pairs of bytes, then every pattern.
+    std::optional<crypto::Secret> store;
+    std::vector<Span> patterns;  // into the store, behind the table
+    std::size_t shortest = 0, longest = 0, plain_bytes = 0;
+    std::bitset<256> alphabet, firsts;
+    std::string held, out;
+    std::uint32_t hits = 0;
+
+    void build(Bytes secret) {
+        const std::size_t forms = secret.size() < kSearchableBytes ? 0
+                                  : secret.size() < kEncodedBytes  ? 4
+                                                                   : kForms;
+        if (forms == 0) return;
+        PatternWriter counter(nullptr);
+        for (std::size_t form = 0; form < forms; ++form) write_form(counter, secret, form);
+        store = crypto::Secret::filled(kShiftSlots + counter.size(), [&](std::span<std::byte> room) {
+            PatternWriter writer(room.data() + kShiftSlots);
+            for (std::size_t form = 0; form < forms; ++form) {
+                const auto from = writer.size();
+                write_form(writer, secret, form);
+                add_pattern(room.subspan(kShiftSlots), {from, writer.size() - from});
+            }
+            fill_table(room);
+        });
+        plain_bytes = secret.size();
+    }
+
+    /// Forms that need no escaping equal the plain one and are left out.
+    void add_pattern(std::span<const std::byte> texts, Span span) {
+        const auto text = texts.subspan(span.from, span.bytes);
+        for (const auto& known : patterns)
+            if (std::ranges::equal(texts.subspan(known.from, known.bytes), text)) return;
+        patterns.push_back(span);
+        shortest = shortest == 0 ? span.bytes : std::min(shortest, span.bytes);
+        longest = std::max(longest, span.bytes);
+        firsts.set(at(text, 0));
+        for (std::size_t i = 0; i < text.size(); ++i) alphabet.set(at(text, i));
+    }
+
+    void fill_table(std::span<std::byte> room) {
+        window = std::min(shortest, kLongestShift);
+        std::memset(room.data(), static_cast<int>(window - 1), kShiftSlots);
+        for (const auto& pattern : patterns) {
+            const auto* text = room.data() + kShiftSlots + pattern.from;
+            for (std::size_t i = 1; i < window; ++i) {
+                auto& shift =
+                    room[slot(static_cast<unsigned char>(text[i - 1]), static_cast<unsigned char>(text[i]))];
+                shift = std::min(shift, static_cast<std::byte>(window - 1 - i));
+            }
+        }
+    }
+    std::size_t window = 0;
+
+    std::size_t longest_match(std::string_view texts, std::string_view rest) const {
+        std::size_t best = 0;
+        for (const auto& pattern : patterns)
+            if (pattern.bytes > best && rest.starts_with(texts.substr(pattern.from, pattern.bytes)))
+                best = pattern.bytes;
+        return best;
+    }
+
+    void find_forms(std::string_view text, std::vector<Span>& found) const {
+        if (!store || text.size() < window) return;
+        store->expose([&](Bytes bytes) {
+            const auto* shifts = reinterpret_cast<const unsigned char*>(bytes.data());
+            const std::string_view texts(reinterpret_cast<const char*>(bytes.data()) + kShiftSlots,
+                                         bytes.size() - kShiftSlots);
+            for (std::size_t end = window - 1; end < text.size();) {
+                const auto shift = shifts[slot(at(text, end - 1), at(text, end))];
+                if (shift != 0) {
+                    end += shift;
+                    continue;
+                }
+                const auto from = end + 1 - window;
+                const auto size = longest_match(texts, text.substr(from));
+                if (size == 0) {
+                    ++end;
+                } else {
+                    found.push_back({from, size});
+                    end = from + size + window - 1;
+                }
+            }
+        });
+    }
+
+    std::string_view plain(Bytes bytes) const {
+        return {reinterpret_cast<const char*>(bytes.data()) + kShiftSlots + patterns[0].from, plain_bytes};
+    }
+
+    void find_escaped(const Unescaped& unescaped, std::vector<Span>& found) const {
+        if (!store) return;
+        store->expose([&](Bytes bytes) {
+            const auto wanted = plain(bytes);
+            for (std::size_t i = unescaped.text.find(wanted); i != std::string::npos;
+                 i = unescaped.text.find(wanted, i + wanted.size()))
+                found.push_back(
+                    {unescaped.began[i], unescaped.began[i + wanted.size()] - unescaped.began[i]});
+        });
+    }
+
+    void mask(char* text, const std::vector<Span>& found) {
+        for (const auto& span : found) std::memset(text + span.from, '*', span.bytes);
+        hits += static_cast<std::uint32_t>(found.size());
+    }
+
+    /// Masks everything found in a text that is complete in itself.
+    void mask_all(std::string& text) {
+        std::vector<Span> found;
+        find_forms(text, found);
+        mask(text.data(), found);
+        if (!has_escapes(text)) return;
+        found.clear();
+        find_escaped(Unescaped(text), found);
+        mask(text.data(), found);
+    }
+
+    /// Where the longest tail begins that is a proper beginning of `wanted`.
+    static std::size_t tail_start(std::string_view text, std::string_view wanted) {
+        const auto first = text.size() - std::min(text.size(), wanted.size() - 1);
+        for (std::size_t from = first; from < text.size(); ++from)
+            if (text[from] == wanted[0] && wanted.starts_with(text.substr(from))) return from;
+        return text.size();
+    }
+
+    std::size_t hold_from(std::string_view text, const Unescaped* unescaped) const {
+        if (!store) return text.size();
+        std::size_t run = text.size();  // only a run of bytes that occur in patterns can begin one
+        while (run > 0 && text.size() - run < longest && alphabet[at(text, run - 1)]) --run;
+        return store->expose([&](Bytes bytes) {
+            const std::string_view texts(reinterpret_cast<const char*>(bytes.data()) + kShiftSlots,
+                                         bytes.size() - kShiftSlots);
+            std::size_t hold = text.size();
+            if (run < text.size())
+                for (const auto& pattern : patterns)
+                    hold = std::min(
+                        hold, run + tail_start(text.substr(run), texts.substr(pattern.from, pattern.bytes)));
+            if (unescaped != nullptr) {
+                const auto from = tail_start(unescaped->text, plain(bytes));
+                if (from < unescaped->text.size() || unescaped->cut_short)
+                    hold = std::min(hold, unescaped->began[from]);
+            }
+            return hold;
+        });
+    }
+};
+
+Redactor::Redactor(const crypto::Secret& secret) : state_(std::make_unique<State>()) {
+    secret.expose([&](Bytes bytes) { state_->build(bytes); });
+}
+Redactor::~Redactor() = default;
+Redactor::Redactor(Redactor&&) noexcept = default;
+Redactor& Redactor::operator=(Redactor&&) noexcept = default;
+
+std::string_view Redactor::pass(std::string_view bytes) {
+    auto& state = *state_;
+    if (!state.store) return bytes;
+    std::string_view text = bytes;
+    const auto own = [&] {  // from here on the text is ours to change
+        if (text.data() == state.out.data()) return;
+        state.out.assign(text);
+        text = state.out;
+    };
+    if (!state.held.empty()) {
+        state.out.assign(state.held).append(bytes);
+        crypto::wipe(std::span(state.held));
+        state.held.clear();
+        text = state.out;
+    }
+    std::vector<Span> found;
+    state.find_forms(text, found);
+    if (!found.empty()) {
+        own();
+        state.mask(state.out.data(), found);
+    }
+    std::size_t hold;
+    // A backslash or percent sign at the very end may be an escape that goes on in the next piece.
+    if (has_escapes(text) || text.ends_with('\\')) {
+        const Unescaped unescaped(text);
+        found.clear();
+        state.find_escaped(unescaped, found);
+        if (!found.empty()) {
+            own();
+            state.mask(state.out.data(), found);
+            hold = state.hold_from(text, nullptr);
+        } else {
+            hold = state.hold_from(text, &unescaped);
+        }
+    } else {
+        hold = state.hold_from(text, nullptr);
+    }
+    state.held.assign(text.substr(hold));
+    return text.substr(0, hold);
+}
+
+std::string_view Redactor::finish() {
+    auto& state = *state_;
+    state.out.swap(state.held);
+    state.held.clear();
+    return state.out;
+}
+
+void Redactor::redact(std::string& text) {
+    if (state_->store) state_->mask_all(text);
+}
+
+std::uint32_t Redactor::hits() const { return state_->hits; }
+
+}  // namespace claviger::proxy
