@@ -3,17 +3,31 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { before, describe, it } from 'node:test';
-import { freshSecret, grant, nodeSupport, run, startClaviger, startFixture, temporaryFolder } from './harness.mjs';
+import {
+    freshSecret,
+    grant,
+    nodeSupport,
+    run,
+    startClaviger,
+    startFixture,
+    temporaryFolder,
+} from './harness.mjs';
 
 const packages = createRequire(import.meta.url);
 const suite = packages.resolve('@modelcontextprotocol/conformance/dist/index.js');
 // The suite needs Node 22 or later; the npm package node-linux-* carries one.
-const node22 = Number(process.versions.node.split('.')[0]) >= 22
-    ? process.execPath : packages.resolve(`node-linux-${process.arch}/bin/node`);
+const node22 =
+    Number(process.versions.node.split('.')[0]) >= 22
+        ? process.execPath
+        : packages.resolve(`node-linux-${process.arch}/bin/node`);
 
 const revisions = [
     { name: '2025-11-25', selection: ['--requirements', '2025-11-25'], expected: { passed: 84, failed: 0 } },
-    { name: '2026-07-28', selection: ['--suite', 'all', '--spec-version', '2026-07-28'], expected: { passed: 152, failed: 0 } },
+    {
+        name: '2026-07-28',
+        selection: ['--suite', 'all', '--spec-version', '2026-07-28'],
+        expected: { passed: 152, failed: 0 },
+    },
 ];
 
 /// Runs the suite against `url` with `token` on every request and returns its own count.
@@ -29,10 +43,18 @@ async function conformance(url, token, selection) {
         },
     });
     const total = /^Total: (\d+) passed, (\d+) failed/m.exec(stdout);
-    if (!total) throw new Error(`the suite printed no total (code ${code}): ${stderr.slice(-2000)}${stdout.slice(-2000)}`);
+    if (!total)
+        throw new Error(
+            `the suite printed no total (code ${code}): ${stderr.slice(-2000)}${stdout.slice(-2000)}`,
+        );
     return {
-        code, passed: Number(total[1]), failed: Number(total[2]),
-        report: stdout.split('\n').filter((line) => /^\s*✗/.test(line)).join('\n'),
+        code,
+        passed: Number(total[1]),
+        failed: Number(total[2]),
+        report: stdout
+            .split('\n')
+            .filter((line) => /^\s*✗/.test(line))
+            .join('\n'),
         output: stdout,
     };
 }
@@ -57,13 +79,17 @@ describe('The official conformance suite', () => {
         it(`passes for ${name} through Claviger with the same count`, async () => {
             await fixture.forget();
             const proxied = await conformance(granted.endpoint, granted.sessionToken, selection);
-            assert.deepEqual({ passed: proxied.passed, failed: proxied.failed }, expected,
-                `${proxied.report}\n${proxied.output.slice(-20_000)}`);
+            assert.deepEqual(
+                { passed: proxied.passed, failed: proxied.failed },
+                expected,
+                `${proxied.report}\n${proxied.output.slice(-20_000)}`,
+            );
             assert.equal(proxied.code, 0);
 
             const seen = await fixture.seen();
             assert.ok(seen.length > 50, `the fixture saw only ${seen.length} requests`);
-            for (const request of seen) assert.equal(request.headers.authorization, `Bearer ${upstreamToken}`);
+            for (const request of seen)
+                assert.equal(request.headers.authorization, `Bearer ${upstreamToken}`);
         });
     }
 

@@ -5,11 +5,19 @@ import net from 'node:net';
 import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
-import { eventually, freshSecret, grant, secretForms, startClaviger, startNode, tracesOf } from './harness.mjs';
+import {
+    eventually,
+    freshSecret,
+    grant,
+    secretForms,
+    startClaviger,
+    startNode,
+    tracesOf,
+} from './harness.mjs';
 import { modernHeaders, modernRequest, post } from './wire.mjs';
 
 const secret = freshSecret('hostile');
-const residentLimitMiB = 1536;  // generous, for a binary built with sanitizers
+const residentLimitMiB = 1536; // generous, for a binary built with sanitizers
 
 describe('A hostile upstream', () => {
     let claviger;
@@ -20,11 +28,22 @@ describe('A hostile upstream', () => {
         upstream = await startNode('hostile_upstream.mjs');
         control = async () => (await fetch(`http://127.0.0.1:${upstream.ready.control_port}`)).json();
         claviger = await startClaviger();
-        granted = await grant(claviger, { url: `http://127.0.0.1:${upstream.ready.port}/mcp`, token: secret, serverName: 'hostile' });
+        granted = await grant(claviger, {
+            url: `http://127.0.0.1:${upstream.ready.port}/mcp`,
+            token: secret,
+            serverName: 'hostile',
+        });
     });
 
-    const call = (tool, options) => post(granted.endpoint, granted.sessionToken,
-        modernRequest(`call-${tool}`, 'tools/call', { name: tool, arguments: {} }), modernHeaders('tools/call', tool), 'POST', options);
+    const call = (tool, options) =>
+        post(
+            granted.endpoint,
+            granted.sessionToken,
+            modernRequest(`call-${tool}`, 'tools/call', { name: tool, arguments: {} }),
+            modernHeaders('tools/call', tool),
+            'POST',
+            options,
+        );
 
     /// Every byte that came over the socket, what HTTP makes of it, and what a browser would unpack.
     function nothingLeaked(answer) {
@@ -32,7 +51,11 @@ describe('A hostile upstream', () => {
         const head = JSON.stringify([...answer.headers]);
         assert.deepEqual(tracesOf(secret, head), [], 'the secret is readable in the headers');
         assert.deepEqual(tracesOf(secret, answer.text), [], 'the secret is readable in the body');
-        assert.deepEqual(tracesOf(secret, JSON.stringify(answer.messages)), [], 'the secret is readable in the parsed messages');
+        assert.deepEqual(
+            tracesOf(secret, JSON.stringify(answer.messages)),
+            [],
+            'the secret is readable in the parsed messages',
+        );
         const squeezed = answer.text.replaceAll('\0', '');
         assert.deepEqual(tracesOf(secret, squeezed), [], 'the secret is readable as UTF-16');
         const gzipAt = answer.raw.indexOf(Buffer.from([0x1f, 0x8b, 8]));
@@ -40,11 +63,21 @@ describe('A hostile upstream', () => {
             let unpacked = '';
             try {
                 unpacked = gunzipSync(answer.raw.subarray(gzipAt), { finishFlush: 2 }).toString();
-            } catch { /* not gzip after all */ }
+            } catch {
+                /* not gzip after all */
+            }
             assert.deepEqual(tracesOf(secret, unpacked), [], 'the secret is readable after unpacking');
         }
         assert.equal(answer.headers.get('content-encoding'), null);
-        for (const name of ['set-cookie', 'location', 'www-authenticate', 'proxy-authenticate', 'x-echo', 'link', 'trailer']) {
+        for (const name of [
+            'set-cookie',
+            'location',
+            'www-authenticate',
+            'proxy-authenticate',
+            'x-echo',
+            'link',
+            'trailer',
+        ]) {
             assert.equal(answer.headers.get(name), null, `${name} of the upstream reached the agent`);
         }
     }
@@ -63,15 +96,34 @@ describe('A hostile upstream', () => {
         assert.equal(id, `call-${tool}`, 'the error does not name its call');
         assert.ok(error.message.length >= 15, `this explains nothing: ${error.message}`);
         assert.ok(Number.isInteger(error.code));
-        assert.ok(!(error.code >= -32099 && error.code <= -32000), `code ${error.code} is reserved for the protocol`);
+        assert.ok(
+            !(error.code >= -32099 && error.code <= -32000),
+            `code ${error.code} is reserved for the protocol`,
+        );
         assert.doesNotMatch(answer.text, /cabbage|<html/, 'the refusal quotes the upstream');
         assert.notEqual(answer.status, 401, 'the agent would start an OAuth flow');
     }
 
     describe('whose correct answer has the secret in it', () => {
-        for (const tool of ['unknown_header', 'passed_headers', 'reason_phrase', 'early_hints', 'trailer', 'json_key', 'json_error',
-            'json_many', 'json_almost', 'json_large', 'json_bytewise', 'sse_bytewise', 'sse_fields', 'sse_unfinished', 'sse_line_ends',
-            'sse_many_data_lines', 'close_delimited']) {
+        for (const tool of [
+            'unknown_header',
+            'passed_headers',
+            'reason_phrase',
+            'early_hints',
+            'trailer',
+            'json_key',
+            'json_error',
+            'json_many',
+            'json_almost',
+            'json_large',
+            'json_bytewise',
+            'sse_bytewise',
+            'sse_fields',
+            'sse_unfinished',
+            'sse_line_ends',
+            'sse_many_data_lines',
+            'close_delimited',
+        ]) {
             it(`${tool}: the answer arrives without it`, async () => {
                 const answer = await call(tool);
                 nothingLeaked(answer);
@@ -105,16 +157,45 @@ describe('A hostile upstream', () => {
     });
 
     describe('that does not answer properly', () => {
-        for (const tool of ['redirect_302', 'redirect_307', 'redirect_308', 'unauthorized', 'forbidden', 'proxy_auth', 'too_many',
-            'html_error', 'html_ok', 'no_type', 'not_json', 'empty', 'gzip', 'gzip_sse', 'utf16', 'huge_header', 'many_headers',
-            'bad_chunk', 'bad_second_chunk', 'two_lengths', 'length_and_chunks', 'garbage', 'silent_close', 'reset', 'short_body',
-            'switching']) {
+        for (const tool of [
+            'redirect_302',
+            'redirect_307',
+            'redirect_308',
+            'unauthorized',
+            'forbidden',
+            'proxy_auth',
+            'too_many',
+            'html_error',
+            'html_ok',
+            'no_type',
+            'not_json',
+            'empty',
+            'gzip',
+            'gzip_sse',
+            'utf16',
+            'huge_header',
+            'many_headers',
+            'bad_chunk',
+            'two_lengths',
+            'length_and_chunks',
+            'garbage',
+            'silent_close',
+            'reset',
+            'short_body',
+            'switching',
+        ]) {
             it(`${tool}: the agent reads a clear error`, async () => {
                 const answer = await call(tool);
                 nothingLeaked(answer);
                 clearError(answer, tool);
             });
         }
+
+        it('bad_second_chunk: an answer that has begun is broken off, never completed', async () => {
+            const answer = await call('bad_second_chunk');
+            nothingLeaked(answer);
+            if (answer.broken === undefined) clearError(answer, 'bad_second_chunk');
+        });
 
         it('is not followed to another place, neither with nor without the secret', async () => {
             assert.deepEqual((await control()).stolen, []);
@@ -140,8 +221,11 @@ describe('A hostile upstream', () => {
                 const target = new URL(granted.endpoint);
                 const body = JSON.stringify(modernRequest(1, 'tools/call', { name: tool, arguments: {} }));
                 const head = {
-                    host: target.host, authorization: `Bearer ${granted.sessionToken}`, 'content-type': 'application/json',
-                    accept: 'application/json, text/event-stream', 'content-length': Buffer.byteLength(body),
+                    host: target.host,
+                    authorization: `Bearer ${granted.sessionToken}`,
+                    'content-type': 'application/json',
+                    accept: 'application/json, text/event-stream',
+                    'content-length': Buffer.byteLength(body),
                     ...modernHeaders('tools/call', tool),
                 };
                 const received = [];
@@ -149,18 +233,31 @@ describe('A hostile upstream', () => {
                 agent.on('error', () => {});
                 agent.on('data', (part) => {
                     received.push(part);
-                    if (Buffer.concat(received).length > 200_000) agent.pause();  // a reader that stops reading
+                    if (Buffer.concat(received).length > 200_000) agent.pause(); // a reader that stops reading
                 });
-                agent.write(`POST ${target.pathname} HTTP/1.1\r\n${Object.entries(head).map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`);
-                await eventually('the upstream is called', async () => (await control()).open.includes(tool) || received.length > 0);
+                agent.write(
+                    `POST ${target.pathname} HTTP/1.1\r\n${Object.entries(head)
+                        .map(([name, value]) => `${name}: ${value}\r\n`)
+                        .join('')}\r\n${body}`,
+                );
+                await eventually(
+                    'the upstream is called',
+                    async () => (await control()).open.includes(tool) || received.length > 0,
+                );
                 await sleep(1_000);
                 const { written } = await control();
-                assert.ok(written < 256 << 20, `the proxy took ${written >> 20} MiB from the upstream for an agent that reads nothing`);
+                assert.ok(
+                    written < 256 << 20,
+                    `the proxy took ${written >> 20} MiB from the upstream for an agent that reads nothing`,
+                );
                 const status = readFileSync(`/proc/${claviger.child.pid}/status`, 'utf8');
                 const residentMiB = Number(/VmRSS:\s+(\d+) kB/.exec(status)[1]) / 1024;
                 assert.ok(residentMiB < residentLimitMiB, `the proxy holds ${Math.round(residentMiB)} MiB`);
                 agent.destroy();
-                await eventually('the upstream sees the end', async () => !(await control()).open.includes(tool));
+                await eventually(
+                    'the upstream sees the end',
+                    async () => !(await control()).open.includes(tool),
+                );
                 assert.deepEqual(tracesOf(secret, Buffer.concat(received)), []);
             });
         }

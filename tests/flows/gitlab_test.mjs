@@ -7,11 +7,21 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { eventually, freePort, freshSecret, grant, recordingFetch, startClaviger, startNode, temporaryFolder, tracesOf } from './harness.mjs';
+import {
+    eventually,
+    freePort,
+    freshSecret,
+    grant,
+    recordingFetch,
+    startClaviger,
+    startNode,
+    temporaryFolder,
+    tracesOf,
+} from './harness.mjs';
 import { post, rpc } from './wire.mjs';
 
 const letters = freshSecret('').replaceAll(/[^A-Za-z0-9]/g, '');
-const gitlabToken = `glpat-${letters}`;  // mcp-gitlab accepts only what looks like a GitLab token
+const gitlabToken = `glpat-${letters}`; // mcp-gitlab accepts only what looks like a GitLab token
 
 describe('mcp-gitlab behind Claviger', () => {
     let claviger;
@@ -34,18 +44,39 @@ describe('mcp-gitlab behind Claviger', () => {
             cwd: folder,
             stdio: 'ignore',
             env: {
-                PATH: process.env.PATH, HOME: folder, STREAMABLE_HTTP: 'true', REMOTE_AUTHORIZATION: 'true', HOST: '127.0.0.1',
-                PORT: String(port), GITLAB_API_URL: `http://127.0.0.1:${fake.ready.port}/api/v4`,
+                PATH: process.env.PATH,
+                HOME: folder,
+                STREAMABLE_HTTP: 'true',
+                REMOTE_AUTHORIZATION: 'true',
+                HOST: '127.0.0.1',
+                PORT: String(port),
+                GITLAB_API_URL: `http://127.0.0.1:${fake.ready.port}/api/v4`,
             },
         });
-        await eventually('mcp-gitlab listens', () =>
-            fetch(`http://127.0.0.1:${port}/health`).then((answer) => answer.status < 500, () => false), 20_000);
+        await eventually(
+            'mcp-gitlab listens',
+            () =>
+                fetch(`http://127.0.0.1:${port}/health`).then(
+                    (answer) => answer.status < 500,
+                    () => false,
+                ),
+            20_000,
+        );
 
         claviger = await startClaviger();
-        granted = await grant(claviger, { url: `http://127.0.0.1:${port}/mcp`, token: gitlabToken, serverName: 'gitlab' });
-        recorder = recordingFetch({ authorization: `Bearer ${granted.sessionToken}`, 'private-token': 'glpat-the-agents-own-token' });
+        granted = await grant(claviger, {
+            url: `http://127.0.0.1:${port}/mcp`,
+            token: gitlabToken,
+            serverName: 'gitlab',
+        });
+        recorder = recordingFetch({
+            authorization: `Bearer ${granted.sessionToken}`,
+            'private-token': 'glpat-the-agents-own-token',
+        });
         client = new Client({ name: 'flow', version: '1' });
-        await client.connect(new StreamableHTTPClientTransport(new URL(granted.endpoint), { fetch: recorder.fetch }));
+        await client.connect(
+            new StreamableHTTPClientTransport(new URL(granted.endpoint), { fetch: recorder.fetch }),
+        );
     });
 
     after(async () => {
@@ -67,12 +98,18 @@ describe('mcp-gitlab behind Claviger', () => {
             names.push(...page.tools.map(({ name }) => name));
             cursor = page.nextCursor;
         } while (cursor !== undefined && names.length < 1000);
-        assert.ok(names.includes('get_project') && names.includes('create_issue'), `${names.length} tools: ${names.slice(0, 10)}`);
+        assert.ok(
+            names.includes('get_project') && names.includes('create_issue'),
+            `${names.length} tools: ${names.slice(0, 10)}`,
+        );
     });
 
     it('reads and writes with the stored token', async () => {
         assert.match(await call('get_project', { project_id: '42' }), /A project like any other/);
-        assert.match(await call('create_issue', { project_id: '42', title: 'Söldner & "quotes"' }), /Söldner & \\"quotes\\"/);
+        assert.match(
+            await call('create_issue', { project_id: '42', title: 'Söldner & "quotes"' }),
+            /Söldner & \\"quotes\\"/,
+        );
         const made = (await seen()).find(({ method }) => method === 'POST');
         assert.equal(JSON.parse(made.body).title, 'Söldner & "quotes"');
     });
@@ -97,11 +134,18 @@ describe('mcp-gitlab behind Claviger', () => {
     });
 
     it('lets no second agent into the session, where the server would answer without any token', async () => {
-        const other = await grant(claviger, { url: granted.agent.mcp_servers[0].url, serverName: 'gitlab', shared: granted });
+        const other = await grant(claviger, {
+            url: granted.agent.mcp_servers[0].url,
+            serverName: 'gitlab',
+            shared: granted,
+        });
         const before = (await seen()).length;
-        const stolen = await post(other.endpoint, other.sessionToken,
+        const stolen = await post(
+            other.endpoint,
+            other.sessionToken,
             rpc(1, 'tools/call', { name: 'get_project', arguments: { project_id: '42' } }),
-            { 'mcp-session-id': client.transport.sessionId, 'mcp-protocol-version': '2025-11-25' });
+            { 'mcp-session-id': client.transport.sessionId, 'mcp-protocol-version': '2025-11-25' },
+        );
         assert.equal(stolen.status, 404, stolen.text);
         assert.equal((await seen()).length, before);
     });

@@ -14,7 +14,8 @@ export { secretForms, tracesOf } from '../support/node/secret_forms.mjs';
 const here = path.dirname(fileURLToPath(import.meta.url));
 export const nodeSupport = path.resolve(here, '../support/node');
 export const binary = process.env.CLAVIGER_BIN
-    ? path.resolve(process.env.CLAVIGER_BIN) : path.resolve(here, '../../build/dev/claviger');
+    ? path.resolve(process.env.CLAVIGER_BIN)
+    : path.resolve(here, '../../build/dev/claviger');
 
 const startLimitMs = 20_000;
 const stopLimitMs = 8_000;
@@ -38,7 +39,8 @@ export function temporaryFolder() {
 /// JSON and both Base64 alphabets treat specially, and is a valid bearer token.
 export function freshSecret(prefix = 'up') {
     const letters = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
-    const random = (count) => Array.from({ length: count }, () => letters[Math.floor(Math.random() * letters.length)]).join('');
+    const random = (count) =>
+        Array.from({ length: count }, () => letters[Math.floor(Math.random() * letters.length)]).join('');
     return `${prefix}_${random(12)}/~~~+${random(12)}-o.~~${random(6)}==`;
 }
 
@@ -58,11 +60,15 @@ export async function startProcess(command, args, options = {}) {
     running.add(child);
     let stderr = '';
     child.stderr.setEncoding('utf8');
-    child.stderr.on('data', (part) => { stderr = (stderr + part).slice(-200_000); });
-    const exited = new Promise((resolve) => child.once('exit', (code, signal) => {
-        running.delete(child);
-        resolve({ code, signal });
-    }));
+    child.stderr.on('data', (part) => {
+        stderr = (stderr + part).slice(-200_000);
+    });
+    const exited = new Promise((resolve) =>
+        child.once('exit', (code, signal) => {
+            running.delete(child);
+            resolve({ code, signal });
+        }),
+    );
     const started = Object.assign(child, { errors: () => stderr, exited });
     const name = path.basename(args[0]?.endsWith('.mjs') ? args[0] : command);
     started.ready = await new Promise((resolve, reject) => {
@@ -71,7 +77,10 @@ export async function startProcess(command, args, options = {}) {
             child.kill('SIGKILL');
             reject(new Error(`${name} ${why}. Its stderr: ${stderr.trim() || 'nothing'}`));
         };
-        const limit = setTimeout(() => fail(`did not say it was ready within ${startLimitMs} ms`), startLimitMs);
+        const limit = setTimeout(
+            () => fail(`did not say it was ready within ${startLimitMs} ms`),
+            startLimitMs,
+        );
         child.once('error', (error) => fail(`could not be started (${error.message})`));
         exited.then(({ code, signal }) => fail(`ended with ${signal ?? `code ${code}`} before it was ready`));
         lineReader(child.stdout, (line) => {
@@ -97,22 +106,27 @@ export const startNode = (script, args = [], options = {}) =>
     startProcess(process.execPath, [path.join(nodeSupport, script), ...args], options);
 
 /// A port that was free a moment ago, for programs that cannot pick one themselves.
-export const freePort = () => new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-        const { port } = server.address();
-        server.close(() => resolve(port));
+export const freePort = () =>
+    new Promise((resolve, reject) => {
+        const server = net.createServer();
+        server.once('error', reject);
+        server.listen(0, '127.0.0.1', () => {
+            const { port } = server.address();
+            server.close(() => resolve(port));
+        });
     });
-});
 
 /// Runs a program to its end; never throws for its exit code.
 export async function run(command, args, { limitMs = 60_000, ...options } = {}) {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
     let stdout = '';
     let stderr = '';
-    child.stdout.setEncoding('utf8').on('data', (part) => { stdout += part; });
-    child.stderr.setEncoding('utf8').on('data', (part) => { stderr += part; });
+    child.stdout.setEncoding('utf8').on('data', (part) => {
+        stdout += part;
+    });
+    child.stderr.setEncoding('utf8').on('data', (part) => {
+        stderr += part;
+    });
     const limit = setTimeout(() => child.kill('SIGKILL'), limitMs);
     const [code, signal] = await new Promise((resolve, reject) => {
         child.once('error', reject);
@@ -128,7 +142,10 @@ export async function startClaviger({ config = {} } = {}) {
     const data = path.join(folder, 'data');
     const key = path.join(folder, 'seal.key');
     const init = await run(binary, ['init', '--data', data, '--key-file', key, '--json']);
-    if (init.code !== 0) throw new Error(`claviger init ended with ${init.signal ?? init.code}: ${init.stderr || init.stdout}`);
+    if (init.code !== 0)
+        throw new Error(
+            `claviger init ended with ${init.signal ?? init.code}: ${init.stderr || init.stdout}`,
+        );
     const { admin_api_key, workspace_id } = JSON.parse(init.stdout.trim().split('\n').at(-1));
 
     const settings = {
@@ -140,7 +157,8 @@ export async function startClaviger({ config = {} } = {}) {
         log: { level: 'info', file: path.join(folder, 'claviger.log') },
     };
     for (const [section, values] of Object.entries(config)) {
-        settings[section] = values !== null && typeof values === 'object' ? { ...settings[section], ...values } : values;
+        settings[section] =
+            values !== null && typeof values === 'object' ? { ...settings[section], ...values } : values;
     }
     const file = path.join(folder, 'claviger.jsonc');
     writeFileSync(file, `// written by tests/flows/harness.mjs\n${JSON.stringify(settings, null, 2)}\n`);
@@ -163,7 +181,8 @@ export async function startClaviger({ config = {} } = {}) {
             body: body === undefined ? undefined : JSON.stringify(body),
         });
         const text = await response.text();
-        if (response.status !== status) throw new Error(`${method} ${target} answered ${response.status}: ${text}`);
+        if (response.status !== status)
+            throw new Error(`${method} ${target} answered ${response.status}: ${text}`);
         return JSON.parse(text);
     }
 
@@ -171,12 +190,21 @@ export async function startClaviger({ config = {} } = {}) {
         try {
             return readFileSync(settings.log.file, 'utf8') + child.errors();
         } catch (error) {
-            if (error.code === 'ENOENT') return child.errors();  // nothing was logged yet
+            if (error.code === 'ENOENT') return child.errors(); // nothing was logged yet
             throw error;
         }
     };
     return {
-        folder, agents_port, admin_port, agentsUrl, adminUrl, admin, admin_api_key, workspace_id, child, readLog,
+        folder,
+        agents_port,
+        admin_port,
+        agentsUrl,
+        adminUrl,
+        admin,
+        admin_api_key,
+        workspace_id,
+        child,
+        readLog,
         stop: () => stopProcess(child),
     };
 }
@@ -186,7 +214,10 @@ let grants = 0;
 /// Everything an agent needs to call one upstream with one token: vault, credential, environment, agent, session.
 /// `toolset` replaces the agent's permissions, `environment` adds to the environment (tool_rules, config, limits).
 /// `shared` takes the result of an earlier grant and opens only another session of a new agent on the same vault.
-export async function grant(claviger, { url, token, serverName = 'upstream', toolset, environment = {}, shared }) {
+export async function grant(
+    claviger,
+    { url, token, serverName = 'upstream', toolset, environment = {}, shared },
+) {
     const number = ++grants;
     let { vault, credential, environment: made } = shared ?? {};
     if (!shared) {
@@ -196,24 +227,36 @@ export async function grant(claviger, { url, token, serverName = 'upstream', too
             auth: { type: 'static_bearer', mcp_server_url: url, token },
         });
         made = await claviger.admin('POST', '/v1/environments', {
-            name: `flow-${number}`, vault_bindings: [vault.id], ...environment,
+            name: `flow-${number}`,
+            vault_bindings: [vault.id],
+            ...environment,
         });
     }
     const agent = await claviger.admin('POST', '/v1/agents', {
         name: `flow agent ${number}`,
         model: 'any-model',
         mcp_servers: [{ type: 'url', name: serverName, url }],
-        tools: [{
-            type: 'mcp_toolset',
-            mcp_server_name: serverName,
-            ...(toolset ?? { default_config: { enabled: true, permission_policy: { type: 'always_allow' } } }),
-        }],
+        tools: [
+            {
+                type: 'mcp_toolset',
+                mcp_server_name: serverName,
+                ...(toolset ?? {
+                    default_config: { enabled: true, permission_policy: { type: 'always_allow' } },
+                }),
+            },
+        ],
     });
     const session = await claviger.admin('POST', '/v1/sessions', {
-        agent: agent.id, environment_id: made.id, vault_ids: [vault.id],
+        agent: agent.id,
+        environment_id: made.id,
+        vault_ids: [vault.id],
     });
     return {
-        vault, credential, environment: made, agent, session,
+        vault,
+        credential,
+        environment: made,
+        agent,
+        session,
         sessionToken: session.session_token,
         endpoint: `${claviger.agentsUrl}/mcp/${serverName}`,
     };
@@ -271,17 +314,27 @@ export function recordingFetch(headers = {}) {
     async function recording(input, init = {}) {
         const all = new Headers(init.headers);
         for (const [name, value] of Object.entries(headers)) all.set(name, value);
-        sent.push(Buffer.from(`${init.method ?? 'GET'} ${input}\r\n${headText(all)}\r\n${init.body ?? ''}\r\n`));
+        sent.push(
+            Buffer.from(`${init.method ?? 'GET'} ${input}\r\n${headText(all)}\r\n${init.body ?? ''}\r\n`),
+        );
         const response = await fetch(input, { ...init, headers: all });
-        received.push(Buffer.from(`${response.status} ${response.statusText}\r\n${headText(response.headers)}\r\n`));
+        received.push(
+            Buffer.from(`${response.status} ${response.statusText}\r\n${headText(response.headers)}\r\n`),
+        );
         if (response.body === null) return response;
-        const bytes = response.body.pipeThrough(new TransformStream({
-            transform(part, controller) {
-                received.push(Buffer.from(part));
-                controller.enqueue(part);
-            },
-        }));
-        const copy = new Response(bytes, { status: response.status, statusText: response.statusText, headers: response.headers });
+        const bytes = response.body.pipeThrough(
+            new TransformStream({
+                transform(part, controller) {
+                    received.push(Buffer.from(part));
+                    controller.enqueue(part);
+                },
+            }),
+        );
+        const copy = new Response(bytes, {
+            status: response.status,
+            statusText: response.statusText,
+            headers: response.headers,
+        });
         Object.defineProperty(copy, 'url', { value: response.url });
         return copy;
     }

@@ -28,16 +28,20 @@ function withAuthorization(headers) {
 }
 
 function coverFetch() {
-    fetch('data:,').catch(() => {});  // undici installs its dispatcher at the first fetch
+    fetch('data:,').catch(() => {}); // undici installs its dispatcher at the first fetch
     const slot = Symbol.for('undici.globalDispatcher.1');
     const dispatcher = globalThis[slot];
     if (!dispatcher) throw new Error('addauth: this Node has no undici dispatcher to cover');
     globalThis[slot] = new Proxy(dispatcher, {
         get(target, property) {
             if (property === 'dispatch') {
-                return (options, handler) => target.dispatch(
-                    String(options.origin) === wanted
-                        ? { ...options, headers: withAuthorization(options.headers) } : options, handler);
+                return (options, handler) =>
+                    target.dispatch(
+                        String(options.origin) === wanted
+                            ? { ...options, headers: withAuthorization(options.headers) }
+                            : options,
+                        handler,
+                    );
             }
             const member = Reflect.get(target, property, target);
             return typeof member === 'function' ? member.bind(target) : member;

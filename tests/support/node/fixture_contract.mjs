@@ -2,29 +2,33 @@
 // own that make trouble on purpose. Names and texts are the suite's contract and may not be changed.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import {
+    acceptedText,
+    fromUser,
+    object,
+    prompts,
+    redPixelPng,
+    resources,
+    string,
+    subscriptions,
+} from './fixture_offers.mjs';
 import { packages } from './packages.mjs';
 
-const {
-    McpServer, ResourceTemplate, acceptedContent, completable, createRequestStateCodec, fromJsonSchema, inputRequired,
-    inputResponse,
-} = packages('@modelcontextprotocol/server');
-const { z } = packages('zod');
+const { McpServer, acceptedContent, createRequestStateCodec, fromJsonSchema, inputRequired, inputResponse } =
+    packages('@modelcontextprotocol/server');
 
-const redPixelPng =
-    'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==';
 const silentWav = 'UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA=';
 
 const stateCodec = createRequestStateCodec({ key: randomBytes(32) });
 
 const text = (value) => ({ content: [{ type: 'text', text: value }] });
-const fromUser = (content) => ({ role: 'user', content });
-const object = (properties, required = Object.keys(properties)) => ({ type: 'object', properties, required });
-const string = (more = {}) => ({ type: 'string', ...more });
 
 const json2020Schema = {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     type: 'object',
-    $defs: { address: { $anchor: 'addressDef', type: 'object', properties: { street: string(), city: string() } } },
+    $defs: {
+        address: { $anchor: 'addressDef', type: 'object', properties: { street: string(), city: string() } },
+    },
     properties: {
         name: string(),
         address: { $ref: '#/$defs/address' },
@@ -39,53 +43,67 @@ const json2020Schema = {
     additionalProperties: false,
 };
 
-const defaultsForm = object({
-    name: string({ default: 'John Doe' }),
-    age: { type: 'integer', default: 30 },
-    score: { type: 'number', default: 95.5 },
-    status: string({ enum: ['active', 'inactive', 'pending'], default: 'active' }),
-    verified: { type: 'boolean', default: true },
-}, []);
+const defaultsForm = object(
+    {
+        name: string({ default: 'John Doe' }),
+        age: { type: 'integer', default: 30 },
+        score: { type: 'number', default: 95.5 },
+        status: string({ enum: ['active', 'inactive', 'pending'], default: 'active' }),
+        verified: { type: 'boolean', default: true },
+    },
+    [],
+);
 
 const options = ['option1', 'option2', 'option3'];
 const titled = (...titles) => titles.map((title, index) => ({ const: `value${index + 1}`, title }));
-const enumsForm = object({
-    untitledSingle: string({ enum: options }),
-    titledSingle: string({ oneOf: titled('First Option', 'Second Option', 'Third Option') }),
-    legacyEnum: string({ enum: ['opt1', 'opt2', 'opt3'], enumNames: ['Option One', 'Option Two', 'Option Three'] }),
-    untitledMulti: { type: 'array', items: string({ enum: options }) },
-    titledMulti: { type: 'array', items: { anyOf: titled('First Choice', 'Second Choice', 'Third Choice') } },
-}, []);
+const enumsForm = object(
+    {
+        untitledSingle: string({ enum: options }),
+        titledSingle: string({ oneOf: titled('First Option', 'Second Option', 'Third Option') }),
+        legacyEnum: string({
+            enum: ['opt1', 'opt2', 'opt3'],
+            enumNames: ['Option One', 'Option Two', 'Option Three'],
+        }),
+        untitledMulti: { type: 'array', items: string({ enum: options }) },
+        titledMulti: {
+            type: 'array',
+            items: { anyOf: titled('First Choice', 'Second Choice', 'Third Choice') },
+        },
+    },
+    [],
+);
 
 const nameForm = object({ name: string() });
-const askName = (message = 'What is your name?') => inputRequired.elicit({ message, requestedSchema: nameForm });
-const askModel = (question, maxTokens = 100) => inputRequired.createMessage({
-    messages: [fromUser({ type: 'text', text: question })], maxTokens,
-});
+const askName = (message = 'What is your name?') =>
+    inputRequired.elicit({ message, requestedSchema: nameForm });
+const askModel = (question, maxTokens = 100) =>
+    inputRequired.createMessage({
+        messages: [fromUser({ type: 'text', text: question })],
+        maxTokens,
+    });
 
 const said = (responses, key) => {
     const view = inputResponse(responses, key);
-    return view.kind === 'sampling' ? view.result.content?.text ?? '' : undefined;
-};
-const acceptedText = (responses, key, field) => {
-    const content = acceptedContent(responses, key);
-    return typeof content?.[field] === 'string' ? content[field] : undefined;
+    return view.kind === 'sampling' ? (view.result.content?.text ?? '') : undefined;
 };
 
 /// Builds one server with the whole contract. `world` reaches beyond the call: `publish(event)` tells every
 /// subscriber of a change, `exchange()` is the HTTP exchange that carries the current call.
 export function contractServer(era, world) {
-    const server = new McpServer({ name: 'claviger-fixture', version: '1.0.0' }, {
-        capabilities: {
-            tools: { listChanged: true },
-            resources: { subscribe: true, listChanged: true },
-            prompts: { listChanged: true },
-            completions: {},
-            logging: {},
+    const server = new McpServer(
+        { name: 'claviger-fixture', version: '1.0.0' },
+        {
+            capabilities: {
+                tools: { listChanged: true },
+                resources: { subscribe: true, listChanged: true },
+                prompts: { listChanged: true },
+                completions: {},
+                logging: {},
+            },
+            instructions: 'A fixture for tests.',
+            requestState: { verify: stateCodec.verify },
         },
-        instructions: 'A fixture for tests.',
-        requestState: { verify: stateCodec.verify },
-    });
+    );
     const tool = (name, description, schema, run) =>
         server.registerTool(name, { description, inputSchema: fromJsonSchema(schema ?? object({})) }, run);
 
@@ -102,17 +120,24 @@ export function contractServer(era, world) {
 
 function contentTools(tool) {
     const image = { type: 'image', data: redPixelPng, mimeType: 'image/png' };
-    tool('test_simple_text', 'Returns one text', null, async () => text('This is a simple text response for testing.'));
+    tool('test_simple_text', 'Returns one text', null, async () =>
+        text('This is a simple text response for testing.'),
+    );
     tool('test_image_content', 'Returns an image', null, async () => ({ content: [image] }));
-    tool('test_audio_content', 'Returns a sound', null, async () => (
-        { content: [{ type: 'audio', data: silentWav, mimeType: 'audio/wav' }] }));
+    tool('test_audio_content', 'Returns a sound', null, async () => ({
+        content: [{ type: 'audio', data: silentWav, mimeType: 'audio/wav' }],
+    }));
     tool('test_embedded_resource', 'Returns a resource in the result', null, async () => ({
-        content: [{
-            type: 'resource',
-            resource: {
-                uri: 'test://embedded-resource', mimeType: 'text/plain', text: 'This is an embedded resource content.',
+        content: [
+            {
+                type: 'resource',
+                resource: {
+                    uri: 'test://embedded-resource',
+                    mimeType: 'text/plain',
+                    text: 'This is an embedded resource content.',
+                },
             },
-        }],
+        ],
     }));
     tool('test_multiple_content_types', 'Returns text, image and resource', null, async () => ({
         content: [
@@ -121,7 +146,8 @@ function contentTools(tool) {
             {
                 type: 'resource',
                 resource: {
-                    uri: 'test://mixed-content-resource', mimeType: 'application/json',
+                    uri: 'test://mixed-content-resource',
+                    mimeType: 'application/json',
                     text: JSON.stringify({ test: 'data', value: 123 }),
                 },
             },
@@ -130,19 +156,32 @@ function contentTools(tool) {
     tool('test_error_handling', 'Always fails', null, async () => {
         throw new Error('This tool intentionally returns an error for testing');
     });
-    tool('json_schema_2020_12_tool', 'Tool with JSON Schema 2020-12 features', json2020Schema, async (given) =>
-        text(`Called with ${JSON.stringify(given)}`));
-    tool('test_x_mcp_header', 'Mirrors one argument into a header',
+    tool(
+        'json_schema_2020_12_tool',
+        'Tool with JSON Schema 2020-12 features',
+        json2020Schema,
+        async (given) => text(`Called with ${JSON.stringify(given)}`),
+    );
+    tool(
+        'test_x_mcp_header',
+        'Mirrors one argument into a header',
         object({ region: string({ 'x-mcp-header': 'Region' }), level: { type: 'integer' } }, []),
-        async ({ region, level }) => text(`region=${region ?? ''} level=${level ?? ''}`));
+        async ({ region, level }) => text(`region=${region ?? ''} level=${level ?? ''}`),
+    );
 }
 
 function reportingTools(tool) {
     const log = (context, data) =>
-        context.mcpReq.notify({ method: 'notifications/message', params: { level: 'info', logger: 'fixture', data } });
+        context.mcpReq.notify({
+            method: 'notifications/message',
+            params: { level: 'info', logger: 'fixture', data },
+        });
     tool('test_tool_with_logging', 'Logs three times', null, async (given, context) => {
-        for (const [index, line] of
-            ['Tool execution started', 'Tool processing data', 'Tool execution completed'].entries()) {
+        for (const [index, line] of [
+            'Tool execution started',
+            'Tool processing data',
+            'Tool execution completed',
+        ].entries()) {
             if (index > 0) await sleep(50);
             await log(context, line);
         }
@@ -166,9 +205,11 @@ function reportingTools(tool) {
     });
 }
 
+/// In the legacy era the question travels on the stream of the call (`send`), never on the stream for notifications,
+/// which may not be open yet.
 function askingTools(tool, era) {
     const ask = async (context, key, params) => {
-        if (era === 'legacy') return context.mcpReq.elicitInput(params);
+        if (era === 'legacy') return context.mcpReq.send({ method: 'elicitation/create', params });
         const view = inputResponse(context.mcpReq.inputResponses, key);
         return view.kind === 'elicit' ? view : undefined;
     };
@@ -178,41 +219,66 @@ function askingTools(tool, era) {
         if (!answer) return inputRequired({ inputRequests: { answer: inputRequired.elicit(params) } });
         return text(`${label}: action=${answer.action}, content=${JSON.stringify(answer.content ?? {})}`);
     };
-    tool('test_elicitation', 'Asks the user', object({ message: string() }), asking('User response', ({ message }) => ({
-        message,
-        requestedSchema: object({ username: string({ description: "User's response" }),
-            email: string({ description: "User's email address" }) }),
-    })));
-    tool('test_elicitation_sep1034_defaults', 'Asks with defaults', null, asking('Elicitation completed', () => ({
-        message: 'Please review the defaults', requestedSchema: defaultsForm,
-    })));
-    tool('test_elicitation_sep1330_enums', 'Asks with every kind of choice', null, asking('Elicitation completed', () => ({
-        message: 'Please choose', requestedSchema: enumsForm,
-    })));
+    tool(
+        'test_elicitation',
+        'Asks the user',
+        object({ message: string() }),
+        asking('User response', ({ message }) => ({
+            message,
+            requestedSchema: object({
+                username: string({ description: "User's response" }),
+                email: string({ description: "User's email address" }),
+            }),
+        })),
+    );
+    tool(
+        'test_elicitation_sep1034_defaults',
+        'Asks with defaults',
+        null,
+        asking('Elicitation completed', () => ({
+            message: 'Please review the defaults',
+            requestedSchema: defaultsForm,
+        })),
+    );
+    tool(
+        'test_elicitation_sep1330_enums',
+        'Asks with every kind of choice',
+        null,
+        asking('Elicitation completed', () => ({
+            message: 'Please choose',
+            requestedSchema: enumsForm,
+        })),
+    );
     tool('test_sampling', 'Asks the model', object({ prompt: string() }), async ({ prompt }, context) => {
         if (era === 'legacy') {
-            const answer = await context.mcpReq.requestSampling({
-                messages: [fromUser({ type: 'text', text: prompt })], maxTokens: 100,
+            const answer = await context.mcpReq.send({
+                method: 'sampling/createMessage',
+                params: { messages: [fromUser({ type: 'text', text: prompt })], maxTokens: 100 },
             });
             return text(`LLM response: ${answer.content?.text ?? ''}`);
         }
         const answer = said(context.mcpReq.inputResponses, 'answer');
-        return answer === undefined ? inputRequired({ inputRequests: { answer: askModel(prompt) } })
+        return answer === undefined
+            ? inputRequired({ inputRequests: { answer: askModel(prompt) } })
             : text(`LLM response: ${answer}`);
     });
     tool('test_missing_capability', 'Needs a client that can sample', null, async () =>
-        inputRequired({ inputRequests: { sample: askModel('Anything?') } }));
+        inputRequired({ inputRequests: { sample: askModel('Anything?') } }),
+    );
     tool('test_streaming_elicitation', 'Streams a notification, then asks', null, async (given, context) => {
         await context.mcpReq.notify({
-            method: 'notifications/progress', params: { progressToken: context.mcpReq._meta?.progressToken ?? 0, progress: 1 },
+            method: 'notifications/progress',
+            params: { progressToken: context.mcpReq._meta?.progressToken ?? 0, progress: 1 },
         });
         return inputRequired({ inputRequests: { user_name: askName() } });
     });
 }
 
 function multiRoundTools(tool) {
-    const round = (name, description, run) => tool(name, description, null, async (given, context) =>
-        run(context.mcpReq.inputResponses, context.mcpReq.requestState(), context));
+    const round = (name, description, run) =>
+        tool(name, description, null, async (given, context) =>
+            run(context.mcpReq.inputResponses, context.mcpReq.requestState(), context),
+        );
 
     round('test_input_required_result_elicitation', 'Needs a name', async (responses) => {
         const name = acceptedText(responses, 'user_name', 'name');
@@ -221,21 +287,28 @@ function multiRoundTools(tool) {
     round('test_input_required_result_sampling', 'Needs the model', async (responses) => {
         const answer = said(responses, 'capital_question');
         return answer === undefined
-            ? inputRequired({ inputRequests: { capital_question: askModel('What is the capital of France?') } })
+            ? inputRequired({
+                  inputRequests: { capital_question: askModel('What is the capital of France?') },
+              })
             : text(`The model said: ${answer}`);
     });
     round('test_input_required_result_list_roots', 'Needs the roots', async (responses) => {
         const view = inputResponse(responses, 'client_roots');
-        return view.kind === 'roots' ? text(`Roots: ${view.roots.map((root) => root.uri).join(', ')}`)
+        return view.kind === 'roots'
+            ? text(`Roots: ${view.roots.map((root) => root.uri).join(', ')}`)
             : inputRequired({ inputRequests: { client_roots: inputRequired.listRoots() } });
     });
-    for (const name of ['test_input_required_result_request_state', 'test_input_required_result_tampered_state']) {
+    for (const name of [
+        'test_input_required_result_request_state',
+        'test_input_required_result_tampered_state',
+    ]) {
         round(name, 'Needs a confirmation and its own sealed state', async (responses, state) => {
             if (state?.step === 'confirm' && acceptedContent(responses, 'confirm')) return text('state-ok');
             return inputRequired({
                 inputRequests: {
                     confirm: inputRequired.elicit({
-                        message: 'Please confirm', requestedSchema: object({ ok: { type: 'boolean' } }),
+                        message: 'Please confirm',
+                        requestedSchema: object({ ok: { type: 'boolean' } }),
                     }),
                 },
                 requestState: await stateCodec.mint({ step: 'confirm' }),
@@ -251,7 +324,9 @@ function multiRoundTools(tool) {
         }
         return inputRequired({
             inputRequests: {
-                user_name: askName(), greeting: askModel('Generate a greeting', 50), client_roots: inputRequired.listRoots(),
+                user_name: askName(),
+                greeting: askModel('Generate a greeting', 50),
+                client_roots: inputRequired.listRoots(),
             },
             requestState: await stateCodec.mint({ step: 'three' }),
         });
@@ -264,7 +339,8 @@ function multiRoundTools(tool) {
             return inputRequired({
                 inputRequests: {
                     step2: inputRequired.elicit({
-                        message: 'Step 2: What is your favorite color?', requestedSchema: object({ color: string() }),
+                        message: 'Step 2: What is your favorite color?',
+                        requestedSchema: object({ color: string() }),
                     }),
                 },
                 requestState: await stateCodec.mint({ round: 2, name }),
@@ -275,14 +351,21 @@ function multiRoundTools(tool) {
             requestState: await stateCodec.mint({ round: 1 }),
         });
     });
-    round('test_input_required_result_capabilities', 'Asks only what the client can answer',
+    round(
+        'test_input_required_result_capabilities',
+        'Asks only what the client can answer',
         async (responses, state, context) => {
             const can = context.mcpReq.envelope?.['io.modelcontextprotocol/clientCapabilities'] ?? {};
             const inputRequests = {};
-            if (can.sampling && said(responses, 'sample') === undefined) inputRequests.sample = askModel('Anything?');
-            if (can.elicitation && !acceptedText(responses, 'user_name', 'name')) inputRequests.user_name = askName();
-            return Object.keys(inputRequests).length ? inputRequired({ inputRequests }) : text('Nothing more to ask.');
-        });
+            if (can.sampling && said(responses, 'sample') === undefined)
+                inputRequests.sample = askModel('Anything?');
+            if (can.elicitation && !acceptedText(responses, 'user_name', 'name'))
+                inputRequests.user_name = askName();
+            return Object.keys(inputRequests).length
+                ? inputRequired({ inputRequests })
+                : text('Nothing more to ask.');
+        },
+    );
 }
 
 /// Tools that stop half way, so that tests can watch what becomes of the call.
@@ -294,7 +377,8 @@ function troubleTools(tool, world) {
     });
     tool('test_hang_up', 'Breaks the connection in the middle of the call', null, async (given, context) => {
         await context.mcpReq.notify({
-            method: 'notifications/progress', params: { progressToken: context.mcpReq._meta?.progressToken ?? 0, progress: 1 },
+            method: 'notifications/progress',
+            params: { progressToken: context.mcpReq._meta?.progressToken ?? 0, progress: 1 },
         });
         await sleep(50);
         world.exchange().destroy();
@@ -316,75 +400,13 @@ function troubleTools(tool, world) {
         world.publish({ kind: 'prompts_list_changed' });
         return text('Said it.');
     });
-    tool('test_touch_resource', 'Says that a resource changed', object({ uri: string() }), async ({ uri }) => {
-        world.publish({ kind: 'resource_updated', uri });
-        return text('Said it.');
-    });
-}
-
-function resources(server) {
-    const fixed = (name, uri, mimeType, content) => server.registerResource(name, uri,
-        { description: `The ${name} resource`, mimeType }, async () => ({ contents: [{ uri, mimeType, ...content }] }));
-    fixed('static-text', 'test://static-text', 'text/plain',
-        { text: 'This is the content of the static text resource.' });
-    fixed('static-binary', 'test://static-binary', 'image/png', { blob: redPixelPng });
-    fixed('watched-resource', 'test://watched-resource', 'text/plain', { text: 'Watched resource content' });
-    server.registerResource('template', new ResourceTemplate('test://template/{id}/data', { list: undefined }),
-        { description: 'Data by id', mimeType: 'application/json' }, async (uri, { id }) => ({
-            contents: [{
-                uri: uri.href, mimeType: 'application/json',
-                text: JSON.stringify({ id, templateTest: true, data: `Data for ID: ${id}` }),
-            }],
-        }));
-}
-
-function prompts(server) {
-    const prompt = (name, description, argsSchema, run) => server.registerPrompt(name, { description, argsSchema }, run);
-    prompt('test_simple_prompt', 'One sentence', undefined, async () => (
-        { messages: [fromUser({ type: 'text', text: 'This is a simple prompt for testing.' })] }));
-    prompt('test_prompt_with_arguments', 'Two arguments', z.object({
-        arg1: completable(z.string().describe('First test argument'),
-            (start) => ['paris', 'park', 'party'].filter((word) => word.startsWith(start))),
-        arg2: z.string().describe('Second test argument'),
-    }), async ({ arg1, arg2 }) => (
-        { messages: [fromUser({ type: 'text', text: `Prompt with arguments: arg1='${arg1}', arg2='${arg2}'` })] }));
-    prompt('test_prompt_with_embedded_resource', 'A resource in the prompt', z.object({
-        resourceUri: z.string().describe('URI of the resource to embed'),
-    }), async ({ resourceUri }) => ({
-        messages: [
-            fromUser({
-                type: 'resource',
-                resource: { uri: resourceUri, mimeType: 'text/plain', text: 'Embedded resource content for testing.' },
-            }),
-            fromUser({ type: 'text', text: 'Please process the embedded resource above.' }),
-        ],
-    }));
-    prompt('test_prompt_with_image', 'An image in the prompt', undefined, async () => ({
-        messages: [
-            fromUser({ type: 'image', data: redPixelPng, mimeType: 'image/png' }),
-            fromUser({ type: 'text', text: 'Please analyze the image above.' }),
-        ],
-    }));
-    prompt('test_input_required_result_prompt', 'Needs a context', undefined, async (context) => {
-        const given = acceptedText(context.mcpReq.inputResponses, 'user_context', 'context');
-        if (given) return { messages: [fromUser({ type: 'text', text: `Use this context: ${given}` })] };
-        return inputRequired({
-            inputRequests: {
-                user_context: inputRequired.elicit({
-                    message: 'What context should the prompt use?', requestedSchema: object({ context: string() }),
-                }),
-            },
-        });
-    });
-}
-
-function subscriptions(server, world) {
-    server.server.setRequestHandler('resources/subscribe', async ({ params }, context) => {
-        world.watch(context.sessionId, params.uri);
-        return {};
-    });
-    server.server.setRequestHandler('resources/unsubscribe', async ({ params }, context) => {
-        world.unwatch(context.sessionId, params.uri);
-        return {};
-    });
+    tool(
+        'test_touch_resource',
+        'Says that a resource changed',
+        object({ uri: string() }),
+        async ({ uri }) => {
+            world.publish({ kind: 'resource_updated', uri });
+            return text('Said it.');
+        },
+    );
 }

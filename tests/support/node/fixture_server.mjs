@@ -15,7 +15,11 @@ import { packages } from './packages.mjs';
 
 const { createMcpHandler, isInitializeRequest, isLegacyRequest } = packages('@modelcontextprotocol/server');
 const {
-    NodeStreamableHTTPServerTransport, localhostHostValidation, localhostOriginValidation, toNodeHandler, toWebRequest,
+    NodeStreamableHTTPServerTransport,
+    localhostHostValidation,
+    localhostOriginValidation,
+    toNodeHandler,
+    toWebRequest,
 } = packages('@modelcontextprotocol/node');
 
 const settings = parseArgs({ options: { 'token-file': { type: 'string' } } }).values;
@@ -24,7 +28,7 @@ const rememberedRequests = 5000;
 
 const seen = [];
 const cancelled = [];
-const sessions = new Map();  // id → { server, transport, watched }
+const sessions = new Map(); // id → { server, transport, watched }
 const exchanges = new AsyncLocalStorage();
 
 /// Keeps every event of one session in order, so that a client that lost its stream can read on.
@@ -41,7 +45,7 @@ function eventStore() {
         async replayEventsAfter(lastEventId, { send }) {
             const streamId = events[Number(lastEventId) - 1]?.streamId;
             for (const [index, event] of [...events.entries()].slice(Number(lastEventId))) {
-                const empty = Object.keys(event.message).length === 0;  // a priming event says nothing
+                const empty = Object.keys(event.message).length === 0; // a priming event says nothing
                 if (event.streamId === streamId && !empty) await send(String(index + 1), event.message);
             }
             return streamId;
@@ -57,10 +61,15 @@ const world = {
     publish(event) {
         modern.bus.publish(event);
         for (const { server, watched } of sessions.values()) {
-            const told = event.kind === 'tools_list_changed' ? server.server.sendToolListChanged()
-                : event.kind === 'prompts_list_changed' ? server.server.sendPromptListChanged()
-                    : watched.has(event.uri) ? server.server.sendResourceUpdated({ uri: event.uri }) : undefined;
-            told?.catch(() => {});  // a client without an open stream misses it
+            const told =
+                event.kind === 'tools_list_changed'
+                    ? server.server.sendToolListChanged()
+                    : event.kind === 'prompts_list_changed'
+                      ? server.server.sendPromptListChanged()
+                      : watched.has(event.uri)
+                        ? server.server.sendResourceUpdated({ uri: event.uri })
+                        : undefined;
+            told?.catch(() => {}); // a client without an open stream misses it
         }
     },
 };
@@ -74,8 +83,12 @@ async function openSession() {
         sessionIdGenerator: randomUUID,
         eventStore: eventStore(),
         retryInterval: 300,
-        onsessioninitialized: (id) => { sessions.set(id, session); },
-        onsessionclosed: (id) => { sessions.delete(id); },
+        onsessioninitialized: (id) => {
+            sessions.set(id, session);
+        },
+        onsessionclosed: (id) => {
+            sessions.delete(id);
+        },
     });
     await session.server.connect(session.transport);
     return session;
@@ -93,7 +106,8 @@ async function serveLegacy(request, response, body) {
         if (!session) return refuse(response, 404, -32001, 'Session not found');
         return session.transport.handleRequest(request, response, body);
     }
-    if (!isInitializeRequest(body)) return refuse(response, 400, -32000, 'Bad Request: Mcp-Session-Id is missing');
+    if (!isInitializeRequest(body))
+        return refuse(response, 400, -32000, 'Bad Request: Mcp-Session-Id is missing');
     const session = await openSession();
     return session.transport.handleRequest(request, response, body);
 }
@@ -116,10 +130,17 @@ async function read(request) {
 
 function remember(request, response, body) {
     const entry = {
-        method: request.method, path: request.url, headers: request.headers, raw_headers: request.rawHeaders, body,
-        status: null, answered: null,
+        method: request.method,
+        path: request.url,
+        headers: request.headers,
+        raw_headers: request.rawHeaders,
+        body,
+        status: null,
+        answered: null,
     };
-    response.on('close', () => Object.assign(entry, { status: response.statusCode, answered: response.writableFinished }));
+    response.on('close', () =>
+        Object.assign(entry, { status: response.statusCode, answered: response.writableFinished }),
+    );
     seen.push(entry);
     if (seen.length > rememberedRequests) seen.shift();
 }
@@ -130,17 +151,20 @@ const originIsLocal = localhostOriginValidation();
 async function serve(request, response) {
     const body = await read(request);
     remember(request, response, body);
-    response.setHeader('server', 'claviger-fixture/1.0');  // three headers that must never reach an agent
+    response.setHeader('server', 'claviger-fixture/1.0'); // three headers that must never reach an agent
     response.setHeader('set-cookie', 'fixture_session=chocolate; Path=/');
     response.setHeader('link', '<http://127.0.0.1/elsewhere>; rel="alternate"');
     if (!hostIsLocal(request, response) || !originIsLocal(request, response)) return;
-    if (request.url.split('?')[0] !== '/mcp') return refuse(response, 404, -32601, 'There is only /mcp here.');
+    if (request.url.split('?')[0] !== '/mcp')
+        return refuse(response, 404, -32601, 'There is only /mcp here.');
     if (!authorized(request)) {
         response.setHeader('www-authenticate', 'Bearer realm="fixture", error="invalid_token"');
         return refuse(response, 401, -32001, 'The fixture wants its token.');
     }
     if (request.method !== 'POST') {
-        return request.headers['mcp-session-id'] ? serveLegacy(request, response) : serveModern(request, response);
+        return request.headers['mcp-session-id']
+            ? serveLegacy(request, response)
+            : serveModern(request, response);
     }
     let message;
     try {
@@ -171,17 +195,20 @@ function control(request, response) {
     response.writeHead(404).end();
 }
 
-const listening = (server) => new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => resolve(server.address().port));
-});
+const listening = (server) =>
+    new Promise((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(0, '127.0.0.1', () => resolve(server.address().port));
+    });
 
 const server = createServer((request, response) => {
-    exchanges.run(response, () => serve(request, response)).catch((error) => {
-        console.error(error);
-        if (!response.headersSent) refuse(response, 500, -32603, 'The fixture failed.');
-        else response.destroy();
-    });
+    exchanges
+        .run(response, () => serve(request, response))
+        .catch((error) => {
+            console.error(error);
+            if (!response.headersSent) refuse(response, 500, -32603, 'The fixture failed.');
+            else response.destroy();
+        });
 });
 const port = await listening(server);
 const control_port = await listening(createServer(control));
