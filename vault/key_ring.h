@@ -1,6 +1,8 @@
-// The keys of one store while it is unsealed: root key, what derives from it, and the keys of vaults, workspaces and log days.
+// The keys of one store while it is unsealed: root key, what derives from it, and the keys of vaults,
+// workspaces and log days.
 #pragma once
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "crypto/envelope.h"
 #include "crypto/key_tree.h"
@@ -36,45 +38,73 @@ struct InstanceSummary {
     std::vector<SlotSummary> slots;
 };
 
-/// The state record: Table::state, key "instance". Holds the instance id, root key epochs and every seal slot with the wrap
-/// of every live root key; MACed under STATEMAC of the active root key. Layout: docs/storage_format.md.
+/// The state record: Table::state, key "instance". Holds the instance id, root key epochs and every seal slot
+/// with the wrap of every live root key; MACed under STATEMAC of the active root key. Layout:
+/// docs/storage_format.md.
 class KeyRing {
 public:
-    /// Writes a new store's state record into `batch` (the first commit, sequence 1). `inputs` become the slots; at least one.
+    /// Writes a new store's state record into `batch` (the first commit, sequence 1). `inputs` become the
+    /// slots; at least one.
     static base::Result<std::unique_ptr<KeyRing>> create(const std::vector<SealInput>& inputs,
-                                                         crypto::PassphraseStrength strength, base::Time now, Batch& batch);
+                                                         crypto::PassphraseStrength strength, base::Time now,
+                                                         Batch& batch);
     /// nullopt: the store is empty (never initialised).
     static base::Result<std::optional<InstanceSummary>> summary(const StorageEngine& engine);
-    /// Tries every slot of that kind. unauthenticated "seal.wrong_key" when none opens; corrupt "state.refused" when a slot
-    /// opens but the record's MAC does not hold. Burns CPU (Argon2id): call from a pool thread.
+    /// Tries every slot of that kind. unauthenticated "seal.wrong_key" when none opens; corrupt
+    /// "state.refused" when a slot opens but the record's MAC does not hold. Burns CPU (Argon2id): call from
+    /// a pool thread.
     static base::Result<std::unique_ptr<KeyRing>> unseal(const StorageEngine& engine, const SealInput& input);
 
     const base::RawId& instance() const { return instance_; }
+    std::uint64_t root_epoch() const { return root_epoch_; }
     /// Derived from the active root key; lives as long as the ring. Thread safe.
     const crypto::Key& derived(crypto::Purpose purpose) const;
+    /// Seals the head of the log.
+    const crypto::Key& head_key() const { return head_key_; }
+    /// For keyed digests of call bodies; unrelated to the key of name fingerprints.
+    const crypto::Key& body_digest_key() const { return body_digest_key_; }
 
     /// A key that seals what one owner holds (a vault, a workspace, the instance, a day of the log).
     struct OwnerKey {
         std::uint64_t generation = 0;
         crypto::Key key;
     };
-    /// Creates generation 1 for a new owner and adds its wrapped row to `batch`; usable at once. Commit thread only.
+    /// Creates generation 1 for a new owner and adds its wrapped row to `batch`; usable at once. Commit
+    /// thread only.
     std::shared_ptr<const OwnerKey> create_owner_key(const base::RawId& workspace, const base::RawId& owner,
                                                      std::uint64_t commit_seq, base::Time now, Batch& batch);
     /// From memory, else opened from its row. Thread safe. not_found "key.missing", corrupt "key.refused".
-    base::Result<std::shared_ptr<const OwnerKey>> owner_key(const StorageEngine& engine, const base::RawId& workspace,
-                                                            const base::RawId& owner, std::uint64_t generation) const;
-    /// Drops an erased owner's keys from memory and its rows by `batch`.
+    base::Result<std::shared_ptr<const OwnerKey>> owner_key(const StorageEngine& engine,
+                                                            const base::RawId& workspace,
+                                                            const base::RawId& owner,
+                                                            std::uint64_t generation) const;
+    /// Drops an erased owner's key: its row by `batch`, and from memory once that is durable. Commit thread
+    /// only.
     void forget_owner(const base::RawId& owner, Batch& batch);
 
+    /// What create_owner_key and forget_owner did since the last of these two calls is durable, or will never
+    /// be. The ledger calls them, on the commit thread.
+    void changes_durable();
+    void changes_abandoned();
+
 private:
-    KeyRing(base::RawId instance, crypto::Key root);
+    using OwnerId = std::pair<base::RawId, std::uint64_t>;  // owner and generation
+    KeyRing(base::RawId instance, std::uint64_t root_epoch, crypto::Key root);
+    crypto::Place owner_key_place(const base::RawId& workspace, const base::RawId& owner,
+                                  std::uint64_t generation) const;
+
     base::RawId instance_{};
-    std::uint64_t root_epoch_ = 1;
+    std::uint64_t root_epoch_;
     crypto::Key root_;
     std::map<crypto::Purpose, crypto::Key> derived_;
-    mutable std::shared_mutex mutex_;
-    mutable std::map<std::pair<base::RawId, std::uint64_t>, std::shared_ptr<const OwnerKey>> owner_keys_;
+    crypto::Key head_key_, body_digest_key_;
+    std::vector<OwnerId> created_, forgotten_;  // not durable yet
+    mutable std::shared_mutex mutex_;           // guards owner_keys_
+    // Shared: by the ring, and by callers who seal or open with a key while its owner is being erased.
+    mutable std::map<OwnerId, std::shared_ptr<const OwnerKey>> owner_keys_;
 };
+
+/// The instance's own key has the instance as owner, no workspace, and this generation.
+inline constexpr std::uint64_t kFirstGeneration = 1;
 
 }  // namespace claviger::vault

@@ -1,5 +1,6 @@
 // The one order of everything: a single commit thread that turns changes and log entries into synced batches.
-// A batch holds the rows, their entries, the Merkle tree's growth and the new head, so neither exists without the other.
+// A batch holds the rows, their entries, the Merkle tree's growth and the new head, so neither exists without
+// the other.
 #pragma once
 
 #include "base/clock.h"
@@ -31,20 +32,17 @@ public:
     virtual const StorageEngine& engine() const = 0;
     /// Rows of this commit. Every touched row is required to be what it was (compare-and-set on its version).
     virtual Batch& batch() = 0;
-    /// Adds this change's entry; a change that writes rows must note at least one, or it is refused as internal.
+    /// Adds this change's entry; a change that writes rows must note at least one, or it is refused as
+    /// internal.
     virtual void note(const LogEntry& entry) = 0;
-    /// Runs on the commit thread after the batch is durable and before anybody is told: memory follows the disk.
+    /// Runs on the commit thread after the batch is durable and before anybody is told: memory follows the
+    /// disk. It must own what it uses: if a commit that failed turns out to be on disk after all, it runs
+    /// then, later than `done`.
     virtual void when_durable(std::function<void()> action) = 0;
 };
 
 using ChangeFunction = std::function<base::Status(Transaction&)>;
 using Done = std::function<void(base::Status)>;
-
-/// A name the log shall be able to show for a fingerprint. Views must live until the entry is done.
-struct NamedFingerprint {
-    Fingerprint fingerprint{};
-    std::string_view name;
-};
 
 /// Where an appended entry ended up: its position, or why not.
 using Appended = std::function<void(base::Result<std::uint64_t>)>;
@@ -65,8 +63,10 @@ struct LogHead {
 class EntryObserver {
 public:
     virtual ~EntryObserver() = default;
-    /// May add rows to the batch that makes these entries durable (a finished index block). `first` is their first position.
-    virtual void about_to_commit(const std::vector<LogEntry>& entries, std::uint64_t commit_seq, Batch& batch) = 0;
+    /// May add rows to the batch that makes these entries durable (a finished index block). `first` is their
+    /// first position.
+    virtual void about_to_commit(const std::vector<LogEntry>& entries, std::uint64_t commit_seq,
+                                 Batch& batch) = 0;
     virtual void durable(const std::vector<LogEntry>& entries) = 0;
     virtual void abandoned() = 0;  // the commit failed; forget what about_to_commit prepared
 };
@@ -76,31 +76,34 @@ public:
     /// Writes the first head for a new store into `batch`, together with `entry`. Commit sequence 1.
     static void initialise(KeyRing& keys, base::Time now, const LogEntry& entry, Batch& batch);
 
-    /// Verifies head, row sums (every row of the tables that are not append-only) and the end of the log, then starts the
-    /// commit thread. Corrupt "ledger.head_refused", "ledger.rows_changed" (detail names the rows that the log says were
-    /// written differently, as far as it can tell), "ledger.log_truncated", "ledger.log_forked".
-    static base::Result<std::unique_ptr<Ledger>> open(StorageEngine& engine, KeyRing& keys, const base::Clock& clock);
+    /// Verifies head, row sums (every row of the tables that are not append-only) and the end of the log,
+    /// then starts the commit thread. Corrupt "ledger.head_refused", "ledger.rows_changed" (detail names the
+    /// rows that the log says were written differently, as far as it can tell), "ledger.log_truncated",
+    /// "ledger.log_forked".
+    static base::Result<std::unique_ptr<Ledger>> open(StorageEngine& engine, KeyRing& keys,
+                                                      const base::Clock& clock);
     ~Ledger();  // finishes what is queued, then joins
 
     void set_observer(EntryObserver* observer);  // before the first submit or append
 
-    /// Any thread. `change` runs alone, against the newest state; `done` is called on the commit thread after the disk has it
-    /// (or with why not). A failed change leaves no trace. Unavailable "log.not_durable" when the log cannot be written.
+    /// Any thread. `change` runs alone, against the newest state; `done` is called on the commit thread after
+    /// the disk has it (or with why not). A failed change leaves no trace. Unavailable "log.not_durable" when
+    /// the log cannot be written.
     void submit(ChangeFunction change, Done done);
 
-    /// Any thread: the hot path. Entries of many callers share one commit; no gathering delay. `appended` is called on the
-    /// commit thread. Pass nullptr for outcomes that nobody waits for.
+    /// Any thread: the hot path. Entries of many callers share one commit; no gathering delay. `appended` is
+    /// called on the commit thread. Pass nullptr for outcomes that nobody waits for.
     void append(const LogEntry& entry, const std::array<NamedFingerprint, 3>& names, Appended appended);
 
     LogHead head() const;  // durable
-    const LedgerCounters& counters() const { return counters_; }
-    base::Result<LogEntry> read(std::uint64_t position) const;  // opened and decoded; corrupt "log.entry_refused"
+    const LedgerCounters& counters() const;
+    base::Result<LogEntry> read(
+        std::uint64_t position) const;  // opened and decoded; corrupt "log.entry_refused"
     base::Result<std::optional<std::string>> name_of(const Fingerprint& fingerprint) const;
 
 private:
     struct State;
     explicit Ledger(std::unique_ptr<State> state);
-    LedgerCounters counters_;
     std::unique_ptr<State> state_;
 };
 

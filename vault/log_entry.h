@@ -63,6 +63,12 @@ enum class ActorKind : std::uint8_t { system = 0, api_key = 1, session = 2 };
 /// 16 bytes that stand for a name (keyed, so that the disk shows no names); see AccessLog::fingerprint.
 using Fingerprint = base::RawId;
 
+/// A name the log shall be able to show for a fingerprint. Views must live until the entry is done.
+struct NamedFingerprint {
+    Fingerprint fingerprint{};
+    std::string_view name;
+};
+
 /// One entry. Zero ids, empty fingerprints and zero numbers mean "does not apply" and take no space on disk.
 struct LogEntry {
     // Set by the ledger when the entry gets its place.
@@ -84,13 +90,13 @@ struct LogEntry {
     std::uint64_t credential_version = 0;
     ObjectKind object = ObjectKind::none;  // of writes: what was changed
     base::RawId object_id{};
-    Fingerprint server{};  // the declared server's name
-    Fingerprint tool{};    // the tool, prompt or resource named in the call
-    Fingerprint method{};  // the MCP method
-    std::array<unsigned char, 16> source{};        // address the call came from, IPv4 as ::ffff:a.b.c.d
+    Fingerprint server{};                            // the declared server's name
+    Fingerprint tool{};                              // the tool, prompt or resource named in the call
+    Fingerprint method{};                            // the MCP method
+    std::array<unsigned char, 16> source{};          // address the call came from, IPv4 as ::ffff:a.b.c.d
     std::array<unsigned char, 16> request_digest{};  // keyed digest of the call's body
-    std::uint64_t intent = 0;          // of outcomes: position + 1 of the intent
-    std::uint16_t status = 0;          // HTTP status of the upstream, 0 when there was none
+    std::uint64_t intent = 0;                        // of outcomes: position + 1 of the intent
+    std::uint16_t status = 0;                        // HTTP status of the upstream, 0 when there was none
     std::uint64_t request_bytes = 0;
     std::uint64_t response_bytes = 0;
     std::uint64_t duration_us = 0;
@@ -106,10 +112,10 @@ base::Result<LogEntry> decode_log_entry(base::ByteView bytes);
 std::uint16_t reason_number(std::string_view code);
 std::string_view reason_code(std::uint16_t number);  // "" for 0 or unknown
 
-std::string_view name_of(EntryKind kind);    // "use_intent"
-std::string_view name_of(Action action);     // "call"
-std::string_view name_of(Verdict verdict);   // "allowed", "denied", ""
+std::string_view name_of(EntryKind kind);     // "use_intent"
+std::string_view name_of(Action action);      // "call"
+std::string_view name_of(Verdict verdict);    // "allowed", "denied", ""
 std::string_view name_of(ObjectKind object);  // "credential"
-std::string_view name_of(ActorKind actor);   // "api_key"
+std::string_view name_of(ActorKind actor);    // "api_key"
 
 }  // namespace claviger::vault

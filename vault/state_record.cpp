@@ -1,0 +1,116 @@
+#include "vault/state_record.h"
+
+#include "vault/byte_reader.h"
+
+#include <algorithm>
+
+namespace claviger::vault {
+namespace {
+
+using base::Bytes;
+
+constexpr std::uint8_t kFormat = 1;
+constexpr std::size_t kMacBytes = 32;
+
+std::uint64_t millis(base::Time time) { return static_cast<std::uint64_t>(time.time_since_epoch().count()); }
+
+base::Time time_of(std::uint64_t millis) {
+    return base::Time(std::chrono::milliseconds(static_cast<std::int64_t>(millis)));
+}
+
+SealSlot read_slot(ByteReader& in) {
+    SealSlot slot;
+    slot.parameters.kind = static_cast<crypto::SlotKind>(in.number<std::uint8_t>());
+    slot.parameters.slot = in.array<16>();
+    slot.parameters.ops_limit = in.number<std::uint64_t>();
+    slot.parameters.mem_limit_bytes = in.number<std::uint64_t>();
+    slot.parameters.salt = in.array<16>();
+    slot.commit_seq = in.number<std::uint64_t>();
+    slot.created = time_of(in.number<std::uint64_t>());
+    const auto wraps = in.number<std::uint8_t>();
+    for (unsigned i = 0; i < wraps && in.good(); ++i) {
+        RootWrap wrap;
+        wrap.epoch = in.number<std::uint64_t>();
+        wrap.wrapped = Bytes(in.bytes(in.number<std::uint16_t>()));
+        slot.wraps.push_back(std::move(wrap));
+    }
+    return slot;
+}
+
+}  // namespace
+
+std::uint64_t StateRecord::active_epoch() const {
+    const auto active = std::ranges::find(epochs, EpochState::active, &RootEpoch::state);
+    return active == epochs.end() ? 0 : active->epoch;
+}
+
+crypto::Place wrap_place(const StateRecord& record, const SealSlot& slot, std::uint64_t epoch) {
+    crypto::Place place;
+    place.type = crypto::ObjectType::root_key_in_slot;
+    place.instance = record.instance;
+    place.object = slot.parameters.slot;
+    place.version = epoch;
+    place.commit_seq = slot.commit_seq;
+    place.created_ms = millis(slot.created);
+    return place;
+}
+
+Bytes encode(const StateRecord& record) {
+    Bytes out(1, static_cast<char>(kFormat));
+    append_array(out, record.instance);
+    base::append_big_endian(out, millis(record.created));
+    base::append_big_endian(out, static_cast<std::uint8_t>(record.epochs.size()));
+    for (const auto& [epoch, state] : record.epochs) {
+        base::append_big_endian(out, epoch);
+        base::append_big_endian(out, static_cast<std::uint8_t>(state));
+    }
+    base::append_big_endian(out, static_cast<std::uint8_t>(record.slots.size()));
+    for (const auto& slot : record.slots) {
+        base::append_big_endian(out, static_cast<std::uint8_t>(slot.parameters.kind));
+        append_array(out, slot.parameters.slot);
+        base::append_big_endian(out, slot.parameters.ops_limit);
+        base::append_big_endian(out, slot.parameters.mem_limit_bytes);
+        append_array(out, slot.parameters.salt);
+        base::append_big_endian(out, slot.commit_seq);
+        base::append_big_endian(out, millis(slot.created));
+        base::append_big_endian(out, static_cast<std::uint8_t>(slot.wraps.size()));
+        for (const auto& [epoch, wrapped] : slot.wraps) {
+            base::append_big_endian(out, epoch);
+            base::append_big_endian(out, static_cast<std::uint16_t>(wrapped.size()));
+            out += wrapped;
+        }
+    }
+    return out;
+}
+
+base::Result<StoredState> decode_state(base::ByteView row) {
+    const auto refused = [](std::string why) {
+        return base::failure(base::ErrorKind::corrupt, "state.refused",
+                             "The store's state record cannot be read.",
+                             "Restore the data folder from a backup.", std::move(why));
+    };
+    if (row.size() <= kMacBytes) return refused("too short");
+    StoredState stored;
+    stored.authenticated = Bytes(row.substr(0, row.size() - kMacBytes));
+    stored.mac = Bytes(row.substr(row.size() - kMacBytes));
+    ByteReader in(stored.authenticated);
+    if (in.number<std::uint8_t>() != kFormat) return refused("unknown format; written by a newer version?");
+
+    auto& record = stored.record;
+    record.instance = in.array<16>();
+    record.created = time_of(in.number<std::uint64_t>());
+    const auto epochs = in.number<std::uint8_t>();
+    if (epochs > kMaxEpochs) return refused("too many root key epochs");
+    for (unsigned i = 0; i < epochs && in.good(); ++i) {
+        const auto epoch = in.number<std::uint64_t>();
+        record.epochs.push_back({epoch, static_cast<EpochState>(in.number<std::uint8_t>())});
+    }
+    const auto slots = in.number<std::uint8_t>();
+    if (slots > kMaxSlots) return refused("too many seal slots");
+    for (unsigned i = 0; i < slots && in.good(); ++i) record.slots.push_back(read_slot(in));
+    if (!in.complete()) return refused("cut short, or with bytes left over");
+    if (record.active_epoch() == 0) return refused("no active root key");
+    return stored;
+}
+
+}  // namespace claviger::vault

@@ -1,0 +1,65 @@
+// The one row that is readable without a key: who this store is, and the seal slots that lead to its root
+// key.
+#pragma once
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/result.h"
+#include "crypto/seal_slot.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace claviger::vault {
+
+enum class EpochState : std::uint8_t { pending = 1, active = 2, retiring = 3 };  // on disk: append only
+
+/// A generation of the root key.
+struct RootEpoch {
+    std::uint64_t epoch = 0;
+    EpochState state{};
+};
+
+/// The root key of one epoch, sealed by a slot's key.
+struct RootWrap {
+    std::uint64_t epoch = 0;
+    base::Bytes wrapped;
+};
+
+struct SealSlot {
+    crypto::SlotParameters parameters;
+    std::uint64_t commit_seq = 0;  // of the commit that made the slot; part of its wraps' place
+    base::Time created{};
+    std::vector<RootWrap> wraps;
+};
+
+/// Layout: docs/storage_format.md.
+struct StateRecord {
+    base::RawId instance{};
+    base::Time created{};
+    std::vector<RootEpoch> epochs;
+    std::vector<SealSlot> slots;
+
+    /// 0 when there is none.
+    std::uint64_t active_epoch() const;
+};
+
+inline constexpr std::size_t kMaxSlots = 32;
+inline constexpr std::size_t kMaxEpochs = 16;
+
+/// Where the root key of `epoch` belongs when `slot` seals it.
+crypto::Place wrap_place(const StateRecord& record, const SealSlot& slot, std::uint64_t epoch);
+
+/// Everything but the MAC.
+base::Bytes encode(const StateRecord& record);
+/// The record and, behind it, the MAC that only the root key can check. corrupt "state.refused" when it is
+/// none.
+struct StoredState {
+    StateRecord record;
+    base::Bytes authenticated;  // the bytes that the MAC covers
+    base::Bytes mac;
+};
+base::Result<StoredState> decode_state(base::ByteView row);
+
+}  // namespace claviger::vault
