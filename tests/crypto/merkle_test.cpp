@@ -115,6 +115,7 @@ TEST_CASE("Every entry of every log up to 40 entries has a proof that holds, and
             sound = sound && !verify_inclusion(leaf_at(index + 1).value(), index, size, proof, root);
             sound = sound && !verify_inclusion(leaf, index, size, proof, root_at(size + 1));
             sound = sound && !verify_inclusion(leaf, size, size, proof, root);
+            sound = sound && !verify_inclusion(leaf, index, size * 4, proof, root);  // a taller tree
             sound = sound && (size == 1 || !verify_inclusion(leaf, (index + 1) % size, size, proof, root));
             for (const auto& bad : spoilt(proof))
                 sound = sound && !verify_inclusion(leaf, index, size, bad, root);
@@ -133,6 +134,7 @@ TEST_CASE("Every log up to 40 entries proves what it began with, and nothing els
             sound = sound && !verify_consistency(from, root_at(from + 1), to, root, proof);
             sound = sound && (from == 0 || !verify_consistency(from, old_root, to, root_at(to + 1), proof));
             sound = sound && !verify_consistency(to + 1, old_root, to, root, proof);
+            sound = sound && (from == 0 || !verify_consistency(from, old_root, to * 4, root, proof));
             for (const auto& bad : spoilt(proof))
                 sound = sound && !verify_consistency(from, old_root, to, root, bad);
             if (!sound) FAIL("from " << from << " to " << to);

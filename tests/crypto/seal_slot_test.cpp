@@ -1,7 +1,10 @@
 // The root key comes back through a slot, and only with what the slot was made with.
 #include "crypto/seal_slot.h"
 
+#include "tests/crypto/in_child.h"
 #include "tests/crypto/vectors.h"
+
+#include <sys/resource.h>
 
 using namespace claviger;
 using namespace claviger::crypto;
@@ -116,6 +119,19 @@ TEST_CASE("An input that no slot can have been made with is refused by name", "[
         CHECK(key.error().message.find(word) != std::string::npos);
         CHECK_FALSE(key.error().hint.empty());
     }
+}
+
+TEST_CASE("Too little memory for a passphrase is said, not mistaken for a wrong one", "[crypto]") {
+    const auto slot = fresh_passphrase_slot(PassphraseStrength::moderate);
+    CHECK(holds_in_child([&] {
+        std::size_t pages_now = 0;
+        std::ifstream("/proc/self/statm") >> pages_now;
+        const rlimit tight{pages_now * 4096 + (64u << 20), RLIM_INFINITY};
+        if (setrlimit(RLIMIT_AS, &tight) != 0) return false;
+        const auto key = slot_key(slot, Secret::copy_of("password"));
+        return !key && key.error().code == "slot.out_of_memory" &&
+               key.error().hint.find("257 MiB") != std::string::npos;
+    }));
 }
 
 TEST_CASE("Fresh slots differ, and those for production cost what they should", "[crypto]") {

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <new>
 #include <ostream>
 #include <sstream>
@@ -223,6 +224,15 @@ TEST_CASE("Start-up stops with a way out when memory cannot be locked", "[crypto
     }));
 }
 
+TEST_CASE("Start-up stops when locking only pretends to work", "[crypto]") {
+    CHECK(holds_in_child([] {
+        if (!replace_system_call(SYS_mlock, 0)) return false;
+        const auto proved = prove_locked_memory();
+        return !proved && proved.error().code == "memory.not_lockable" &&
+               proved.error().detail.find("VmLck") != std::string::npos;
+    }));
+}
+
 TEST_CASE("A secret is refused rather than kept in memory that is not locked", "[crypto]") {
     for (const std::size_t size : {32u, 100000u})
         CHECK(holds_in_child([&] {
@@ -240,6 +250,15 @@ TEST_CASE("A process that forbids core dumps has none", "[crypto]") {
         rlimit cores{1, 1};
         return forbid_core_dumps() && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0 &&
                getrlimit(RLIMIT_CORE, &cores) == 0 && cores.rlim_cur == 0 && cores.rlim_max == 0;
+    }));
+}
+
+TEST_CASE("Start-up stops when core dumps cannot be forbidden", "[crypto]") {
+    CHECK(holds_in_child([] {
+        if (!replace_system_call(SYS_prlimit64, EPERM)) return false;
+        const auto forbidden = forbid_core_dumps();
+        return !forbidden && forbidden.error().code == "memory.core_dumps" &&
+               forbidden.error().kind == base::ErrorKind::unavailable && !forbidden.error().hint.empty();
     }));
 }
 
