@@ -36,7 +36,8 @@ Decision Decision::considering(std::vector<Considered> considered) && {
 
 std::string_view Decision::hint() const {
     if (effect_ == Effect::allow) return {};
-    if (code_ == "policy.needs_approval") return "Ask a person to approve this call.";
+    if (code_ == "policy.needs_approval")
+        return "Ask an administrator to allow the tool for this agent, or by a rule of the environment.";
     if (code_ == "policy.host_blocked")
         return "Ask an administrator to let the environment reach this server.";
     if (code_ == "policy.method_not_allowed") return "Use a method of the Model Context Protocol.";
