@@ -26,7 +26,8 @@ struct Origin {
     bool operator==(const Origin&) const = default;
 };
 
-/// Which addresses may be connected to. Checked on the address that is really used, after resolution (no rebinding).
+/// Which addresses may be connected to. Checked on the address that is really used, after resolution (no
+/// rebinding).
 enum class PrivateAddresses { refuse, allow };
 
 struct ClientLimits {
@@ -34,11 +35,13 @@ struct ClientLimits {
     std::size_t header_fields = 200;
     std::size_t connections_per_origin = 512;
     std::size_t idle_per_origin = 64;
-    std::chrono::milliseconds connect{10'000};   // resolve, connect and TLS handshake together
-    std::chrono::milliseconds idle_keep{4'000};  // below Node's 5 s; a Keep-Alive: timeout answer lowers it further
+    std::chrono::milliseconds connect{10'000};  // resolve, connect and TLS handshake together
+    std::chrono::milliseconds idle_keep{
+        4'000};  // below Node's 5 s; a Keep-Alive: timeout answer lowers it further
 };
 
-/// The bytes of one outbound request head, built by hand. May hold a secret: wiped when destroyed and after sending.
+/// The bytes of one outbound request head, built by hand. May hold a secret: wiped when destroyed and after
+/// sending.
 class OutboundHead {
 public:
     explicit OutboundHead(Worker& worker);
@@ -46,17 +49,26 @@ public:
     OutboundHead(const OutboundHead&) = delete;
     OutboundHead& operator=(const OutboundHead&) = delete;
 
-    /// Starts anew: "POST /mcp HTTP/1.1\r\nHost: …\r\n". `target` is the path and query to send.
+    /// Starts anew: "POST /mcp HTTP/1.1\r\nHost: …\r\n". `target` is the path and query to send. A method,
+    /// target or host that would not stay on its line makes send() refuse the request.
     void begin(std::string_view method, std::string_view target, const Origin& origin);
-    /// Refuses (returns false) names that are not tokens and values with CR, LF, NUL or other control bytes.
+    /// Refuses (returns false) names that are not tokens, values with CR, LF, NUL or other control bytes, and
+    /// the fields that are ours to write: Host, Content-Length, Transfer-Encoding and Connection.
     [[nodiscard]] bool add(std::string_view name, std::string_view value);
-    /// One header made of pieces, so that no joined copy of a secret is ever made.
+    /// One header made of pieces, so that no joined copy of a secret is ever made: "Authorization", "Bearer
+    /// ", token.
     [[nodiscard]] bool add(std::string_view name, std::string_view scheme, std::string_view value);
+    /// What is to be sent; only zeros once it was.
+    std::string_view bytes() const { return bytes_; }
 
 private:
     friend class ClientPool;
+    void append(std::string_view piece);
+    void wipe();
+
     Worker& worker_;
     std::string bytes_;
+    bool usable_ = false;
 };
 
 struct ResponseHead {
@@ -64,15 +76,15 @@ struct ResponseHead {
     Headers headers;
 };
 
-/// One answer being received. Destroying it before the end of the body closes its connection; after the end the
-/// connection goes back to its pool.
+/// One answer being received. Destroying it before the end of the body closes its connection; after the end
+/// the connection goes back to its pool.
 class Answer {
 public:
     virtual ~Answer() = default;
     virtual const ResponseHead& head() const = 0;
     /// The next decoded body bytes as soon as there are any; an empty view is the end of a complete body.
-    /// Errors: unavailable "upstream.closed" (body cut short), "upstream.timeout", "upstream.invalid" (bad framing).
-    /// The view lives until the next call.
+    /// Errors: unavailable "upstream.closed" (body cut short), "upstream.timeout", "upstream.invalid" (bad
+    /// framing). The view lives until the next call.
     virtual awaitable<base::Result<std::string_view>> next() = 0;
     /// What next() may still take, from now, each call; set longer for event streams. Zero: no limit.
     virtual void idle_limit(std::chrono::milliseconds limit) = 0;
@@ -88,7 +100,9 @@ struct SendOptions {
     std::string partition;  // connections are shared only inside one partition (credential id and version)
     PrivateAddresses private_addresses = PrivateAddresses::refuse;
     std::chrono::milliseconds head_timeout{60'000};  // from the write to the end of the answer's head
-    std::function<void(std::function<void()>)> on_cancellable;  // is handed a function that cancels the wait for the head
+    /// Is handed, before anything is waited for, a function that ends what is going on with
+    /// "upstream.cancelled". Same thread; later it cancels the answer, and does nothing when that is gone.
+    std::function<void(std::function<void()>)> on_cancellable;
 };
 
 /// One per worker; not thread safe. Redirects are never followed: a 3xx is an answer like any other.
@@ -97,13 +111,17 @@ public:
     ClientPool(Worker& worker, ClientLimits limits, std::shared_ptr<TlsClient> tls);
     ~ClientPool();
 
-    /// One write of head and body, then the answer's head. A request is sent again on a fresh connection only when the
-    /// pooled one turned out closed before a single byte of this request was accepted.
-    /// Errors: unavailable "upstream.unreachable" (nothing was sent), "upstream.tls", "upstream.timeout", "upstream.closed",
-    /// "upstream.invalid", "upstream.cancelled", "upstream.busy" (connection limit); denied "network.private_address".
-    awaitable<base::Result<std::unique_ptr<Answer>>> send(const Origin& origin, OutboundHead& head, std::string_view body,
-                                                          const SendOptions& options);
-    /// Closes idle connections of a partition (a rotated or archived credential). Busy ones close when they end.
+    /// One write of head and body, then the answer's head. A request is sent again on a fresh connection only
+    /// when the pooled one turned out closed before a single byte of this request was accepted. `head` is
+    /// wiped as soon as it is written, and in any case before this returns. `origin`, `head`, `body` and
+    /// `options` must live until then. Errors: unavailable "upstream.unreachable" (nothing was sent),
+    /// "upstream.tls", "upstream.timeout", "upstream.closed", "upstream.invalid", "upstream.cancelled",
+    /// "upstream.busy" (connection limit); denied "network.private_address"; invalid_request
+    /// "upstream.request_invalid" (begin() was not called, or with text that does not fit on its line).
+    awaitable<base::Result<std::unique_ptr<Answer>>> send(const Origin& origin, OutboundHead& head,
+                                                          std::string_view body, const SendOptions& options);
+    /// Closes idle connections of a partition (a rotated or archived credential). Busy ones close when they
+    /// end.
     void retire(std::string_view partition);
     std::size_t idle_connections() const;
 
