@@ -61,7 +61,7 @@ bool is_host(std::string_view value) {
 /// "HTTP/9.9": a version we do not speak, as opposed to a line that is no request line.
 bool ends_with_version(std::string_view line) {
     const auto space = line.rfind(' ');
-    if (space == std::string_view::npos) return false;
+    if (space == std::string_view::npos || std::count(line.begin(), line.end(), ' ') != 2) return false;
     const std::string_view version = line.substr(space + 1);
     const auto digit = [](char c) { return c >= '0' && c <= '9'; };
     return version.size() == 8 && version.starts_with("HTTP/") && digit(version[5]) && version[6] == '.' &&

@@ -1,0 +1,522 @@
+#include "net/session.h"
+
+#include "base/log.h"
+#include "net/worker.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <span>
+#include <utility>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace claviger::net {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kReadBytes = 16 * 1024;
+constexpr std::size_t kSpareExchanges = 64;
+constexpr std::size_t kLargestSpare = 256 * 1024;
+constexpr std::size_t kOneWrite = 64 * 1024;  // more than this is not copied together to be sent at once
+constexpr unsigned kRequestsInARow = 32;      // of one pipelining client before the others get their turn
+constexpr auto kFarewell = 2000ms;            // how long a refused client may take to stop sending
+constexpr std::size_t kFarewellBytes = 1024 * 1024;
+
+base::Status client_gone() {
+    return base::failure(base::ErrorKind::unavailable, "client.gone",
+                         "The client has closed its connection.");
+}
+
+base::Status misused(std::string message) {
+    return base::failure(base::ErrorKind::internal, "answer.misused", std::move(message));
+}
+
+}  // namespace
+
+/// In the frame of its coroutine, as long as the connection. Small: a thousand idle ones must cost little.
+class Session {
+public:
+    Session(std::shared_ptr<Shard> shard, Connection::Socket socket, std::string peer);
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    Connection connection;
+    const std::shared_ptr<Shard> shard;
+    const std::string peer;
+    bool idle = true;
+
+    const ServerLimits& limits() const { return shard->common->limits; }
+    bool draining() const { return shard->draining_; }
+    Session* next() const { return next_; }
+
+private:
+    Session* previous_ = nullptr;  // the shard's intrusive list
+    Session* next_ = nullptr;
+};
+
+namespace {
+
+/// Answers one request on one session. Builds each piece in one buffer and sends it with one system call.
+class Writer final : public ResponseWriter {
+public:
+    /// Before the request is read; `parser` is asked when the answer begins. `out` stays the exchange's.
+    void begin(Session& session, const RequestParser& parser, std::string& out);
+
+    awaitable<base::Status> send(const Response& response) override;
+    awaitable<base::Status> start(unsigned status, const Headers& headers,
+                                  std::optional<std::uint64_t> length) override;
+    awaitable<base::Status> write(std::string_view bytes) override;
+    awaitable<base::Status> finish() override;
+    void abort() override;
+    bool started() const override { return state_ != State::nothing; }
+    void on_client_gone(std::function<void()> action) override;
+
+    awaitable<void> refuse(unsigned status, std::string_view type, std::string_view message, bool with_body);
+    bool finished() const { return state_ == State::finished; }
+    bool keeps_connection() const { return persistence_ != Persistence::close; }
+
+private:
+    enum class State { nothing, streaming, finished, broken };
+    AnswerHead head(unsigned status, std::optional<std::uint64_t> length);
+    /// Without a coroutine, because nearly always the socket takes everything at once.
+    Io put_now(std::string_view& bytes);
+    awaitable<Io> put_rest(std::string_view bytes);
+    awaitable<base::Status> put(std::string_view bytes);
+    base::Status ended(Io io);
+
+    Session* session_ = nullptr;
+    const RequestParser* parser_ = nullptr;
+    std::string* out_ = nullptr;
+    State state_ = State::nothing;
+    Framing framing_ = Framing::length;
+    Persistence persistence_ = Persistence::close;
+    std::uint64_t remaining_ = 0;  // of a declared length
+};
+
+}  // namespace
+
+/// Everything one request needs beyond its connection; pooled by the shard, reused with its capacity.
+class Exchange {
+public:
+    explicit Exchange(const ServerLimits& limits) : parser(limits) {}
+
+    Request request;
+    RequestParser parser;
+    Writer writer;
+    std::vector<char> in = std::vector<char>(kReadBytes);
+    std::string out;
+    std::size_t begin = 0, end = 0;  // of the unread bytes in `in`
+
+    std::string_view unread() const { return {in.data() + begin, end - begin}; }
+    /// Where the next read puts its bytes; never empty. Grows for a large head only, a body leaves `in` as it
+    /// comes.
+    std::span<char> room();
+};
+
+std::span<char> Exchange::room() {
+    if (begin == end) begin = end = 0;
+    if (end == in.size() && begin > 0) {
+        std::copy(in.begin() + static_cast<std::ptrdiff_t>(begin), in.end(), in.begin());
+        end -= begin;
+        begin = 0;
+    }
+    if (end == in.size()) in.resize(in.size() * 2);  // bounded: the parser refuses a head above its limit
+    return {in.data() + end, in.size() - end};
+}
+
+class ExchangeLease {
+public:
+    explicit ExchangeLease(Session& session) : shard_(*session.shard) {
+        if (shard_.spare_.empty()) {
+            exchange_ = std::make_unique<Exchange>(session.limits());
+        } else {
+            exchange_ = std::move(shard_.spare_.back());
+            shard_.spare_.pop_back();
+        }
+        exchange_->request.peer = session.peer;
+    }
+    ~ExchangeLease() {
+        const std::size_t bytes =
+            exchange_->in.capacity() + exchange_->out.capacity() + exchange_->request.body.capacity();
+        if (bytes > kLargestSpare || shard_.spare_.size() >= kSpareExchanges) return;
+        exchange_->begin = exchange_->end = 0;
+        shard_.spare_.push_back(std::move(exchange_));
+    }
+    ExchangeLease(const ExchangeLease&) = delete;
+    ExchangeLease& operator=(const ExchangeLease&) = delete;
+    Exchange& operator*() { return *exchange_; }
+
+private:
+    Shard& shard_;
+    std::unique_ptr<Exchange> exchange_;
+};
+
+Session::Session(std::shared_ptr<Shard> on, Connection::Socket socket, std::string address)
+    : connection(on->worker, std::move(socket)), shard(std::move(on)), peer(std::move(address)) {
+    next_ = shard->first_;
+    if (next_) next_->previous_ = this;
+    shard->first_ = this;
+}
+
+Session::~Session() {
+    if (previous_) previous_->next_ = next_;
+    if (next_) next_->previous_ = previous_;
+    if (shard->first_ == this) shard->first_ = next_;
+    connection.close();
+    const std::lock_guard hold(shard->common->guard);
+    shard->common->connections.fetch_sub(1, std::memory_order_relaxed);
+    shard->common->ended.notify_all();
+}
+
+// --- answering
+// -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void Writer::begin(Session& session, const RequestParser& parser, std::string& out) {
+    session_ = &session;
+    parser_ = &parser;
+    out_ = &out;
+    state_ = State::nothing;
+    framing_ = Framing::length;
+    persistence_ = Persistence::close;
+    remaining_ = 0;
+}
+
+AnswerHead Writer::head(unsigned status, std::optional<std::uint64_t> length) {
+    const bool keep = parser_->keep_alive() && !session_->draining();
+    persistence_ = !keep                 ? Persistence::close
+                   : parser_->http_1_0() ? Persistence::keep_http_1_0
+                                         : Persistence::keep;
+    framing_ = Framing::length;
+    if (status == 204 || status == 304) {
+        framing_ = Framing::no_body;
+    } else if (!length && parser_->http_1_0()) {
+        framing_ = Framing::until_close;
+        persistence_ = Persistence::close;
+    } else if (!length) {
+        framing_ = Framing::chunked;
+    }
+    return {status, framing_, length.value_or(0), persistence_, session_->shard->date()};
+}
+
+Io Writer::put_now(std::string_view& bytes) {
+    Shard::add(session_->shard->counters.bytes_out, bytes.size());
+    return session_->connection.write_now(bytes);
+}
+
+awaitable<Io> Writer::put_rest(std::string_view bytes) {
+    Connection& connection = session_->connection;
+    connection.expires_without_progress(session_->limits().write);
+    const Io io = co_await connection.write_all(bytes);
+    if (io == Io::timed_out) {
+        Shard::add(session_->shard->counters.slow_readers);
+        connection.reset();
+    }
+    connection.expires_never();
+    co_return io;
+}
+
+base::Status Writer::ended(Io io) {
+    if (io == Io::ok) return {};
+    state_ = State::broken;
+    session_->connection.close();
+    return client_gone();
+}
+
+awaitable<base::Status> Writer::put(std::string_view bytes) {
+    Io io = put_now(bytes);
+    if (io == Io::ok && !bytes.empty()) io = co_await put_rest(bytes);
+    co_return ended(io);
+}
+
+awaitable<base::Status> Writer::send(const Response& response) {
+    if (state_ == State::broken) co_return client_gone();
+    if (state_ != State::nothing) co_return misused("The request was answered twice.");
+    state_ = State::finished;
+    out_->clear();
+    append_head(*out_, head(response.status, response.body.size()), response.headers);
+    std::string_view body = response.body;
+    if (parser_->head_only() || framing_ == Framing::no_body) body = {};
+    out_->append(body.substr(0, kOneWrite));
+    body.remove_prefix(std::min(body.size(), kOneWrite));
+
+    std::string_view first = *out_;
+    Io io = put_now(first);
+    if (io == Io::ok && !first.empty()) io = co_await put_rest(first);
+    if (io == Io::ok && !body.empty()) co_return co_await put(body);
+    co_return ended(io);
+}
+
+awaitable<base::Status> Writer::start(unsigned status, const Headers& headers,
+                                      std::optional<std::uint64_t> length) {
+    if (state_ == State::broken) co_return client_gone();
+    if (state_ != State::nothing) co_return misused("The request was answered twice.");
+    state_ = State::streaming;
+    out_->clear();
+    append_head(*out_, head(status, length), headers);
+    remaining_ = length.value_or(0);
+    session_->connection.watch_at_once();
+    co_return co_await put(*out_);
+}
+
+awaitable<base::Status> Writer::write(std::string_view bytes) {
+    if (state_ == State::broken) co_return client_gone();
+    if (state_ != State::streaming)
+        co_return misused("Bytes were written before the start or after the end.");
+    if (bytes.empty() || parser_->head_only() || framing_ == Framing::no_body) co_return base::Status{};
+    if (framing_ == Framing::length) {
+        if (bytes.size() > remaining_) {
+            abort();
+            co_return misused("More bytes were written than the declared length.");
+        }
+        remaining_ -= bytes.size();
+    }
+    if (framing_ != Framing::chunked) co_return co_await put(bytes);
+
+    base::Status done;
+    for (std::size_t at = 0; done && at < bytes.size(); at += kOneWrite) {
+        out_->clear();
+        append_chunk(*out_, bytes.substr(at, kOneWrite));
+        done = co_await put(*out_);
+    }
+    co_return done;
+}
+
+awaitable<base::Status> Writer::finish() {
+    if (state_ == State::broken) co_return client_gone();
+    if (state_ != State::streaming) co_return misused("The answer was finished before its start or twice.");
+    const bool has_body = !parser_->head_only() && framing_ != Framing::no_body;
+    if (has_body && framing_ == Framing::length && remaining_ > 0) {
+        abort();
+        co_return misused("Fewer bytes were written than the declared length.");
+    }
+    state_ = State::finished;
+    if (!has_body || framing_ != Framing::chunked) co_return base::Status{};
+    co_return co_await put("0\r\n\r\n");
+}
+
+void Writer::abort() {
+    state_ = State::broken;
+    session_->connection.reset();
+}
+
+void Writer::on_client_gone(std::function<void()> action) {
+    session_->connection.watch_for_close(std::move(action));
+    if (state_ == State::streaming) session_->connection.watch_at_once();
+}
+
+awaitable<void> Writer::refuse(unsigned status, std::string_view type, std::string_view message,
+                               bool with_body) {
+    state_ = State::finished;
+    persistence_ = Persistence::close;
+    Headers more;
+    if (status == 405) more.add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    out_->clear();
+    append_error(*out_, status, type, message, more, session_->shard->date(), with_body);
+    const auto done = co_await put(*out_);
+    static_cast<void>(done);  // the connection ends either way
+}
+
+// --- the loop
+// --------------------------------------------------------------------------------------------------------
+
+enum class Arrival { complete, nothing, ended };
+
+/// Reads until the request is complete. What is refused is answered here; `nothing`: not one byte came.
+awaitable<Arrival> receive(Session& session, Exchange& exchange) {
+    Connection& connection = session.connection;
+    RequestParser& parser = exchange.parser;
+    using Progress = RequestParser::Progress;
+    bool in_body = false, some = exchange.begin < exchange.end;
+    parser.begin(exchange.request);
+    exchange.writer.begin(session, parser, exchange.out);
+    connection.expires_after(session.limits().head);
+
+    for (;;) {
+        if (exchange.begin < exchange.end) exchange.begin += parser.take(exchange.unread());
+        if (parser.progress() == Progress::complete) co_return Arrival::complete;
+        if (parser.progress() == Progress::refused) {
+            const Refused why = parser.refused();
+            Shard::add(session.shard->counters.bad_requests[static_cast<std::size_t>(why.reason)]);
+            co_await exchange.writer.refuse(why.status, "invalid_request_error", why.message,
+                                            !parser.head_only());
+            co_return Arrival::ended;
+        }
+        if (parser.progress() == Progress::body && !in_body) {
+            in_body = true;
+            connection.expires_after(session.limits().body);
+            if (parser.expects_continue() && exchange.begin == exchange.end) {
+                const Io io = co_await connection.write_all("HTTP/1.1 100 Continue\r\n\r\n");
+                if (io != Io::ok) co_return Arrival::ended;
+            }
+        }
+        const auto room = exchange.room();
+        auto outcome = connection.read_now(room);
+        if (!outcome && !some) co_return Arrival::nothing;
+        if (!outcome) outcome = co_await connection.read_some(room);
+        if (outcome->io == Io::timed_out) {
+            connection.expires_after(kFarewell);
+            Shard::add(session.shard->counters.bad_requests[static_cast<std::size_t>(BadRequest::too_slow)]);
+            co_await exchange.writer.refuse(408, "invalid_request_error",
+                                            "The request took too long to arrive.", true);
+        }
+        if (outcome->io != Io::ok) co_return Arrival::ended;
+        some = true;
+        exchange.end += outcome->bytes;
+        Shard::add(session.shard->counters.bytes_in, outcome->bytes);
+    }
+}
+
+/// Lets the handler answer and makes sure that something was answered.
+awaitable<void> answer(Session& session, Exchange& exchange) {
+    Writer& writer = exchange.writer;
+    Shard::add(session.shard->counters.requests);
+    session.connection.expires_never();
+    try {
+        co_await session.shard->common->handler(exchange.request, writer);
+    } catch (const std::exception& escaped) {
+        base::log(base::LogLevel::error, "handler.exception", {{"what", escaped.what()}});
+    }
+    session.connection.watch_for_close(nullptr);
+    if (writer.finished()) co_return;
+    if (writer.started()) {
+        writer.abort();
+    } else {
+        base::log(base::LogLevel::error, "handler.no_answer", {{"path", exchange.request.path()}});
+        co_await writer.refuse(500, "api_error", "The request could not be processed.",
+                               !exchange.parser.head_only());
+    }
+}
+
+/// Closing with unread bytes would reset the connection and could destroy the answer on its way.
+awaitable<void> bid_farewell(Session& session, Exchange& exchange) {
+    Connection& connection = session.connection;
+    connection.finish_writing();
+    connection.expires_after(kFarewell);
+    session.idle = true;  // a drain need not wait for this
+    exchange.begin = exchange.end = 0;
+    const auto room = exchange.room();
+    for (std::size_t seen = 0; seen < kFarewellBytes;) {
+        const auto outcome = co_await connection.read_some(room);
+        if (outcome.io != Io::ok) break;
+        seen += outcome.bytes;
+    }
+}
+
+/// Serves what has come, and what comes along with it. True when the connection may go on and nothing is left
+/// over.
+awaitable<bool> converse(Session& session) {
+    ExchangeLease lease(session);
+    Exchange& exchange = *lease;
+    for (unsigned in_a_row = 1;; ++in_a_row) {
+        const Arrival arrival = co_await receive(session, exchange);
+        if (arrival == Arrival::nothing) co_return true;
+        if (arrival == Arrival::complete) {
+            co_await answer(session, exchange);
+            if (exchange.writer.keeps_connection() && exchange.writer.finished()) {
+                if (exchange.begin == exchange.end) co_return true;
+                if (in_a_row % kRequestsInARow == 0)
+                    co_await asio::post(session.shard->worker.context(), asio::deferred);
+                continue;
+            }
+        }
+        const bool unread = arrival == Arrival::ended || exchange.begin < exchange.end;
+        if (exchange.writer.finished() && unread) co_await bid_farewell(session, exchange);
+        co_return false;
+    }
+}
+
+awaitable<void> serve(std::shared_ptr<Shard> shard, Connection::Socket socket, std::string peer,
+                      std::shared_ptr<TlsServer> tls) {
+    Session session(std::move(shard), std::move(socket), std::move(peer));
+    Connection& connection = session.connection;
+    if (tls && !session.draining()) {
+        connection.expires_after(session.limits().head);
+        const auto secured = co_await connection.handshake(tls->accept());
+        tls.reset();
+        if (!secured) {
+            Shard::add(session.shard->counters.tls_failures);
+            base::log(base::LogLevel::debug, "tls.handshake_failed",
+                      {{"peer", session.peer}, {"why", secured.error().message}});
+            co_return;
+        }
+    }
+    while (!session.draining()) {
+        session.idle = true;
+        connection.expires_after(session.limits().idle);
+        const Io io = co_await connection.wait_readable();
+        if (io != Io::ok) co_return;
+        session.idle = false;
+        const bool goes_on = co_await converse(session);
+        if (!goes_on) co_return;
+    }
+}
+
+}  // namespace
+
+// --- shard
+// -----------------------------------------------------------------------------------------------------------
+
+Shard::Shard(Worker& on, std::shared_ptr<ServerCommon> shared) : worker(on), common(std::move(shared)) {}
+Shard::~Shard() = default;
+
+void Shard::begin_session(const std::shared_ptr<Shard>& shard, int socket, std::string peer,
+                          std::shared_ptr<TlsServer> tls) {
+    auto& context = shard->worker.context();
+    Connection::Socket accepted(context);
+    boost::system::error_code error;
+    accepted.assign(asio::generic::stream_protocol(AF_UNSPEC, 0), socket, error);
+    if (error) {
+        ::close(socket);
+        shard->common->connections.fetch_sub(1, std::memory_order_relaxed);
+        base::log(base::LogLevel::error, "listener.assign_failed", {{"why", error.message()}});
+        return;
+    }
+    const auto report = [](std::exception_ptr escaped) {
+        try {
+            if (escaped) std::rethrow_exception(escaped);
+        } catch (const std::exception& what) {
+            base::log(base::LogLevel::error, "session.exception", {{"what", what.what()}});
+        }
+    };
+    asio::co_spawn(context.get_executor(), serve(shard, std::move(accepted), std::move(peer), std::move(tls)),
+                   report);
+}
+
+void Shard::drain() {
+    draining_ = true;
+    // A request that has arrived but was not read yet is still answered. Coroutines end by themselves, later.
+    for (Session* session = first_; session; session = session->next())
+        if (session->idle && !session->connection.looks_stale()) session->connection.close();
+}
+
+void Shard::close_all() {
+    draining_ = true;
+    for (Session* session = first_; session; session = session->next()) session->connection.close();
+}
+
+std::string_view Shard::date() {
+    const std::time_t now = std::time(nullptr);
+    if (now != date_second_) {
+        static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+        static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+        std::tm utc{};
+        ::gmtime_r(&now, &utc);
+        std::snprintf(date_, sizeof date_, "%s, %02d %s %04d %02d:%02d:%02d GMT", kDays[utc.tm_wday % 7],
+                      utc.tm_mday % 100, kMonths[utc.tm_mon % 12], (utc.tm_year + 1900) % 10000,
+                      utc.tm_hour % 100, utc.tm_min % 100, utc.tm_sec % 100);
+        date_second_ = now;
+    }
+    return date_;
+}
+
+}  // namespace claviger::net
