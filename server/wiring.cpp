@@ -1,0 +1,235 @@
+#include "server/wiring.h"
+
+#include "admin/api/api.h"
+#include "base/log.h"
+#include "crypto/secret.h"
+#include "proxy/error_reply.h"
+#include "server/log_sink.h"
+#include "server/metrics.h"
+#include "server/seal_input.h"
+#include "server/unseal_door.h"
+#include "server/unsealed.h"
+
+#include <boost/asio/signal_set.hpp>
+#include <nlohmann/json.hpp>
+
+#include <atomic>
+#include <csignal>
+#include <iostream>
+#include <thread>
+
+namespace claviger::server {
+namespace {
+
+using base::ErrorKind;
+
+net::ServerLimits server_limits(const Config& config) {
+    net::ServerLimits limits;
+    limits.header_bytes = config.limit_header_bytes;
+    limits.body_bytes = config.limit_body_bytes;
+    limits.connections = config.limit_connections;
+    limits.idle = config.limit_idle;
+    limits.head = config.limit_head;
+    limits.body = config.limit_body;
+    return limits;
+}
+
+base::Result<std::shared_ptr<net::TlsServer>> load_tls(const ListenerConfig& listener) {
+    if (!listener.tls) return std::shared_ptr<net::TlsServer>();
+    return net::TlsServer::load(listener.tls->certificate, listener.tls->private_key);
+}
+
+std::string url_of(const ListenerConfig& listener, std::uint16_t port) {
+    if (!listener.public_url.empty()) return listener.public_url;
+    const bool v6 = listener.address.find(':') != std::string::npos;
+    return std::string(listener.tls ? "https://" : "http://") +
+           (v6 ? "[" + listener.address + "]" : listener.address) + ":" + std::to_string(port);
+}
+
+net::Response sealed_reply() {
+    return proxy::error_reply("", 503, 50301, "Claviger is sealed.", "sealed",
+                              "An operator has to run `claviger unseal`.");
+}
+
+net::awaitable<void> answer_sealed(net::ResponseWriter& writer) {
+    const auto reply = sealed_reply();
+    co_await writer.send(reply);
+}
+
+/// The threads of the workers; joined when this goes.
+class Threads {
+public:
+    explicit Threads(const std::vector<std::unique_ptr<net::Worker>>& workers) : workers_(workers) {
+        for (const auto& worker : workers_) threads_.emplace_back([&worker = *worker] { worker.run(); });
+    }
+    ~Threads() {
+        for (const auto& worker : workers_) worker->stop();
+        for (auto& thread : threads_) thread.join();
+    }
+    Threads(const Threads&) = delete;
+    Threads& operator=(const Threads&) = delete;
+
+private:
+    const std::vector<std::unique_ptr<net::Worker>>& workers_;
+    std::vector<std::thread> threads_;
+};
+
+std::vector<net::Worker*> pointers(const std::vector<std::unique_ptr<net::Worker>>& workers) {
+    std::vector<net::Worker*> all;
+    for (const auto& worker : workers) all.push_back(worker.get());
+    return all;
+}
+
+void reload(const std::filesystem::path& config_file, net::TlsServer* agents, net::TlsServer* admin) {
+    const auto config = load_config(config_file);
+    if (!config) {
+        base::log_error("reload.config_refused", config.error());
+    } else if (auto restarted = restart_logging(config->log_level, config->log_file); !restarted) {
+        base::log_error("reload.log_refused", restarted.error());
+    }
+    for (auto* tls : {agents, admin})
+        if (tls != nullptr)
+            if (auto reloaded = tls->reload(); !reloaded)
+                base::log_error("reload.certificate_refused", reloaded.error());
+    base::log(base::LogLevel::info, "reloaded");
+}
+
+/// Waits for the signals an operator sends; SIGHUP comes back as often as it likes.
+void wait_for_stop(const std::function<void()>& on_hangup) {
+    boost::asio::io_context context(1);
+    boost::asio::signal_set signals(context, SIGTERM, SIGINT, SIGHUP);
+    std::function<void()> wait = [&] {
+        signals.async_wait([&](const boost::system::error_code& error, int signal) {
+            if (error || signal != SIGHUP) return;
+            on_hangup();
+            wait();
+        });
+    };
+    wait();
+    context.run();
+}
+
+std::string seal_summary(const vault::StorageEngine& engine, bool sealed) {
+    nlohmann::json out{{"sealed", sealed}, {"slots", nlohmann::json::array()}};
+    if (const auto summary = vault::KeyRing::summary(engine); summary && *summary) {
+        for (const auto& slot : (*summary)->slots)
+            out["slots"].push_back(
+                {{"id", slot.id},
+                 {"kind", slot.kind == crypto::SlotKind::key_file ? "key_file" : "passphrase"}});
+    }
+    return out.dump();
+}
+
+}  // namespace
+
+base::Status serve(const std::filesystem::path& config_file, InsecureListen insecure) {
+    auto config = load_config(config_file);
+    if (!config) return std::unexpected(std::move(config).error());
+    if (const auto facts = explain_config(*config, insecure); !facts) return std::unexpected(facts.error());
+    if (auto logging = start_logging(config->log_level, config->log_file); !logging) return logging;
+    if (auto locked = crypto::prove_locked_memory(); !locked) return locked;
+    if (auto quiet = crypto::forbid_core_dumps(); !quiet) return quiet;
+
+    const base::SystemClock clock;
+    auto engine = vault::open_rocksdb(config->store_dir());
+    if (!engine) return std::unexpected(std::move(engine).error());
+    if ((*engine)->last_commit() == 0)
+        return base::failure(
+            ErrorKind::invalid_request, "store.missing",
+            "There is no store in " + config->data_dir.string() + ".",
+            "Make one with `claviger init --data " + config->data_dir.string() + " --key-file FILE`.");
+    auto agents_tls = load_tls(config->agents);
+    if (!agents_tls) return std::unexpected(std::move(agents_tls).error());
+    auto admin_tls = load_tls(config->admin);
+    if (!admin_tls) return std::unexpected(std::move(admin_tls).error());
+
+    const auto cores = std::max(1U, std::thread::hardware_concurrency());
+    std::vector<std::unique_ptr<net::Worker>> workers;
+    for (unsigned i = 0; i < (config->threads == 0 ? cores : config->threads); ++i)
+        workers.push_back(std::make_unique<net::Worker>(i));
+
+    // Below, `unsealed` is written once, by whoever unseals, before the two gates let anybody see it.
+    proxy::ProxyCounters counters;
+    std::unique_ptr<Unsealed> unsealed;
+    std::atomic<const proxy::McpEndpoint*> agents_gate{nullptr};
+    std::atomic<vault::Records*> records_gate{nullptr};
+    const net::Server* agents_seen = nullptr;
+    const net::Server* admin_seen = nullptr;
+
+    admin::api::ApiSettings api_settings;
+    api_settings.allowed_hosts = config->admin.allowed_hosts;
+    api_settings.private_upstreams =
+        config->upstream_allow_private ? net::PrivateAddresses::allow : net::PrivateAddresses::refuse;
+    api_settings.session_token_lifetime = config->session_token_lifetime;
+    api_settings.more_metrics = [&] {
+        return metrics_text(*agents_seen, *admin_seen, counters, records_gate.load());
+    };
+    admin::api::Api api(
+        pointers(workers), [&](net::Worker& worker) -> net::ClientPool& { return unsealed->pool_of(worker); },
+        std::move(api_settings));
+
+    net::Server agents(pointers(workers), server_limits(*config),
+                       [&](const net::Request& request, net::ResponseWriter& writer) {
+                           const auto* endpoint = agents_gate.load(std::memory_order_acquire);
+                           return endpoint != nullptr ? endpoint->handle(request, writer)
+                                                      : answer_sealed(writer);
+                       });
+    net::Server admin(pointers(workers), server_limits(*config),
+                      [&](const net::Request& request, net::ResponseWriter& writer) {
+                          return api.handle(request, writer);
+                      });
+    agents_seen = &agents;
+    admin_seen = &admin;
+
+    const auto unseal = [&](const vault::SealInput& input) -> base::Status {
+        if (records_gate.load() != nullptr)
+            return base::failure(ErrorKind::conflict, "seal.open", "The store is unsealed already.",
+                                 "There is nothing to do.");
+        auto opened = Unsealed::open(**engine, input, *config, workers, clock, counters);
+        if (!opened) return std::unexpected(std::move(opened).error());
+        unsealed = std::move(*opened);
+        unsealed->note(vault::Action::unseal);
+        api.open(unsealed->records(), url_of(config->agents, agents.port()));
+        records_gate.store(&unsealed->records());
+        agents_gate.store(&unsealed->endpoint(), std::memory_order_release);
+        base::log(base::LogLevel::info, "unsealed", {{"entries", unsealed->records().ledger().head().size}});
+        return {};
+    };
+    UnsealDoor door(unseal, [&] { return seal_summary(**engine, records_gate.load() == nullptr); });
+    net::Server local({workers[0].get()}, net::ServerLimits{.connections = 16},
+                      [&](const net::Request& request, net::ResponseWriter& writer) {
+                          return door.handle(*workers[0], request, writer);
+                      });
+
+    const Threads threads(workers);
+    if (auto listening = agents.listen(config->agents.address, config->agents.port, *agents_tls); !listening)
+        return listening;
+    if (auto listening = admin.listen(config->admin.address, config->admin.port, *admin_tls); !listening)
+        return listening;
+    if (config->key_file) {
+        const auto input = read_key_file(*config->key_file);
+        if (!input) return std::unexpected(input.error());
+        if (auto opened = unseal(*input); !opened) return opened;
+    }
+    if (auto listening = local.listen("unix:" + config->unseal_socket().string(), 0, nullptr); !listening)
+        return listening;
+    base::log(base::LogLevel::info, "started",
+              {{"agents_port", agents.port()}, {"admin_port", admin.port()}, {"workers", workers.size()}});
+    std::cout << nlohmann::json{{"ready", true},
+                                {"sealed", records_gate.load() == nullptr},
+                                {"agents_port", agents.port()},
+                                {"admin_port", admin.port()}}
+                     .dump()
+              << std::endl;
+
+    wait_for_stop([&] { reload(config_file, agents_tls->get(), admin_tls->get()); });
+
+    base::log(base::LogLevel::info, "stopping");
+    local.drain(std::chrono::milliseconds(0));
+    agents.drain(config->drain);
+    admin.drain(config->drain);
+    if (unsealed) unsealed->note(vault::Action::stop);
+    return {};
+}
+
+}  // namespace claviger::server
