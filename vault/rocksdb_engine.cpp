@@ -1,22 +1,18 @@
 // The storage engine on RocksDB: one directory, one log of writes, one synced batch per commit.
 #include "vault/storage_engine.h"
+#include "vault/store_directory.h"
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
+#include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
-#include <charconv>
 #include <mutex>
 #include <string_view>
 #include <system_error>
@@ -107,25 +103,10 @@ ByteView view(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}
 
 // ---- Errors
 
-constexpr std::string_view kUnavailable = "The credential store is not available right now.";
-constexpr std::string_view kCheckDisk =
-    "Check the disk under the data directory: free space, permissions, errors in the system's log.";
-
-std::unexpected<base::Error> unavailable(std::string detail) {
-    return base::failure(ErrorKind::unavailable, "storage.unavailable", std::string(kUnavailable),
-                         std::string(kCheckDisk), std::move(detail));
-}
-
 std::unexpected<base::Error> corrupt(std::string detail) {
     return base::failure(ErrorKind::corrupt, "storage.corrupt", "The credential store holds damaged data.",
                          "Stop the service, keep a copy of the data directory, and restore the last backup.",
                          std::move(detail));
-}
-
-std::unexpected<base::Error> system_failure(std::string_view doing, const std::filesystem::path& path,
-                                            int code) {
-    return unavailable(std::string(doing) + " " + path.string() + ": " +
-                       std::system_category().message(code));
 }
 
 /// The only place where a RocksDB status becomes an error of ours.
@@ -137,7 +118,7 @@ std::unexpected<base::Error> failure_of(const rocksdb::Status& status) {
         return base::failure(
             ErrorKind::conflict, "storage.locked", "Another process has the credential store open.",
             "Stop the other process, or give this one a data directory of its own.", std::move(text));
-    return unavailable(std::move(text));
+    return storage_unavailable(std::move(text));
 }
 
 base::Status status_of(const rocksdb::Status& status) {
@@ -194,6 +175,8 @@ rocksdb::ColumnFamilyOptions family_options(Family family, const std::shared_ptr
             break;
         case log_rows:
             options.write_buffer_size = 32 * kMiB;
+            // Rows come in key order: remember where the last one went instead of searching.
+            options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(1));
             table.block_size = 16 * 1024;
             break;
         case tile_rows:
@@ -284,81 +267,6 @@ private:
     bool inside_;
 };
 
-// ---- The write-ahead log, seen from outside
-
-/// Where the next record of the write-ahead log will begin.
-struct LogEnd {
-    std::uint64_t file_number = 0;
-    std::uint64_t bytes = 0;
-};
-
-base::Status shorten(const std::filesystem::path& file, std::uint64_t bytes) {
-    const int descriptor = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
-    if (descriptor < 0) {
-        if (errno == ENOENT) return {};  // RocksDB has no more use for it
-        return system_failure("opening", file, errno);
-    }
-    struct stat found{};
-    const bool longer = ::fstat(descriptor, &found) != 0 || static_cast<std::uint64_t>(found.st_size) > bytes;
-    const bool failed =
-        (longer && ::ftruncate(descriptor, static_cast<off_t>(bytes)) != 0) || ::fsync(descriptor) != 0;
-    const int code = errno;
-    ::close(descriptor);
-    if (failed) return system_failure("shortening", file, code);
-    return {};
-}
-
-/// Visits the write-ahead logs: (path, number). The visitor returns a status; the first failure ends the
-/// visit.
-template <class Visitor>
-base::Status each_log_file(const std::filesystem::path& directory, Visitor visit) {
-    std::error_code error;
-    for (std::filesystem::directory_iterator file(directory, error), end; !error && file != end;
-         file.increment(error)) {
-        if (file->path().extension() != ".log") continue;
-        const auto stem = file->path().stem().string();
-        std::uint64_t number = 0;
-        const auto parsed = std::from_chars(stem.data(), stem.data() + stem.size(), number);
-        if (parsed.ec != std::errc() || parsed.ptr != stem.data() + stem.size()) continue;
-        if (auto visited = visit(file->path(), number); !visited) return visited;
-    }
-    if (error) return system_failure("listing", directory, error.value());
-    return {};
-}
-
-/// Removes everything after `end` from the write-ahead log, so that opening the database again cannot replay
-/// it.
-base::Status cut_log(const std::filesystem::path& directory, LogEnd end) {
-    return each_log_file(directory,
-                         [&](const std::filesystem::path& file, std::uint64_t number) -> base::Status {
-                             if (number < end.file_number) return {};
-                             return shorten(file, number == end.file_number ? end.bytes : 0);
-                         });
-}
-
-/// Opening writes what the logs hold into table files: asks the disk for that much, and some more, then gives
-/// it back.
-base::Status probe_space(const std::filesystem::path& directory) {
-    std::uint64_t needed_bytes = 4 * kMiB;
-    auto listed =
-        each_log_file(directory, [&](const std::filesystem::path& file, std::uint64_t) -> base::Status {
-            std::error_code gone;
-            if (const auto bytes = std::filesystem::file_size(file, gone); !gone) needed_bytes += bytes;
-            return {};
-        });
-    if (!listed) return listed;
-    const auto probe = directory / "space.probe";
-    const int descriptor = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (descriptor < 0) return system_failure("creating", probe, errno);
-    int code = ::posix_fallocate(descriptor, 0, static_cast<off_t>(needed_bytes));
-    if (code == 0 && ::fsync(descriptor) != 0) code = errno;
-    ::close(descriptor);
-    ::unlink(probe.c_str());
-    if (code != 0)
-        return system_failure("reserving " + std::to_string(needed_bytes) + " bytes in", probe, code);
-    return {};
-}
-
 // ---- The engine
 
 class RocksdbEngine final : public StorageEngine {
@@ -367,7 +275,7 @@ public:
         gate_.close();
     }
 
-    /// The gate is closed before and, on success, open afterwards.
+    /// The gate is closed before and, on success, open afterwards. `failed_` keeps writers out meanwhile.
     base::Status open() {
         auto opened = Database::open(directory_);
         if (!opened) return std::unexpected(std::move(opened).error());
@@ -375,6 +283,7 @@ public:
         if (!last) return std::unexpected(last.error());
         const auto trimmed = (*opened)->number(kTrimmedTo);
         if (!trimmed) return std::unexpected(trimmed.error());
+        const std::lock_guard lock(writing_);
         if (failed_ && *last != last_commit_)
             return corrupt("after recovery the last commit is " + std::to_string(*last) + ", it was " +
                            std::to_string(last_commit_));
@@ -388,14 +297,14 @@ public:
 
     base::Result<std::optional<Row>> get(Table table, ByteView key) const override {
         const Visit visit(gate_);
-        if (!visit.inside()) return unavailable("the database is being opened again");
+        if (!visit.inside()) return storage_unavailable("the database is being opened again");
         return row(table, key);
     }
 
     base::Status scan(Table table, ByteView prefix, ByteView from, Order order,
                       const Visitor& visitor) const override {
         const Visit visit(gate_);
-        if (!visit.inside()) return unavailable("the database is being opened again");
+        if (!visit.inside()) return storage_unavailable("the database is being opened again");
         const auto lower = row_key(table, prefix);
         const auto upper = end_of(lower);
         const rocksdb::Slice lower_slice(lower), upper_slice(upper);
@@ -420,7 +329,7 @@ public:
 
     base::Status commit(std::uint64_t commit_seq, const Batch& batch) override {
         const std::lock_guard lock(writing_);
-        if (failed_) return unavailable("an earlier commit failed and the engine has not recovered");
+        if (failed_) return storage_unavailable("an earlier commit failed and the engine has not recovered");
         if (auto met = preconditions_hold(commit_seq, batch); !met) return met;
 
         write_.Clear();
@@ -453,29 +362,32 @@ public:
     std::uint64_t last_commit() const override { return last_commit_; }
 
     base::Status recover() override {
-        const std::lock_guard lock(writing_);
-        if (!failed_) return {};
-        if (auto space = probe_space(directory_); !space) return space;
-        // While the database is open its log may be longer than what is written of it, so it is cut once more
-        // when closed.
-        if (auto cut = cut_log(directory_, before_failure_); !cut) return cut;
+        const std::lock_guard lock(recovering_);
+        LogEnd end;
+        {
+            const std::lock_guard brief(
+                writing_);  // not for long: a visitor that commits must not wait for us
+            if (!failed_) return {};
+            end = before_failure_;
+        }
+        if (auto space = check_space(directory_); !space) return space;
+        if (auto cut = cut_log(directory_, end); !cut) return cut;  // before reads end: it may fail
         gate_.close();
-        database_.reset();
-        if (auto cut = cut_log(directory_, before_failure_); !cut) return cut;
+        database_.reset();  // may lengthen its log again, with zeros
+        if (auto cut = cut_log(directory_, end); !cut) return cut;
         return open();
     }
 
     base::Status changes_after(std::uint64_t commit_seq, const ChangeVisitor& visitor) const override {
         const Visit visit(gate_);
-        if (!visit.inside()) return unavailable("the database is being opened again");
+        if (!visit.inside()) return storage_unavailable("the database is being opened again");
         const auto upper = end_of(Bytes(1, kChange));
         const rocksdb::Slice upper_slice(upper);
         rocksdb::ReadOptions options;
         options.iterate_upper_bound = &upper_slice;
         const std::unique_ptr<rocksdb::Iterator> at(
             database_->db().NewIterator(options, database_->family(feed_rows)));
-        // After the iterator: a trim that comes in between hides nothing from it, one that came before is
-        // seen here.
+        // After the iterator is made: a trim since then hides nothing from it, an earlier one is seen here.
         if (commit_seq < trimmed_to_)
             return base::failure(ErrorKind::conflict, "storage.feed_trimmed",
                                  "The record of changes no longer reaches back that far.",
@@ -498,7 +410,7 @@ public:
 
     base::Status trim_changes(std::uint64_t commit_seq) override {
         const std::lock_guard lock(writing_);
-        if (failed_) return unavailable("an earlier commit failed and the engine has not recovered");
+        if (failed_) return storage_unavailable("an earlier commit failed and the engine has not recovered");
         const auto upto = std::min<std::uint64_t>(commit_seq, last_commit_);
         if (upto <= trimmed_to_) return {};
         auto* const feed = database_->family(feed_rows);
@@ -507,8 +419,8 @@ public:
         if (!added.ok()) return failure_of(added);
         added = write_.Put(feed, rocksdb::Slice(&kTrimmedTo, 1), encoded(upto));
         if (!added.ok()) return failure_of(added);
-        const auto before =
-            trimmed_to_.exchange(upto);  // first: nobody may find the feed shorter than it says
+        // Before the rows go: nobody may find the feed shorter than it says.
+        const auto before = trimmed_to_.exchange(upto);
         auto written = write_synced();
         if (!written) trimmed_to_ = before;
         return written;
@@ -559,34 +471,17 @@ private:
     }
 
     const std::filesystem::path directory_;
-    std::unique_ptr<Database> database_;  // replaced only while the gate is closed and `writing_` is held
+    std::unique_ptr<Database> database_;  // replaced only while the gate is closed and `failed_` is true
     mutable Gate gate_;
-    std::mutex writing_;
-    std::atomic<std::uint64_t> last_commit_ = 0;
-    std::atomic<std::uint64_t> trimmed_to_ = 0;
-    bool failed_ = false;    // under `writing_`, like all below
+    std::mutex recovering_;  // one recovery at a time; taken before `writing_`
+    std::mutex writing_;     // one write at a time, and over the three below
+    bool failed_ = false;
     LogEnd before_failure_;  // where the failed batch begins
     rocksdb::WriteBatch write_{/*reserved_bytes=*/4096, /*max_bytes=*/0, /*protection_bytes_per_key=*/8,
                                /*default_cf_ts_sz=*/0};
+    std::atomic<std::uint64_t> last_commit_ = 0;
+    std::atomic<std::uint64_t> trimmed_to_ = 0;
 };
-
-/// Makes the directory, closed to others, and its name durable.
-base::Status make_directory(const std::filesystem::path& directory) {
-    std::error_code error;
-    if (std::filesystem::is_directory(directory, error)) return {};
-    const auto parent = directory.parent_path();
-    std::filesystem::create_directories(parent, error);
-    if (error) return system_failure("creating", parent, error.value());
-    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
-        return system_failure("creating", directory, errno);
-    const int descriptor = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0) return system_failure("opening", parent, errno);
-    const int failed = ::fsync(descriptor);
-    const int code = errno;
-    ::close(descriptor);
-    if (failed != 0) return system_failure("syncing", parent, code);
-    return {};
-}
 
 }  // namespace
 
@@ -595,7 +490,7 @@ base::Result<std::unique_ptr<StorageEngine>> open_rocksdb(const std::filesystem:
     auto absolute = std::filesystem::absolute(directory, error).lexically_normal();
     if (!absolute.has_filename())
         absolute = absolute.parent_path();  // "store/" and "store" are the same place
-    if (auto made = make_directory(absolute); !made) return std::unexpected(std::move(made).error());
+    if (auto made = make_store_directory(absolute); !made) return std::unexpected(std::move(made).error());
     auto engine = std::make_unique<RocksdbEngine>(absolute);
     if (auto opened = engine->open(); !opened) return std::unexpected(std::move(opened).error());
     return engine;

@@ -266,6 +266,38 @@ TEST_CASE("A commit onto a full disk never becomes visible, and commits work aga
     }
 }
 
+TEST_CASE("Recovery waits for a running scan, and a commit inside the scan does not wait for recovery",
+          "[rocksdb]") {
+    SmallDisk disk("size=96m");
+    if (!disk.mounted) return;
+    const auto engine = open(disk.place.path / "store");
+    REQUIRE(engine->commit(1, putting("a", "1")));
+    disk.fill(0);
+    REQUIRE_FALSE(engine->commit(2, putting("b", Bytes(60 * 1024 * 1024, 'x'))));
+    disk.free_up();
+    std::thread recovery;
+    std::atomic<bool> recovered = false;
+    bool recovered_during_scan = true;
+    std::string refusal;
+
+    REQUIRE(engine->scan(Table::meta, "", "", Order::ascending, [&](ByteView, ByteView value, std::uint64_t) {
+        recovery = std::thread([&] { recovered = engine->recover().has_value(); });
+        while (engine->get(Table::meta, "a"))
+            std::this_thread::yield();  // until recovery has closed the door
+        const auto committed = engine->commit(2, putting("c", "3"));
+        refusal = committed ? "" : std::string(committed.error().code);
+        recovered_during_scan = recovered;
+        return value == "1";
+    }));
+    recovery.join();
+
+    CHECK(refusal == "storage.unavailable");
+    CHECK_FALSE(recovered_during_scan);
+    CHECK(recovered);
+    CHECK(engine->commit(2, putting("c", "3")));
+    CHECK(value_of(*engine, "b") == "(absent)");
+}
+
 TEST_CASE("A disk that fills up and is freed over and over loses nothing that was acknowledged",
           "[rocksdb]") {
     SmallDisk disk("size=160m");
