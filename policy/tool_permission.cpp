@@ -42,11 +42,10 @@ public:
         if (!parsed_) parsed_ = Arguments::parse(json_);
         if (!*parsed_) return std::unexpected(parsed_->error());
         bool all = true;
-        for (const auto& condition : conditions) {
+        for (const auto& condition : conditions) {  // all of them, so that a fault is found in any order
             const auto fulfilled = (*parsed_)->fulfil(condition);
             if (!fulfilled) return fulfilled;
-            all =
-                all && *fulfilled;  // goes on, so that a fault is found whatever the order of the conditions
+            all = all && *fulfilled;
         }
         return all;
     }

@@ -56,6 +56,8 @@ TEST_CASE("A condition compares the value that its pointer finds", "[policy][arg
         {R"({"n":1000e-1})", {"/n", Test::equals, "100"}, true},
         {R"({"n":100.5})", {"/n", Test::equals, "100"}, false},
         {R"({"n":100})", {"/n", Test::equals, "1e2"}, true},
+        {R"({"n":1e300})", {"/n", Test::equals, "1e300"}, true},
+        {R"({"n":1e300})", {"/n", Test::equals, "1e200"}, false},
         {R"({"n":-0.0})", {"/n", Test::equals, "0"}, true},
         {R"({"n":9007199254740993})", {"/n", Test::equals, "9007199254740993"}, true},
         {R"({"n":9007199254740993})", {"/n", Test::equals, "9007199254740992"}, false},

@@ -206,6 +206,25 @@ TEST_CASE("Arguments that cannot be judged are denied, but only when a rule look
     CHECK(situation.call("", "{}").code() == "policy.arguments_invalid");
 }
 
+TEST_CASE("Arguments that cannot be judged are found in whatever order rules and conditions stand",
+          "[policy]") {
+    Situation situation;
+    const auto* arguments = R"({"Owner":"evil","Branch":"main","path":"x"})";
+    situation.rules = {{.name = "r1", .effect = deny, .when = {{"/branch", Test::equals, "main"}}},
+                       {.name = "r2",
+                        .effect = deny,
+                        .when = {{"/path", Test::equals, "y"}, {"/owner", Test::equals, "acme"}}}};
+    const auto decision = situation.call("read_file", arguments);
+    CHECK(decision.code() == "policy.arguments_invalid");
+    std::ranges::reverse(situation.rules);
+    std::ranges::reverse(situation.rules[0].when);
+    CHECK(situation.call("read_file", arguments).reason() == decision.reason());
+    CHECK(situation.call("read_file", arguments).considered() == decision.considered());
+
+    situation.rules.push_back({.name = "plain deny", .effect = deny, .when = {{"/path", Test::equals, "x"}}});
+    CHECK(situation.call("read_file", arguments).code() == "policy.denied");
+}
+
 TEST_CASE("A rule can ask where the agent is allowed, and allow where the agent would ask", "[policy]") {
     Situation situation;
     situation.rules = {{.name = "ask first", .effect = ask, .tool = "read_*"},
