@@ -14,7 +14,7 @@ namespace {
 
 using base::ErrorKind;
 
-constexpr std::uint64_t kBlocksPerQuery = 64;
+constexpr std::uint64_t kBlocksPerQuery = 32;
 constexpr std::size_t kMaxPage = 1000;
 constexpr const char* kHint = "Restore the data folder from a backup, and find out who can write to it.";
 
