@@ -1,0 +1,50 @@
+// The admin API: the Managed Agents wire format over one store, with its extensions, health and metrics.
+#pragma once
+
+#include "net/client.h"
+#include "net/http.h"
+#include "net/worker.h"
+#include "vault/records.h"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace claviger::admin::api {
+
+struct ApiSettings {
+    std::vector<std::string> allowed_hosts;  // Host names besides loopback names and numeric addresses
+    net::PrivateAddresses private_upstreams = net::PrivateAddresses::refuse;
+    std::chrono::seconds session_token_lifetime{86'400};  // when the request does not say
+    std::chrono::milliseconds probe_timeout{10'000};      // of mcp_oauth_validate, each request
+    std::function<std::string()> more_metrics;  // Prometheus text of other parts, for /metrics; any thread
+};
+
+/// The worker's connections to upstreams. Called on the worker's thread, after open() only.
+using PoolOf = std::function<net::ClientPool&(net::Worker&)>;
+
+/// Handles every request of the admin listener. Exists while the store is still sealed: then health and
+/// metrics answer, everything else is a 503. Routes are matched from "/v1/" on, so any prefix may stand in
+/// front.
+class Api {
+public:
+    /// `workers` are those whose listeners call handle(); they outlive the Api.
+    Api(std::vector<net::Worker*> workers, PoolOf pool_of, ApiSettings settings);
+    ~Api();
+
+    /// Unseals: from here on the store answers. At most once, from any one thread, also while requests are
+    /// served. `records` must outlive every request; `agents_url` is what mcp_endpoints begin with, such as
+    /// "http://127.0.0.1:8700".
+    void open(vault::Records& records, std::string agents_url);
+
+    /// Any worker. Always answers through `writer`.
+    net::awaitable<void> handle(const net::Request& request, net::ResponseWriter& writer) const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace claviger::admin::api

@@ -1,0 +1,189 @@
+#include "admin/api/credentials.h"
+
+#include "admin/api/credential_fields.h"
+#include "admin/api/page.h"
+
+#include "crypto/random.h"
+
+#include <nlohmann/json.hpp>
+
+namespace claviger::admin::api {
+namespace {
+
+using base::ErrorKind;
+using vault::Action;
+using vault::EntryKind;
+using vault::ObjectKind;
+
+constexpr std::size_t kMostActive = 20;
+
+void note(vault::Change& change, EntryKind kind, Action action, const vault::Credential& credential) {
+    change.note(kind, action, ObjectKind::credential, credential.id.raw, credential.vault.raw);
+}
+
+Answer shown_answer(Call& call, const vault::Credential& credential) {
+    return answer(shown(credential, call.records.access_log().use_of(credential.id.raw)));
+}
+
+bool same_key(const vault::Credential& a, const vault::Credential& b) {
+    return a.normal_url == b.normal_url && a.secret_name == b.secret_name;
+}
+
+/// Room for one more, and its key free, among the vault's active credentials.
+base::Status check_room(const vault::Catalog& catalog, const vault::Credential& made) {
+    const auto active = catalog.page<vault::Credential>(
+        {.scope = made.vault.raw, .after = {}, .limit = kMostActive, .wanted = [](const auto& credential) {
+             return !credential.archived;
+         }});
+    for (const auto& other : active) {
+        if (!same_key(*other, made)) continue;
+        const bool variable = made.type == vault::AuthType::environment_variable;
+        return base::failure(ErrorKind::conflict, "credential.duplicate",
+                             std::string("A credential already exists in this vault for this ") +
+                                 (variable ? "secret name: " : "MCP server URL: ") + other->id.text(),
+                             "Update that credential to rotate its secret, or archive it first.");
+    }
+    if (active.size() >= kMostActive)
+        return base::failure(ErrorKind::invalid_request, "vault.full",
+                             "Vault " + made.vault.text() + " has " + std::to_string(kMostActive) +
+                                 " active credentials, which is the most a vault can hold.",
+                             "Archive one that is not needed, or use another vault.");
+    return {};
+}
+
+/// Which parts stay and which are replaced.
+vault::SecretParts merged(vault::SecretParts stored, vault::SecretParts replaced,
+                          const vault::Credential& credential) {
+    if (replaced.token) stored.token = std::move(replaced.token);
+    if (replaced.refresh_token) stored.refresh_token = std::move(replaced.refresh_token);
+    if (replaced.client_secret) stored.client_secret = std::move(replaced.client_secret);
+    if (!credential.refresh) {
+        stored.refresh_token.reset();
+        stored.client_secret.reset();
+    }
+    return stored;
+}
+
+base::Status update(vault::Change& change, const vault::Credential& before, vault::Credential& updated,
+                    vault::SecretParts replaced) {
+    const bool rotates = replaced.token || replaced.refresh_token || replaced.client_secret;
+    const bool reseals = rotates || crypto::constraint_digest(vault::constraints_of(before)) !=
+                                        crypto::constraint_digest(vault::constraints_of(updated));
+    if (!reseals && vault::encode_object(before) == vault::encode_object(updated)) return {};
+    updated.updated = change.now();
+    note(change, rotates ? EntryKind::rotate : EntryKind::write, Action::update, updated);
+    if (!reseals) return change.store(updated);
+
+    // Where a secret may go is part of its seal, so a change of that seals it anew.
+    auto stored = change.open_secret(before);
+    if (!stored) return std::unexpected(std::move(stored).error());
+    const auto parts = merged(std::move(*stored), std::move(replaced), updated);
+    auto sealed = change.store_with_secret(updated, parts);
+    updated.version += 1;
+    return sealed;
+}
+
+}  // namespace
+
+base::Result<vault::Ref<vault::Credential>> find_credential(const Call& call, const vault::Catalog& catalog) {
+    const auto vault = find<vault::Vault>(catalog, call.workspace(), call.ids[0]);
+    if (!vault) return std::unexpected(vault.error());
+    auto credential = find<vault::Credential>(catalog, call.workspace(), call.ids[1]);
+    if (credential && (*credential)->vault != (*vault)->id)
+        return base::failure(ErrorKind::not_found, "credential.not_found",
+                             "Credential not found in vault " + call.ids[0] + ": " + call.ids[1]);
+    return credential;
+}
+
+net::awaitable<Answered> create_credential(Call& call) {
+    const auto vault = find<vault::Vault>(call.catalog(), call.workspace(), call.ids[0]);
+    if (!vault) co_return std::unexpected(vault.error());
+    Fields in(call.body);
+    auto made = read_new_credential(in, call.settings, call.records.clock().now());
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
+
+    auto& credential = made.credential;
+    credential.id = crypto::random_id<base::CredentialId>();
+    credential.workspace = call.workspace();
+    credential.vault = (*vault)->id;
+    const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
+        const auto holder = find<vault::Vault>(change.catalog(), call.workspace(), call.ids[0]);
+        if (!holder) return std::unexpected(holder.error());
+        if ((*holder)->archived)
+            return base::failure(ErrorKind::invalid_request, "vault.archived",
+                                 "Vault " + call.ids[0] + " is archived and takes no credentials.");
+        if (auto room = check_room(change.catalog(), credential); !room) return room;
+        credential.created = credential.updated = change.now();
+        note(change, EntryKind::write, Action::create, credential);
+        return change.store_with_secret(credential, made.secrets);
+    });
+    if (!stored) co_return std::unexpected(stored.error());
+    credential.version = 1;
+    co_return shown_answer(call, credential);
+}
+
+net::awaitable<Answered> list_credentials(Call& call) {
+    const auto vault = find<vault::Vault>(call.catalog(), call.workspace(), call.ids[0]);
+    if (!vault) co_return std::unexpected(vault.error());
+    const auto page = page_of<vault::Credential>(call, {.name = {"credentials", (*vault)->id.raw}});
+    if (!page) co_return std::unexpected(page.error());
+    auto data = Json::array();
+    for (const auto& credential : page->objects)
+        data.push_back(shown(*credential, call.records.access_log().use_of(credential->id.raw)));
+    co_return page_answer(std::move(data), page->next);
+}
+
+net::awaitable<Answered> retrieve_credential(Call& call) {
+    const auto credential = find_credential(call, call.catalog());
+    if (!credential) co_return std::unexpected(credential.error());
+    co_return shown_answer(call, **credential);
+}
+
+net::awaitable<Answered> update_credential(Call& call) {
+    vault::Credential updated;
+    const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
+        const auto found = find_credential(call, change.catalog());
+        if (!found) return std::unexpected(found.error());
+        updated = **found;
+        Fields in(call.body);
+        auto replaced = read_credential_update(in, updated, change.now());
+        if (auto read = call.body.finish(); !read) return read;
+        if (updated.archived)
+            return base::failure(ErrorKind::invalid_request, "credential.archived",
+                                 "Credential " + call.ids[1] + " is archived and cannot be changed.",
+                                 "Create a new credential for the same server.");
+        return update(change, **found, updated, std::move(replaced));
+    });
+    if (!stored) co_return std::unexpected(stored.error());
+    co_return shown_answer(call, updated);
+}
+
+net::awaitable<Answered> archive_credential(Call& call) {
+    vault::Credential credential;
+    const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
+        const auto found = find_credential(call, change.catalog());
+        if (!found) return std::unexpected(found.error());
+        credential = **found;
+        if (credential.archived) return {};
+        credential.archived = credential.updated = change.now();
+        note(change, EntryKind::write, Action::archive, credential);
+        auto purged = change.purge_secret(credential);
+        credential.version = 0;
+        return purged;
+    });
+    if (!stored) co_return std::unexpected(stored.error());
+    co_return shown_answer(call, credential);
+}
+
+net::awaitable<Answered> delete_credential(Call& call) {
+    const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
+        const auto found = find_credential(call, change.catalog());
+        if (!found) return std::unexpected(found.error());
+        note(change, EntryKind::write, Action::erase, **found);
+        return change.erase(**found);
+    });
+    if (!stored) co_return std::unexpected(stored.error());
+    co_return answer({{"id", call.ids[1]}, {"type", "vault_credential_deleted"}});
+}
+
+}  // namespace claviger::admin::api

@@ -1,0 +1,18 @@
+// Credentials of a vault: create, list, retrieve, update, archive, delete. Their secrets go in and never out.
+#pragma once
+
+#include "admin/api/call.h"
+
+namespace claviger::admin::api {
+
+net::awaitable<Answered> create_credential(Call& call);
+net::awaitable<Answered> list_credentials(Call& call);
+net::awaitable<Answered> retrieve_credential(Call& call);
+net::awaitable<Answered> update_credential(Call& call);
+net::awaitable<Answered> archive_credential(Call& call);
+net::awaitable<Answered> delete_credential(Call& call);
+
+/// The credential named by the route, in the vault named by it.
+base::Result<vault::Ref<vault::Credential>> find_credential(const Call& call, const vault::Catalog& catalog);
+
+}  // namespace claviger::admin::api

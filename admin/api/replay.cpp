@@ -1,0 +1,68 @@
+#include "admin/api/replay.h"
+
+#include <ranges>
+
+namespace claviger::admin::api {
+namespace {
+
+Answer copy_of(const Answer& answer) {
+    Answer copy{.body = answer.body, .shown_once = {}, .shown_as = answer.shown_as};
+    if (answer.shown_once)
+        copy.shown_once = answer.shown_once->expose(
+            [](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
+    return copy;
+}
+
+}  // namespace
+
+crypto::Digest Replay::name_of(const base::ApiKeyId& key, const net::Request& request) const {
+    const auto body = crypto::blake2b_keyed(key_, request.body);
+    base::Bytes text(key.key());
+    for (const std::string_view part : {std::string_view(request.method), std::string_view(request.target)}) {
+        base::append_big_endian(text, static_cast<std::uint64_t>(part.size()));
+        text += part;
+    }
+    text += crypto::view(body);
+    return crypto::blake2b_keyed(key_, text);
+}
+
+std::optional<Answer> Replay::find(const crypto::Digest& name, Clock::time_point now) {
+    const std::lock_guard lock(mutex_);
+    forget_until(now - kKeep);
+    for (const auto& kept : std::views::reverse(kept_))
+        if (kept.name == name) return copy_of(kept.answer);
+    return std::nullopt;
+}
+
+bool Replay::running(const crypto::Digest& name) {
+    const std::lock_guard lock(mutex_);
+    return running_.contains(name);
+}
+
+void Replay::begin(const crypto::Digest& name) {
+    const std::lock_guard lock(mutex_);
+    ++running_[name];
+}
+
+void Replay::end(const crypto::Digest& name, const Answer* answer, Clock::time_point now) {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = running_.find(name); found != running_.end() && --found->second == 0)
+        running_.erase(found);
+    forget_until(now - kKeep);
+    if (answer == nullptr || answer->body.size() > kBytes / 4) return;
+    bytes_ += answer->body.size();
+    kept_.push_back({name, now, copy_of(*answer)});
+    while (kept_.size() > kAnswers || bytes_ > kBytes) {
+        bytes_ -= kept_.front().answer.body.size();
+        kept_.pop_front();
+    }
+}
+
+void Replay::forget_until(Clock::time_point limit) {
+    while (!kept_.empty() && kept_.front().at < limit) {
+        bytes_ -= kept_.front().answer.body.size();
+        kept_.pop_front();
+    }
+}
+
+}  // namespace claviger::admin::api

@@ -1,0 +1,50 @@
+// Answers kept for a minute, for clients that repeat a request because its answer was lost.
+#pragma once
+
+#include "admin/api/call.h"
+#include "crypto/hash.h"
+
+#include <chrono>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+
+namespace claviger::admin::api {
+
+/// Any thread. Bounded: the oldest answers go when more than kAnswers or kBytes would be kept.
+class Replay {
+public:
+    static constexpr std::size_t kAnswers = 1'000;
+    static constexpr std::size_t kBytes = 8 * 1024 * 1024;
+    static constexpr std::chrono::seconds kKeep{60};
+    using Clock = std::chrono::steady_clock;
+
+    /// Says which request this is: key, method, target and body, under a key that only this process has.
+    crypto::Digest name_of(const base::ApiKeyId& key, const net::Request& request) const;
+
+    /// The answer that the same request got within the last minute.
+    std::optional<Answer> find(const crypto::Digest& name, Clock::time_point now);
+    /// Whether the same request is being worked on right now.
+    bool running(const crypto::Digest& name);
+
+    void begin(const crypto::Digest& name);
+    /// `answer` null: it failed, nothing is kept.
+    void end(const crypto::Digest& name, const Answer* answer, Clock::time_point now);
+
+private:
+    struct Kept {
+        crypto::Digest name{};
+        Clock::time_point at;
+        Answer answer;
+    };
+    void forget_until(Clock::time_point limit);
+
+    const crypto::Key key_ = crypto::Key::generate();
+    std::mutex mutex_;
+    std::deque<Kept> kept_;  // oldest first
+    std::map<crypto::Digest, std::size_t> running_;
+    std::size_t bytes_ = 0;
+};
+
+}  // namespace claviger::admin::api

@@ -1,0 +1,145 @@
+#include "admin/api/routes.h"
+
+#include "admin/api/access_log.h"
+#include "admin/api/agents.h"
+#include "admin/api/api_keys.h"
+#include "admin/api/credentials.h"
+#include "admin/api/environments.h"
+#include "admin/api/session_tokens.h"
+#include "admin/api/sessions.h"
+#include "admin/api/validate.h"
+#include "admin/api/vaults.h"
+#include "admin/api/workspaces.h"
+
+#include <algorithm>
+#include <array>
+
+namespace claviger::admin::api {
+namespace {
+
+using enum Access;
+using vault::Role;
+constexpr auto kHosted = Dialect::managed_agents;
+constexpr auto kOurs = Dialect::extension;
+
+constexpr std::array kRoutes{
+    Route{"POST", "vaults", write_objects, kHosted, create_vault},
+    Route{"GET", "vaults", read_objects, kHosted, list_vaults},
+    Route{"GET", "vaults/{}", read_objects, kHosted, retrieve_vault},
+    Route{"POST", "vaults/{}", write_objects, kHosted, update_vault},
+    Route{"POST", "vaults/{}/archive", write_objects, kHosted, archive_vault},
+    Route{"DELETE", "vaults/{}", write_objects, kHosted, delete_vault},
+
+    Route{"POST", "vaults/{}/credentials", write_objects, kHosted, create_credential},
+    Route{"GET", "vaults/{}/credentials", read_objects, kHosted, list_credentials},
+    Route{"GET", "vaults/{}/credentials/{}", read_objects, kHosted, retrieve_credential},
+    Route{"POST", "vaults/{}/credentials/{}", write_objects, kHosted, update_credential},
+    Route{"POST", "vaults/{}/credentials/{}/archive", write_objects, kHosted, archive_credential},
+    Route{"DELETE", "vaults/{}/credentials/{}", write_objects, kHosted, delete_credential},
+    Route{"POST", "vaults/{}/credentials/{}/mcp_oauth_validate", write_objects, kHosted, validate_credential},
+
+    Route{"POST", "environments", write_objects, kHosted, create_environment},
+    Route{"GET", "environments", read_runs, kHosted, list_environments},
+    Route{"GET", "environments/{}", read_runs, kHosted, retrieve_environment},
+    Route{"POST", "environments/{}", write_objects, kHosted, update_environment},
+    Route{"POST", "environments/{}/archive", write_objects, kHosted, archive_environment},
+    Route{"DELETE", "environments/{}", write_objects, kHosted, delete_environment},
+    Route{"POST", "environments/{}/duplicate", write_objects, kOurs, duplicate_environment},
+
+    Route{"POST", "agents", write_objects, kHosted, create_agent},
+    Route{"GET", "agents", read_runs, kHosted, list_agents},
+    Route{"GET", "agents/{}", read_runs, kHosted, retrieve_agent},
+    Route{"POST", "agents/{}", write_objects, kHosted, update_agent},
+    Route{"POST", "agents/{}/archive", write_objects, kHosted, archive_agent},
+    Route{"GET", "agents/{}/versions", read_runs, kHosted, list_agent_versions},
+
+    Route{"POST", "sessions", run, kHosted, create_session},
+    Route{"GET", "sessions", read_runs, kHosted, list_sessions},
+    Route{"GET", "sessions/{}", read_runs, kHosted, retrieve_session},
+    Route{"POST", "sessions/{}", write_objects, kHosted, update_session},
+    Route{"POST", "sessions/{}/archive", run, kHosted, archive_session},
+    Route{"DELETE", "sessions/{}", write_objects, kHosted, delete_session},
+    Route{"POST", "sessions/{}/tokens", write_objects, kOurs, create_session_token},
+    Route{"GET", "sessions/{}/tokens", read_objects, kOurs, list_session_tokens},
+    Route{"DELETE", "sessions/{}/tokens/{}", write_objects, kOurs, revoke_session_token},
+
+    Route{"GET", "access_log", read_log, kOurs, read_access_log},
+    Route{"POST", "api_keys", administer, kOurs, create_api_key},
+    Route{"GET", "api_keys", read_keys, kOurs, list_api_keys},
+    Route{"DELETE", "api_keys/{}", administer, kOurs, revoke_api_key},
+    Route{"POST", "workspaces", administer, kOurs, create_workspace},
+    Route{"GET", "workspaces", read_keys, kOurs, list_workspaces},
+};
+
+/// The segments of a path; one that cannot be an id or a word gives an empty text.
+std::vector<std::string> segments_of(std::string_view path) {
+    std::vector<std::string> segments;
+    for (;;) {
+        const auto slash = path.find('/');
+        auto segment = percent_decoded(path.substr(0, slash)).value_or("");
+        if (segment == "." || segment == ".." || segment.find('/') != std::string::npos) segment.clear();
+        segments.push_back(std::move(segment));
+        if (slash == std::string_view::npos) return segments;
+        path.remove_prefix(slash + 1);
+    }
+}
+
+/// What stands for the {}, or nothing when the path is another one.
+std::optional<std::vector<std::string>> ids_of(std::string_view pattern,
+                                               const std::vector<std::string>& segments) {
+    std::vector<std::string> ids;
+    for (std::size_t i = 0; i < segments.size(); ++i) {
+        const auto slash = pattern.find('/');
+        const auto part = pattern.substr(0, slash);
+        if (segments[i].empty() || (part != "{}" && part != segments[i])) return std::nullopt;
+        if (part == "{}") ids.push_back(segments[i]);
+        const bool last = i + 1 == segments.size();
+        if (last != (slash == std::string_view::npos)) return std::nullopt;
+        if (!last) pattern.remove_prefix(slash + 1);
+    }
+    return ids;
+}
+
+}  // namespace
+
+bool may(Role role, Access access) {
+    switch (role) {
+        case Role::admin:
+            return true;
+        case Role::operate:
+            return access == read_runs || access == read_objects || access == run || access == write_objects;
+        case Role::auditor:
+            return access == read_runs || access == read_objects || access == read_log || access == read_keys;
+        case Role::agent_runner:
+            return access == read_runs || access == run;
+    }
+    return false;
+}
+
+std::string roles_with(Access access) {
+    std::string list;
+    for (const auto role : {Role::admin, Role::operate, Role::auditor, Role::agent_runner})
+        if (may(role, access))
+            list += (list.empty() ? "'" : " or '") + std::string(vault::name_of(role)) + "'";
+    return list;
+}
+
+Match match(std::string_view method, std::string_view path) {
+    Match found;
+    constexpr std::string_view prefix = "/v1/";
+    if (!path.starts_with(prefix)) return found;
+    const auto segments = segments_of(path.substr(prefix.size()));
+    for (const auto& route : kRoutes) {
+        auto ids = ids_of(route.path, segments);
+        if (!ids) continue;
+        if (route.method == method) {
+            found.route = &route;
+            found.ids = std::move(*ids);
+            return found;
+        }
+        found.other_methods += (found.other_methods.empty() ? "" : ", ") + std::string(route.method);
+    }
+    return found;
+}
+
+}  // namespace claviger::admin::api

@@ -1,0 +1,123 @@
+#include "admin/api/validate.h"
+
+#include "admin/api/credentials.h"
+#include "admin/api/probe.h"
+#include "admin/api/shown.h"
+#include "policy/network_rules.h"
+#include "policy/server_url.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+
+namespace claviger::admin::api {
+namespace {
+
+using base::ErrorKind;
+
+/// Private addresses may be probed where calls may go to them: everywhere, or because an environment that
+/// uses this vault names the host.
+net::PrivateAddresses private_addresses(const Call& call, const vault::Credential& credential) {
+    if (call.settings.private_upstreams == net::PrivateAddresses::allow) return net::PrivateAddresses::allow;
+    const auto url = policy::parse_server_url(credential.mcp_server_url);
+    const auto admitting = call.catalog().page<vault::Environment>(
+        {.scope = call.workspace().raw, .after = {}, .limit = 1, .wanted = [&](const auto& environment) {
+             return !environment.archived && url &&
+                    std::ranges::count(environment.vault_bindings, credential.vault) != 0 &&
+                    policy::may_reach(environment.network, url->host, policy::HostIs::declared_mcp_server)
+                        .private_addresses;
+         }});
+    return admitting.empty() ? net::PrivateAddresses::refuse : net::PrivateAddresses::allow;
+}
+
+vault::LogEntry entry_of(const Call& call, const vault::Credential& credential) {
+    vault::LogEntry entry;
+    entry.kind = vault::EntryKind::use_intent;
+    entry.action = vault::Action::validate;
+    entry.verdict = vault::Verdict::allowed;
+    entry.actor = call.actor.kind;
+    entry.actor_id = call.actor.id;
+    entry.workspace = call.workspace().raw;
+    entry.vault = credential.vault.raw;
+    entry.credential = credential.id.raw;
+    entry.credential_version = credential.version;
+    entry.method = call.records.access_log().fingerprint("method", "initialize");
+    entry.source = call.actor.source;
+    return entry;
+}
+
+net::awaitable<base::Result<std::uint64_t>> note(Call& call, const vault::LogEntry& entry) {
+    const std::array<vault::NamedFingerprint, 3> names{{{entry.method, "initialize"}, {}, {}}};
+    co_return co_await net::await_callback<base::Result<std::uint64_t>>(
+        call.worker,
+        [&](vault::Appended appended) { call.records.ledger().append(entry, names, std::move(appended)); });
+}
+
+Json verdict_of(const Call& call, const vault::Credential& credential, base::Time at, const Probe& probe) {
+    const bool has_refresh_token = credential.refresh.has_value();
+    Json json{{"type", "vault_credential_validation"},
+              {"credential_id", credential.id.text()},
+              {"vault_id", call.ids[0]},
+              {"validated_at", shown(at)},
+              {"has_refresh_token", has_refresh_token}};
+    using enum Probe::Verdict;
+    json["status"] = probe.verdict == valid ? "valid" : probe.verdict == unknown ? "unknown" : "invalid";
+    json["mcp_probe"] = nullptr;
+    json["refresh"] = nullptr;
+    if (probe.verdict != valid) {
+        Json response = nullptr;
+        if (probe.answer)
+            response = {{"status_code", probe.answer->status},
+                        {"content_type", probe.answer->content_type},
+                        {"body", probe.answer->body},
+                        {"body_truncated", probe.answer->body_truncated}};
+        json["mcp_probe"] = {{"method", "initialize"}, {"http_response", std::move(response)}};
+    }
+    // A stored refresh token is not used here, so nothing is said about it.
+    if (probe.verdict == refused && !has_refresh_token)
+        json["refresh"] = {{"status", "no_refresh_token"}, {"http_response", nullptr}};
+    return json;
+}
+
+}  // namespace
+
+net::awaitable<Answered> validate_credential(Call& call) {
+    const auto found = find_credential(call, call.catalog());
+    if (!found) co_return std::unexpected(found.error());
+    const auto& credential = **found;
+    if (credential.type != vault::AuthType::mcp_oauth)
+        co_return base::failure(ErrorKind::invalid_request, "credential.not_oauth",
+                                "Credential " + call.ids[1] + " is of type " +
+                                    std::string(vault::name_of(credential.type)) +
+                                    "; only mcp_oauth credentials can be validated.");
+    if (credential.archived)
+        co_return base::failure(ErrorKind::invalid_request, "credential.archived",
+                                "Credential " + call.ids[1] + " is archived and holds no secret any more.");
+    const auto started = std::chrono::steady_clock::now();
+    const auto at = call.records.clock().now();
+    auto entry = entry_of(call, credential);
+    const auto position = co_await note(call, entry);  // what cannot be noted does not happen
+    if (!position) co_return std::unexpected(position.error());
+
+    const auto sealed = call.records.sealed_secret(credential);
+    if (!sealed) co_return std::unexpected(sealed.error());
+    Probe done;
+    {
+        const auto secrets = call.records.open_parts(*sealed);
+        if (!secrets) co_return std::unexpected(secrets.error());
+        done = co_await probe(call, credential, *secrets, private_addresses(call, credential));
+    }
+    entry.kind = vault::EntryKind::use_outcome;
+    entry.intent = *position + 1;
+    entry.reason = vault::reason_number(done.failure);
+    entry.status = done.answer ? static_cast<std::uint16_t>(done.answer->status) : 0;
+    entry.response_bytes = done.response_bytes;
+    entry.duration_us = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started)
+            .count());
+    call.records.ledger().append(entry, {}, nullptr);
+    co_return answer(verdict_of(call, credential, at, done));
+}
+
+}  // namespace claviger::admin::api

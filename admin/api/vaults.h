@@ -1,0 +1,17 @@
+// Vaults: create, list, retrieve, update, archive, delete.
+#pragma once
+
+#include "admin/api/call.h"
+
+namespace claviger::admin::api {
+
+net::awaitable<Answered> create_vault(Call& call);
+net::awaitable<Answered> list_vaults(Call& call);
+net::awaitable<Answered> retrieve_vault(Call& call);
+net::awaitable<Answered> update_vault(Call& call);
+/// Archives the vault's credentials with it and purges their secrets.
+net::awaitable<Answered> archive_vault(Call& call);
+/// Erases the vault, its credentials and its key, and takes it out of environments' bindings.
+net::awaitable<Answered> delete_vault(Call& call);
+
+}  // namespace claviger::admin::api
