@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <unistd.h>
+
 namespace {
 
 using namespace claviger;
@@ -86,7 +88,7 @@ int run_check_config(const Flags& flags, server::InsecureListen insecure) {
 int run(const std::vector<std::string>& args) {
     const auto command = args.empty() ? std::string() : args[0];
     if (command != "init" && command != "serve" && command != "check-config")
-        return admin::cli::run_cli(args, std::cin, std::cout, std::cerr);
+        return admin::cli::run_cli(args, STDIN_FILENO, std::cout, std::cerr);
 
     const auto flags = parse(args);
     if (flags.help) {

@@ -56,21 +56,21 @@ struct Noun {
     std::string_view name, code;
 };
 template <class T>
-constexpr Noun kNoun{};
+inline constexpr Noun kNoun{};
 template <>
-constexpr Noun kNoun<vault::Vault>{"Vault", "vault.not_found"};
+inline constexpr Noun kNoun<vault::Vault>{"Vault", "vault.not_found"};
 template <>
-constexpr Noun kNoun<vault::Credential>{"Credential", "credential.not_found"};
+inline constexpr Noun kNoun<vault::Credential>{"Credential", "credential.not_found"};
 template <>
-constexpr Noun kNoun<vault::Environment>{"Environment", "environment_not_found"};
+inline constexpr Noun kNoun<vault::Environment>{"Environment", "environment_not_found"};
 template <>
-constexpr Noun kNoun<vault::Agent>{"Agent", "agent.not_found"};
+inline constexpr Noun kNoun<vault::Agent>{"Agent", "agent.not_found"};
 template <>
-constexpr Noun kNoun<vault::Session>{"Session", "session.not_found"};
+inline constexpr Noun kNoun<vault::Session>{"Session", "session.not_found"};
 template <>
-constexpr Noun kNoun<vault::SessionToken>{"Session token", "session_token.not_found"};
+inline constexpr Noun kNoun<vault::SessionToken>{"Session token", "session_token.not_found"};
 template <>
-constexpr Noun kNoun<vault::ApiKey>{"API key", "api_key.not_found"};
+inline constexpr Noun kNoun<vault::ApiKey>{"API key", "api_key.not_found"};
 
 /// The object of that id, if it belongs to the workspace; what belongs to others does not exist.
 template <class T>
