@@ -56,7 +56,7 @@ struct CredentialSearch {
 /// decides; later vaults are not asked, even when that credential is not allowed for the tool.
 CredentialSearch search_credential(const CredentialQuery& query);
 
-/// At least this many single-character edits lie between the two, at most `most` + 1.
+/// How many single-character edits lie between the two; `most` + 1 when there are more than `most`.
 std::size_t edit_distance(std::string_view a, std::string_view b, std::size_t most);
 
 }  // namespace claviger::policy
