@@ -56,9 +56,6 @@ Connection::~Connection() {
     worker_.unlink(*this);
 }
 
-// --- waiting
-// ---------------------------------------------------------------------------------------------------------
-
 Io Connection::after_wait(const boost::system::error_code& error) const {
     if (timed_out_) return Io::timed_out;
     if (!socket_.is_open()) return Io::closed;
@@ -91,9 +88,6 @@ awaitable<Io> Connection::write_all(std::string_view bytes) {
         if (const Io io = after_wait(error); io != Io::ok) co_return io;
     }
 }
-
-// --- without waiting
-// -------------------------------------------------------------------------------------------------
 
 std::optional<ReadOutcome> Connection::read_now(std::span<char> into) {
     if (!socket_.is_open()) return ReadOutcome{Io::closed};
@@ -146,9 +140,6 @@ bool Connection::looks_stale() {
     tls_usable_ = why == SSL_ERROR_ZERO_RETURN;
     return true;
 }
-
-// --- TLS
-// -------------------------------------------------------------------------------------------------------------
 
 awaitable<base::Status> Connection::handshake(std::unique_ptr<SSL, void (*)(SSL*)> ssl) {
     if (!ssl) co_return handshake_failure("tls.refused", "TLS cannot be set up for this name.");
@@ -228,9 +219,6 @@ Io Connection::write_tls(std::string_view& rest) {
     return Io::ok;
 }
 
-// --- deadline and watch
-// ----------------------------------------------------------------------------------------------
-
 void Connection::expires_after(std::chrono::milliseconds duration) {
     deadline_ = worker_.now() + duration;
     renewal_ = std::chrono::milliseconds(0);
@@ -287,9 +275,6 @@ void Connection::look_for_close() {
     const auto action = std::exchange(on_close_, nullptr);
     action();
 }
-
-// --- ending
-// ----------------------------------------------------------------------------------------------------------
 
 void Connection::finish_writing() {
     if (!socket_.is_open()) return;

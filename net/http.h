@@ -1,4 +1,5 @@
-// HTTP/1.1 as the rest of the program sees it: values, and one object to answer through. No Beast type appears here.
+// HTTP/1.1 as the rest of the program sees it: values, and one object to answer through. No Beast type
+// appears here.
 #pragma once
 
 #include "base/result.h"
@@ -13,7 +14,8 @@
 
 namespace claviger::net {
 
-/// Header fields in arrival order, in one allocation that is kept across requests. Names compare ignoring case (RFC 9110 5.1).
+/// Header fields in arrival order, in one allocation that is kept across requests. Names compare ignoring
+/// case (RFC 9110 5.1).
 class Headers {
 public:
     struct Field {
@@ -52,30 +54,34 @@ struct Request {
 
 struct Response {
     unsigned status = 200;
-    Headers headers;  // no Content-Length, Connection, Transfer-Encoding or Date: framing is the writer's business
+    Headers headers;  // no Content-Length, Connection, Transfer-Encoding or Date: framing is the writer's
+                      // business
     std::string body;
 };
 
 /// Answers one request, once: send(), or start() write()* finish(). Writes never wait for more data to come.
-/// A failed write means that the client is gone (code "client.gone"); the handler should stop what it does for it.
+/// A failed write means that the client is gone (code "client.gone"); the handler should stop what it does
+/// for it.
 class ResponseWriter {
 public:
     virtual ~ResponseWriter() = default;
     virtual awaitable<base::Status> send(const Response& response) = 0;
     /// Sends the head now. `length` known: that many bytes must follow; unknown: chunked.
-    virtual awaitable<base::Status> start(unsigned status, const Headers& headers, std::optional<std::uint64_t> length) = 0;
+    virtual awaitable<base::Status> start(unsigned status, const Headers& headers,
+                                          std::optional<std::uint64_t> length) = 0;
     virtual awaitable<base::Status> write(std::string_view bytes) = 0;
     virtual awaitable<base::Status> finish() = 0;
     /// Ends the connection without completing the answer, so that the client sees a broken one.
     virtual void abort() = 0;
     virtual bool started() const = 0;
-    /// Called at most once, on the connection's thread, when the client closes or resets while the handler still runs.
-    /// Noticed at once while streaming, within one deadline tick (250 ms) before that. Pass nullptr to stop listening.
+    /// Called at most once, on the connection's thread, when the client closes or resets while the handler
+    /// still runs. Noticed at once while streaming, within one deadline tick (250 ms) before that. Pass
+    /// nullptr to stop listening.
     virtual void on_client_gone(std::function<void()> action) = 0;
 };
 
-/// Must answer through the writer before it returns; what it leaves unanswered becomes a 500. Must not throw for anything
-/// a client can cause. Runs on the connection's thread; `request` and `writer` outlive it.
+/// Must answer through the writer before it returns; what it leaves unanswered becomes a 500. Must not throw
+/// for anything a client can cause. Runs on the connection's thread; `request` and `writer` outlive it.
 using Handler = std::function<awaitable<void>(const Request& request, ResponseWriter& writer)>;
 
 }  // namespace claviger::net

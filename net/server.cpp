@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "net/session.h"
+#include "net/wire_answer.h"
 #include "net/worker.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -138,9 +139,6 @@ awaitable<void> accept_all(std::shared_ptr<Listener> listener) {
         }
     }
 }
-
-// --- binding
-// ---------------------------------------------------------------------------------------------------------
 
 struct Address {
     sockaddr_storage storage{};

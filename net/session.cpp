@@ -1,6 +1,7 @@
 #include "net/session.h"
 
 #include "base/log.h"
+#include "net/answer_writer.h"
 #include "net/worker.h"
 
 #include <boost/asio/co_spawn.hpp>
@@ -23,19 +24,9 @@ using namespace std::chrono_literals;
 constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr std::size_t kSpareExchanges = 64;
 constexpr std::size_t kLargestSpare = 256 * 1024;
-constexpr std::size_t kOneWrite = 64 * 1024;  // more than this is not copied together to be sent at once
-constexpr unsigned kRequestsInARow = 32;      // of one pipelining client before the others get their turn
-constexpr auto kFarewell = 2000ms;            // how long a refused client may take to stop sending
+constexpr unsigned kRequestsInARow = 32;  // of one pipelining client before the others get their turn
+constexpr auto kFarewell = 2000ms;        // how long a refused client may take to stop sending
 constexpr std::size_t kFarewellBytes = 1024 * 1024;
-
-base::Status client_gone() {
-    return base::failure(base::ErrorKind::unavailable, "client.gone",
-                         "The client has closed its connection.");
-}
-
-base::Status misused(std::string message) {
-    return base::failure(base::ErrorKind::internal, "answer.misused", std::move(message));
-}
 
 }  // namespace
 
@@ -53,54 +44,13 @@ public:
     bool idle = true;
 
     const ServerLimits& limits() const { return shard->common->limits; }
-    bool draining() const { return shard->draining_; }
+    bool draining() const { return shard->draining(); }
     Session* next() const { return next_; }
 
 private:
     Session* previous_ = nullptr;  // the shard's intrusive list
     Session* next_ = nullptr;
 };
-
-namespace {
-
-/// Answers one request on one session. Builds each piece in one buffer and sends it with one system call.
-class Writer final : public ResponseWriter {
-public:
-    /// Before the request is read; `parser` is asked when the answer begins. `out` stays the exchange's.
-    void begin(Session& session, const RequestParser& parser, std::string& out);
-
-    awaitable<base::Status> send(const Response& response) override;
-    awaitable<base::Status> start(unsigned status, const Headers& headers,
-                                  std::optional<std::uint64_t> length) override;
-    awaitable<base::Status> write(std::string_view bytes) override;
-    awaitable<base::Status> finish() override;
-    void abort() override;
-    bool started() const override { return state_ != State::nothing; }
-    void on_client_gone(std::function<void()> action) override;
-
-    awaitable<void> refuse(unsigned status, std::string_view type, std::string_view message, bool with_body);
-    bool finished() const { return state_ == State::finished; }
-    bool keeps_connection() const { return persistence_ != Persistence::close; }
-
-private:
-    enum class State { nothing, streaming, finished, broken };
-    AnswerHead head(unsigned status, std::optional<std::uint64_t> length);
-    /// Without a coroutine, because nearly always the socket takes everything at once.
-    Io put_now(std::string_view& bytes);
-    awaitable<Io> put_rest(std::string_view bytes);
-    awaitable<base::Status> put(std::string_view bytes);
-    base::Status ended(Io io);
-
-    Session* session_ = nullptr;
-    const RequestParser* parser_ = nullptr;
-    std::string* out_ = nullptr;
-    State state_ = State::nothing;
-    Framing framing_ = Framing::length;
-    Persistence persistence_ = Persistence::close;
-    std::uint64_t remaining_ = 0;  // of a declared length
-};
-
-}  // namespace
 
 /// Everything one request needs beyond its connection; pooled by the shard, reused with its capacity.
 class Exchange {
@@ -109,7 +59,7 @@ public:
 
     Request request;
     RequestParser parser;
-    Writer writer;
+    AnswerWriter writer;
     std::vector<char> in = std::vector<char>(kReadBytes);
     std::string out;
     std::size_t begin = 0, end = 0;  // of the unread bytes in `in`
@@ -175,158 +125,7 @@ Session::~Session() {
     shard->common->ended.notify_all();
 }
 
-// --- answering
-// -------------------------------------------------------------------------------------------------------
-
 namespace {
-
-void Writer::begin(Session& session, const RequestParser& parser, std::string& out) {
-    session_ = &session;
-    parser_ = &parser;
-    out_ = &out;
-    state_ = State::nothing;
-    framing_ = Framing::length;
-    persistence_ = Persistence::close;
-    remaining_ = 0;
-}
-
-AnswerHead Writer::head(unsigned status, std::optional<std::uint64_t> length) {
-    const bool keep = parser_->keep_alive() && !session_->draining();
-    persistence_ = !keep                 ? Persistence::close
-                   : parser_->http_1_0() ? Persistence::keep_http_1_0
-                                         : Persistence::keep;
-    framing_ = Framing::length;
-    if (status == 204 || status == 304) {
-        framing_ = Framing::no_body;
-    } else if (!length && parser_->http_1_0()) {
-        framing_ = Framing::until_close;
-        persistence_ = Persistence::close;
-    } else if (!length) {
-        framing_ = Framing::chunked;
-    }
-    return {status, framing_, length.value_or(0), persistence_, session_->shard->date()};
-}
-
-Io Writer::put_now(std::string_view& bytes) {
-    Shard::add(session_->shard->counters.bytes_out, bytes.size());
-    return session_->connection.write_now(bytes);
-}
-
-awaitable<Io> Writer::put_rest(std::string_view bytes) {
-    Connection& connection = session_->connection;
-    connection.expires_without_progress(session_->limits().write);
-    const Io io = co_await connection.write_all(bytes);
-    if (io == Io::timed_out) {
-        Shard::add(session_->shard->counters.slow_readers);
-        connection.reset();
-    }
-    connection.expires_never();
-    co_return io;
-}
-
-base::Status Writer::ended(Io io) {
-    if (io == Io::ok) return {};
-    state_ = State::broken;
-    session_->connection.close();
-    return client_gone();
-}
-
-awaitable<base::Status> Writer::put(std::string_view bytes) {
-    Io io = put_now(bytes);
-    if (io == Io::ok && !bytes.empty()) io = co_await put_rest(bytes);
-    co_return ended(io);
-}
-
-awaitable<base::Status> Writer::send(const Response& response) {
-    if (state_ == State::broken) co_return client_gone();
-    if (state_ != State::nothing) co_return misused("The request was answered twice.");
-    state_ = State::finished;
-    out_->clear();
-    append_head(*out_, head(response.status, response.body.size()), response.headers);
-    std::string_view body = response.body;
-    if (parser_->head_only() || framing_ == Framing::no_body) body = {};
-    out_->append(body.substr(0, kOneWrite));
-    body.remove_prefix(std::min(body.size(), kOneWrite));
-
-    std::string_view first = *out_;
-    Io io = put_now(first);
-    if (io == Io::ok && !first.empty()) io = co_await put_rest(first);
-    if (io == Io::ok && !body.empty()) co_return co_await put(body);
-    co_return ended(io);
-}
-
-awaitable<base::Status> Writer::start(unsigned status, const Headers& headers,
-                                      std::optional<std::uint64_t> length) {
-    if (state_ == State::broken) co_return client_gone();
-    if (state_ != State::nothing) co_return misused("The request was answered twice.");
-    state_ = State::streaming;
-    out_->clear();
-    append_head(*out_, head(status, length), headers);
-    remaining_ = length.value_or(0);
-    session_->connection.watch_at_once();
-    co_return co_await put(*out_);
-}
-
-awaitable<base::Status> Writer::write(std::string_view bytes) {
-    if (state_ == State::broken) co_return client_gone();
-    if (state_ != State::streaming)
-        co_return misused("Bytes were written before the start or after the end.");
-    if (bytes.empty() || parser_->head_only() || framing_ == Framing::no_body) co_return base::Status{};
-    if (framing_ == Framing::length) {
-        if (bytes.size() > remaining_) {
-            abort();
-            co_return misused("More bytes were written than the declared length.");
-        }
-        remaining_ -= bytes.size();
-    }
-    if (framing_ != Framing::chunked) co_return co_await put(bytes);
-
-    base::Status done;
-    for (std::size_t at = 0; done && at < bytes.size(); at += kOneWrite) {
-        out_->clear();
-        append_chunk(*out_, bytes.substr(at, kOneWrite));
-        done = co_await put(*out_);
-    }
-    co_return done;
-}
-
-awaitable<base::Status> Writer::finish() {
-    if (state_ == State::broken) co_return client_gone();
-    if (state_ != State::streaming) co_return misused("The answer was finished before its start or twice.");
-    const bool has_body = !parser_->head_only() && framing_ != Framing::no_body;
-    if (has_body && framing_ == Framing::length && remaining_ > 0) {
-        abort();
-        co_return misused("Fewer bytes were written than the declared length.");
-    }
-    state_ = State::finished;
-    if (!has_body || framing_ != Framing::chunked) co_return base::Status{};
-    co_return co_await put("0\r\n\r\n");
-}
-
-void Writer::abort() {
-    state_ = State::broken;
-    session_->connection.reset();
-}
-
-void Writer::on_client_gone(std::function<void()> action) {
-    session_->connection.watch_for_close(std::move(action));
-    if (state_ == State::streaming) session_->connection.watch_at_once();
-}
-
-awaitable<void> Writer::refuse(unsigned status, std::string_view type, std::string_view message,
-                               bool with_body) {
-    state_ = State::finished;
-    persistence_ = Persistence::close;
-    Headers more;
-    if (status == 405) more.add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    out_->clear();
-    append_error(*out_, status, type, message, more, session_->shard->date(), with_body);
-    const auto done = co_await put(*out_);
-    static_cast<void>(done);  // the connection ends either way
-}
-
-// --- the loop
-// --------------------------------------------------------------------------------------------------------
 
 enum class Arrival { complete, nothing, ended };
 
@@ -337,7 +136,7 @@ awaitable<Arrival> receive(Session& session, Exchange& exchange) {
     using Progress = RequestParser::Progress;
     bool in_body = false, some = exchange.begin < exchange.end;
     parser.begin(exchange.request);
-    exchange.writer.begin(session, parser, exchange.out);
+    exchange.writer.begin(session.connection, *session.shard, parser, exchange.out);
     connection.expires_after(session.limits().head);
 
     for (;;) {
@@ -377,7 +176,7 @@ awaitable<Arrival> receive(Session& session, Exchange& exchange) {
 
 /// Lets the handler answer and makes sure that something was answered.
 awaitable<void> answer(Session& session, Exchange& exchange) {
-    Writer& writer = exchange.writer;
+    AnswerWriter& writer = exchange.writer;
     Shard::add(session.shard->counters.requests);
     session.connection.expires_never();
     try {
@@ -461,9 +260,6 @@ awaitable<void> serve(std::shared_ptr<Shard> shard, Connection::Socket socket, s
 }
 
 }  // namespace
-
-// --- shard
-// -----------------------------------------------------------------------------------------------------------
 
 Shard::Shard(Worker& on, std::shared_ptr<ServerCommon> shared) : worker(on), common(std::move(shared)) {}
 Shard::~Shard() = default;

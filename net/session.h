@@ -3,7 +3,6 @@
 
 #include "net/connection.h"
 #include "net/server.h"
-#include "net/wire_request.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -42,6 +41,7 @@ public:
                               std::shared_ptr<TlsServer> tls);
     void drain();      // idle sessions end now, the others after their answer; on the worker's thread
     void close_all();  // on the worker's thread
+    bool draining() const { return draining_; }
     /// The value of the Date header, made once a second.
     std::string_view date();
 

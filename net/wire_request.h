@@ -1,4 +1,4 @@
-// The bytes of a request become a Request, strictly; the head of an answer becomes bytes.
+// The bytes of a request become a Request, strictly.
 #pragma once
 
 #include "net/http.h"
@@ -91,26 +91,5 @@ private:
     unsigned size_digits_ = 0;
     std::size_t extension_bytes_ = 0, trailer_bytes_ = 0, trailer_fields_ = 0;
 };
-
-/// How the end of an answer's body is told. no_body: the status forbids one (204, 304).
-enum class Framing { length, chunked, until_close, no_body };
-enum class Persistence { keep, keep_http_1_0, close };
-
-struct AnswerHead {
-    unsigned status = 200;
-    Framing framing = Framing::length;
-    std::uint64_t length = 0;
-    Persistence persistence = Persistence::keep;
-    std::string_view date;
-};
-
-/// Status line to empty line. Framing headers among `headers` are left out; a name or value that would break
-/// the head is left out and logged.
-void append_head(std::string& out, const AnswerHead& head, const Headers& headers);
-void append_chunk(std::string& out, std::string_view bytes);
-/// A whole answer that closes: {"type":"error","error":{"type":…,"message":…},"request_id":null}. `message`
-/// is a literal of ours that needs no escaping. Without body: the answer to HEAD.
-void append_error(std::string& out, unsigned status, std::string_view type, std::string_view message,
-                  const Headers& more, std::string_view date, bool with_body);
 
 }  // namespace claviger::net

@@ -1,5 +1,6 @@
 #include "net/wire_request.h"
 
+#include "net/wire_answer.h"
 #include "tests/support/spec.h"
 
 #include <string>

@@ -1,0 +1,33 @@
+// The head of an answer becomes bytes that no handler can break.
+#pragma once
+
+#include "net/http.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace claviger::net {
+
+/// How the end of an answer's body is told. no_body: the status forbids one (204, 304).
+enum class Framing { length, chunked, until_close, no_body };
+enum class Persistence { keep, keep_http_1_0, close };
+
+struct AnswerHead {
+    unsigned status = 200;
+    Framing framing = Framing::length;
+    std::uint64_t length = 0;
+    Persistence persistence = Persistence::keep;
+    std::string_view date;
+};
+
+/// Status line to empty line. Framing headers among `headers` are left out; a name or value that would break
+/// the head is left out and logged.
+void append_head(std::string& out, const AnswerHead& head, const Headers& headers);
+void append_chunk(std::string& out, std::string_view bytes);
+/// A whole answer that closes: {"type":"error","error":{"type":…,"message":…},"request_id":null}. `message`
+/// is a literal of ours that needs no escaping. Without body: the answer to HEAD.
+void append_error(std::string& out, unsigned status, std::string_view type, std::string_view message,
+                  const Headers& more, std::string_view date, bool with_body);
+
+}  // namespace claviger::net
