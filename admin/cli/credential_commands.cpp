@@ -1,0 +1,191 @@
+#include "admin/cli/credential_body.h"
+#include "admin/cli/objects.h"
+
+#include <nlohmann/json.hpp>
+
+namespace claviger::admin::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr Kind kCredentials{"credential", "", "vcrd_", "display_name"};
+
+std::string credentials_of(const std::string& vault) { return "/v1/vaults/" + vault + "/credentials"; }
+
+/// The vaults to look through: the one that --vault names, or all of them.
+base::Result<std::vector<std::string>> vaults_to_search(Context& context) {
+    if (const auto name = context.arguments.value("--vault")) return ids_of(context.api, kVaults, {*name});
+    Query also_archived;
+    also_archived.add("include_archived", "true");
+    const auto all = list_objects(context.api, "/v1/vaults", also_archived, 0);
+    if (!all) return std::unexpected(all.error());
+    std::vector<std::string> ids;
+    for (const auto& vault : all->at("data")) ids.push_back(vault.at("id").get<std::string>());
+    return ids;
+}
+
+/// Names find active credentials only, because the archived ones of the same name are many; ids find every
+/// one.
+base::Result<json> find(Context& context) {
+    const auto& wanted = context.arguments.operands()[0];
+    const auto vaults = vaults_to_search(context);
+    if (!vaults) return std::unexpected(vaults.error());
+    Query filters;
+    if (wanted.starts_with("vcrd_01")) filters.add("include_archived", "true");
+    json candidates = json::array();
+    for (const auto& vault : *vaults) {
+        auto page = list_objects(context.api, credentials_of(vault), filters, 0);
+        if (!page) return page;
+        for (auto& each : (*page)["data"]) candidates.push_back(std::move(each));
+    }
+    return choose(candidates, kCredentials, wanted);
+}
+
+base::Result<std::string> path_of_operand(Context& context) {
+    const auto found = find(context);
+    if (!found) return std::unexpected(found.error());
+    return credentials_of(found->at("vault_id").get<std::string>()) + "/" +
+           found->at("id").get<std::string>();
+}
+
+base::Status create(Context& context) {
+    const auto vault = id_of(context.api, kVaults, *context.arguments.value("--vault"));
+    if (!vault) return std::unexpected(vault.error());
+    const auto body = new_credential_body(context);
+    if (!body) return std::unexpected(body.error());
+    const auto made = context.api.post(credentials_of(*vault), *body);
+    if (!made) return std::unexpected(made.error());
+    context.screen.done(*made, "Stored credential " + made->value("id", "") +
+                                   ". Its secret can be replaced, but never be read again.");
+    return {};
+}
+
+base::Status update(Context& context) {
+    const auto found = find(context);
+    if (!found) return std::unexpected(found.error());
+    const auto body = changed_credential_body(context, found->at("auth").value("type", ""));
+    if (!body) return std::unexpected(body.error());
+    const auto path =
+        credentials_of(found->at("vault_id").get<std::string>()) + "/" + found->at("id").get<std::string>();
+    const auto changed = context.api.post(path, *body);
+    if (!changed) return std::unexpected(changed.error());
+    context.screen.done(*changed, "Changed credential " + changed->value("id", "") + ".");
+    return {};
+}
+
+base::Status list(Context& context) {
+    const auto vault = id_of(context.api, kVaults, *context.arguments.value("--vault"));
+    if (!vault) return std::unexpected(vault.error());
+    const auto page = list_as_asked(context, credentials_of(*vault));
+    if (!page) return std::unexpected(page.error());
+    auto shown = *page;
+    for (auto& each : shown["data"]) {
+        const auto& auth = each["auth"];
+        each["place"] = auth.value("mcp_server_url", auth.value("secret_name", ""));
+    }
+    context.screen.list(
+        context.screen.json() ? *page : shown,
+        {{"ID", "/id"},
+         {"NAME", "/display_name"},
+         {"TYPE", "/auth/type"},
+         {"FOR", "/place"},
+         {"LAST USED", "/last_used_at"},
+         {"ARCHIVED", "/archived_at"}},
+        "No credentials in this vault. `claviger help credential create` shows how to store one.");
+    return {};
+}
+
+base::Status get(Context& context) {
+    const auto found = find(context);
+    if (!found) return std::unexpected(found.error());
+    context.screen.object(*found);
+    return {};
+}
+
+base::Status archive(Context& context) {
+    const auto path = path_of_operand(context);
+    if (!path) return std::unexpected(path.error());
+    const auto answer = context.api.post(*path + "/archive");
+    if (!answer) return std::unexpected(answer.error());
+    context.screen.done(*answer,
+                        "Archived credential " + answer->value("id", "") + "; its secret is purged.");
+    return {};
+}
+
+base::Status erase(Context& context) {
+    if (auto sure = confirm_delete(context, "credential '" + context.arguments.operands()[0] + "'"); !sure)
+        return sure;
+    const auto path = path_of_operand(context);
+    if (!path) return std::unexpected(path.error());
+    const auto answer = context.api.erase(*path);
+    if (!answer) return std::unexpected(answer.error());
+    context.screen.done(*answer, "Deleted credential " + answer->value("id", "") + ".");
+    return {};
+}
+
+base::Status validate(Context& context) {
+    const auto path = path_of_operand(context);
+    if (!path) return std::unexpected(path.error());
+    const auto verdict = context.api.post(*path + "/mcp_oauth_validate");
+    if (!verdict) return std::unexpected(verdict.error());
+    context.screen.object(*verdict);
+    return {};
+}
+
+}  // namespace
+
+std::vector<Command> credential_commands() {
+    const Operand credential{"CREDENTIAL", "id or name of the credential"};
+    const Flag vault{"--vault", "VAULT", "look in this vault only (default: in all)"};
+    const Flag its_vault{"--vault", "VAULT", "id or name of the vault", false, true};
+    return {
+        {"credential create",
+         "Store a credential. The secret is read from standard input, or from a file; never from an "
+         "argument.",
+         {},
+         new_credential_flags(),
+         "claviger credential create --vault alice --name github --server-url "
+         "https://api.githubcopilot.com/mcp "
+         "< token.txt",
+         create},
+        {"credential list",
+         "List the credentials of a vault; their secrets are never shown.",
+         {},
+         {its_vault, limit_flag(), archived_flag()},
+         "claviger credential list --vault alice",
+         list},
+        {"credential get",
+         "Show one credential without its secret.",
+         {credential},
+         {vault},
+         "claviger credential get github --vault alice",
+         get},
+        {"credential update",
+         "Replace a credential's secret, or change its name and notes. Running sessions use the new secret "
+         "at once.",
+         {credential},
+         changed_credential_flags(),
+         "claviger credential update github --vault alice --token-file - < new-token.txt",
+         update},
+        {"credential archive",
+         "Purge a credential's secret; its record stays.",
+         {credential},
+         {vault},
+         "claviger credential archive github --vault alice",
+         archive},
+        {"credential delete",
+         "Delete a credential, for good.",
+         {credential},
+         {vault, yes_flag()},
+         "claviger credential delete github --vault alice --yes",
+         erase},
+        {"credential validate",
+         "Ask the MCP server whether it accepts an OAuth credential right now.",
+         {credential},
+         {vault},
+         "claviger credential validate slack --vault alice",
+         validate},
+    };
+}
+
+}  // namespace claviger::admin::cli
