@@ -199,7 +199,7 @@ TEST_CASE("a change that fails leaves no trace", "[vault][ledger]") {
     OpenStore store(*each.engine, each.clock);
     bool acted = false;
     const auto failed = submit(*store.ledger, [&](Transaction& transaction) -> base::Status {
-        REQUIRE(put_object(7, "content")(transaction));
+        if (auto put = put_object(7, "content")(transaction); !put) return put;
         transaction.keys().create_owner_key({}, id_of(70), transaction.commit_seq(), transaction.now(),
                                             transaction.batch());
         transaction.when_durable([&] { acted = true; });
@@ -232,7 +232,7 @@ TEST_CASE("a failing change does not spoil the entries beside it", "[vault][ledg
         [&](base::Status status) { first.set_value(std::move(status)); });
     store.ledger->submit(
         [](Transaction& transaction) -> base::Status {
-            REQUIRE(put_object(7, "content")(transaction));
+            if (auto put = put_object(7, "content")(transaction); !put) return put;
             transaction.batch().require(Table::meta, test::object_key(7), 99);
             return {};
         },
