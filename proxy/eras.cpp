@@ -18,7 +18,8 @@ EraRefusal mismatch(std::string what) { return {400, kHeaderMismatch, std::move(
 const std::string* mirrored_name(const Message& message) {
     if (message.method == "tools/call" || message.method == "prompts/get") return &message.name;
     if (message.method == "resources/read") return &message.uri;
-    if (message.method.starts_with("tasks/")) return &message.task_id;
+    if (message.method == "tasks/get" || message.method == "tasks/update" || message.method == "tasks/cancel")
+        return &message.task_id;
     return nullptr;
 }
 

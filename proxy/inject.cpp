@@ -33,8 +33,11 @@ base::Status write_head(net::OutboundHead& head, const net::Request& request, Er
         good &= head.add("Accept", "text/event-stream");
     }
     good &= head.add("User-Agent", "claviger/" CLAVIGER_VERSION);
+    const auto& injection = server.credential->injection;
     for (std::size_t i = 0; i < request.headers.size(); ++i) {
         const auto field = request.headers.at(i);
+        if (net::equal_ignoring_case(field.name, injection.header))
+            continue;  // ours alone, whatever its name
         if (travels(field.name, era)) good &= head.add(field.name, field.value);
     }
     if (upstream_session) good &= head.add("Mcp-Session-Id", *upstream_session);
@@ -42,10 +45,10 @@ base::Status write_head(net::OutboundHead& head, const net::Request& request, Er
         return base::failure(ErrorKind::invalid_request, "request.invalid",
                              "A header of the request cannot be sent on.");
 
-    const auto& injection = server.credential->injection;
     const bool injected = secret.expose([&](std::span<const std::byte> bytes) {
-        return injection.scheme.empty() ? head.add(injection.header, base::as_view(bytes))
-                                        : head.add(injection.header, injection.scheme, base::as_view(bytes));
+        return injection.scheme.empty()
+                   ? head.add(injection.header, base::as_view(bytes))
+                   : head.add(injection.header, injection.scheme + " ", base::as_view(bytes));
     });
     if (!injected)
         return base::failure(ErrorKind::denied, "credential.not_sendable",

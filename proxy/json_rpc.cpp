@@ -61,6 +61,25 @@ constexpr std::array kKnownKeys{
     KnownKey{Level::meta, "progressToken", kProgressToken},
 };
 
+/// Readers that ignore case (Go's encoding/json does, with Unicode folding) take "Method" or "method" spelled
+/// with U+017F for "method": what they would read must be what is decided on.
+bool spelled_alike(std::string_view key, std::string_view known) {
+    std::size_t at = 0;
+    for (const char wanted : known) {
+        const char lower = static_cast<char>(wanted | 0x20);
+        if (at < key.size() && (key[at] == wanted || ((key[at] | 0x20) == lower && wanted != '_'))) {
+            ++at;
+        } else if (lower == 's' && key.substr(at).starts_with("\u017f")) {
+            at += 2;
+        } else if (lower == 'k' && key.substr(at).starts_with("\u212a")) {
+            at += 3;
+        } else {
+            return false;
+        }
+    }
+    return at == key.size();
+}
+
 /// Receives the parser's events (Boost.JSON basic_parser). Keeps only the texts that are needed.
 class Handler {
 public:
@@ -73,7 +92,7 @@ public:
     std::string version_text;  // "2.0"
     unsigned seen = 0;         // bits of Key
     bool top_is_object = false, top_is_array = false;
-    bool duplicate = false, bad_id = false, bad_method = false;
+    bool duplicate = false, bad_id = false, bad_method = false, bad_params = false, bad_name = false;
 
     bool on_document_begin(ErrorCode&) { return true; }
     bool on_document_end(ErrorCode&) { return true; }
@@ -81,7 +100,7 @@ public:
     bool on_object_begin(ErrorCode&) {
         if (depth_ == 0) top_is_object = true;
         if (level_ == Level::meta && key_ == kCapabilities) message.client_capabilities = true;
-        note_wrong_type();
+        if (level_ != Level::top || key_ != kParams) note_wrong_type();
         push(next_level());
         return true;
     }
@@ -99,7 +118,11 @@ public:
         keep(part);
         key_ = kOtherKey;
         for (const auto& known : kKnownKeys) {
-            if (known.level != level_ || known.text != text_) continue;
+            if (known.level != level_) continue;
+            if (known.text != text_) {
+                if (level_ != Level::meta && spelled_alike(text_, known.text)) duplicate = true;
+                continue;
+            }
             key_ = known.key;
             if (seen & (1U << key_)) duplicate = true;
             seen |= 1U << key_;
@@ -120,6 +143,9 @@ public:
                     break;
                 case kMethod:
                     message.method = text_;
+                    break;
+                case kParams:
+                    bad_params = true;
                     break;
                 case kId:
                     message.id = quoted(text_);
@@ -152,7 +178,9 @@ public:
     bool on_uint64(std::uint64_t, json::string_view part, ErrorCode&) { return number(part); }
     bool on_double(double, json::string_view part, ErrorCode&) { return number(part); }
     bool on_bool(bool, ErrorCode&) { return note_wrong_type(); }
-    bool on_null(ErrorCode&) { return note_wrong_type(); }
+    bool on_null(ErrorCode&) {  // some clients write "params":null for none
+        return level_ == Level::top && key_ == kParams ? true : note_wrong_type();
+    }
     bool on_comment_part(json::string_view, ErrorCode&) { return true; }
     bool on_comment(json::string_view, ErrorCode&) { return true; }
 
@@ -183,7 +211,9 @@ private:
     }
 
     bool note_wrong_type() {
+        if (level_ == Level::params && (key_ == kName || key_ == kUri || key_ == kTaskId)) bad_name = true;
         if (level_ != Level::top) return true;
+        if (key_ == kParams) bad_params = true;
         if (key_ == kId) bad_id = true;
         if (key_ == kMethod) bad_method = true;
         return true;
@@ -248,12 +278,15 @@ base::Result<Message> parse_message(std::string_view body, JsonLimits limits, st
     if (!found.top_is_object) return invalid("A JSON-RPC message is an object.");
     if (found.duplicate)
         return base::failure(ErrorKind::invalid_request, "rpc.duplicate_key",
-                             "A key that decides what the message means appears twice.");
+                             "A key that decides what the message means appears twice, or in another "
+                             "spelling.");
     const auto has = [&](Key key) { return (found.seen & (1U << key)) != 0; };
     if (found.version_text != "2.0") return invalid("The message is not JSON-RPC 2.0.");
     if (found.bad_id || (has(kId) && found.message.id.empty()))
         return invalid("The id must be a string or an integer.");
     if (found.bad_method) return invalid("The method must be a string.");
+    if (found.bad_params) return invalid("The params must be an object.");
+    if (found.bad_name) return invalid("A name, uri or taskId in the params must be a string.");
 
     auto& message = found.message;
     for (const auto* text : {&message.method, &message.name, &message.uri, &message.task_id, &message.id,

@@ -35,8 +35,9 @@ struct JsonLimits {
 };
 
 /// RFC 8259 strictly, UTF-8 checked, no duplicate key among jsonrpc, method, id, params, result, error at the
-/// top, nor among name, uri, taskId, _meta, arguments in params, nor of the version key in _meta. Error
-/// codes: "json.invalid" (-32700), "json.too_deep" (-32700), "rpc.batch" (-32600: arrays are refused),
+/// top, nor among name, uri, taskId, _meta, arguments in params, nor of the version key in _meta; in the
+/// first two places no other spelling of these keys either ("Method"), because some servers ignore case.
+/// Error codes: "json.invalid" (-32700), "json.too_deep" (-32700), "rpc.batch" (-32600: arrays are refused),
 /// "rpc.invalid" (-32600: not an object, jsonrpc not "2.0", id null or of another type, method not a string,
 /// both result and error, …), "rpc.duplicate_key" (-32600). On an error `id_if_known` holds the id's JSON
 /// text when it could be read.

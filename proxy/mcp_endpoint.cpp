@@ -48,8 +48,7 @@ bool origin_is_allowed(const net::Request& request, const ProxySettings& setting
     return std::ranges::find(settings.allowed_origins, *origin) != settings.allowed_origins.end();
 }
 
-/// The token of `Authorization: Bearer`, or of `x-api-key` for clients that can set nothing else; empty when
-/// there is none.
+/// The token of the one `Authorization: Bearer`; empty when there is none.
 std::string_view bearer_token(const net::Headers& headers) {
     const auto value = headers.find("Authorization");
     if (!value || headers.count("Authorization") != 1) return {};

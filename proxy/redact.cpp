@@ -61,10 +61,10 @@ void write_percent(PatternWriter& out, Bytes secret, std::string_view digits) {
         }
     }
 }
-void write_json(PatternWriter& out, Bytes secret) {  // the escapes serialisers choose to make, "\/" included
+void write_json(PatternWriter& out, Bytes secret, std::string_view escaped) {
     for (std::size_t i = 0; i < secret.size(); ++i) {
         const auto c = at(secret, i);
-        if (c == '"' || c == '\\' || c == '/') out.put('\\');
+        if (escaped.find(static_cast<char>(c)) != escaped.npos) out.put('\\');
         out.put(c);
     }
 }
@@ -84,28 +84,31 @@ void write_base64(PatternWriter& out, Bytes secret, std::size_t alignment, std::
 constexpr std::string_view kLower = "0123456789abcdef", kUpper = "0123456789ABCDEF";
 constexpr std::string_view kStandard = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::string_view kUrlSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-constexpr std::size_t kForms = 12;
+constexpr std::string_view kMustEscape = "\"\\", kMayEscape = "\"\\/";  // what JSON serialisers escape
+constexpr std::size_t kPlainForms = 5, kForms = 13;  // the plain ones, and those of long secrets too
 
 void write_form(PatternWriter& out, Bytes secret, std::size_t form) {
     switch (form) {
         case 0:
             return write_plain(out, secret);
         case 1:
-            return write_json(out, secret);
+            return write_json(out, secret, kMustEscape);
         case 2:
-            return write_percent(out, secret, kUpper);
+            return write_json(out, secret, kMayEscape);
         case 3:
-            return write_percent(out, secret, kLower);
+            return write_percent(out, secret, kUpper);
         case 4:
-            return write_hex(out, secret, kLower);
+            return write_percent(out, secret, kLower);
         case 5:
-            return write_hex(out, secret, kUpper);
+            return write_hex(out, secret, kLower);
         case 6:
+            return write_hex(out, secret, kUpper);
         case 7:
         case 8:
-            return write_base64(out, secret, form - 6, kStandard);
+        case 9:
+            return write_base64(out, secret, form - 7, kStandard);
         default:
-            return write_base64(out, secret, form - 9, kUrlSafe);
+            return write_base64(out, secret, form - 10, kUrlSafe);
     }
 }
 
@@ -140,8 +143,20 @@ struct Unescaped {
                 cut_short = true;
                 break;
             }
-            began.push_back(i);
-            text.push_back(code);
+            const auto put = [&](unsigned byte) {
+                began.push_back(i);
+                text.push_back(static_cast<char>(byte));
+            };
+            if (code < 0x80 || used < kUnicodeEscape) {
+                put(code);
+            } else if (code < 0x800) {  // as UTF-8, which is what a secret beyond ASCII is stored in
+                put(0xc0 | code >> 6);
+                put(0x80 | (code & 63));
+            } else {
+                put(0xe0 | code >> 12);
+                put(0x80 | (code >> 6 & 63));
+                put(0x80 | (code & 63));
+            }
             i += used;
         }
         began.push_back(i);
@@ -151,8 +166,11 @@ struct Unescaped {
     Unescaped& operator=(const Unescaped&) = delete;
 
 private:
-    /// One byte of text and how much it took; nothing taken when more is needed to tell.
-    static std::pair<char, std::size_t> read(std::string_view raw) {
+    static constexpr std::size_t kUnicodeEscape = 6;
+
+    /// One byte, or the code of a "\\u" escape, and how much it took; nothing taken when more is needed to
+    /// tell.
+    static std::pair<unsigned, std::size_t> read(std::string_view raw) {
         const auto hex = [&](std::size_t from, std::size_t digits) -> std::optional<unsigned> {
             unsigned code = 0;
             for (std::size_t i = from; i < from + digits; ++i) {
@@ -163,19 +181,18 @@ private:
             }
             return code;
         };
+        const auto plain = [&](std::size_t index) { return static_cast<unsigned>(at(raw, index)); };
         if (raw[0] == '%') {
             const auto code = hex(1, 2);
             if (!code) return {0, 0};
-            return *code < 0x100 ? std::pair{static_cast<char>(*code), std::size_t{3}}
-                                 : std::pair{'%', std::size_t{1}};
+            return *code < 0x100 ? std::pair{*code, std::size_t{3}} : std::pair{plain(0), std::size_t{1}};
         }
-        if (raw[0] != '\\') return {raw[0], 1};
+        if (raw[0] != '\\') return {plain(0), 1};
         if (raw.size() == 1) return {0, 0};
-        if (raw[1] != 'u') return {raw[1], 2};
+        if (raw[1] != 'u') return {plain(1), 2};
         const auto code = hex(2, 4);
         if (!code) return {0, 0};
-        return *code < 0x80 ? std::pair{static_cast<char>(*code), std::size_t{6}}
-                            : std::pair{'\1', std::size_t{1}};
+        return *code < 0x10000 ? std::pair{*code, kUnicodeEscape} : std::pair{1U, std::size_t{1}};
     }
 };
 
@@ -190,13 +207,13 @@ struct Redactor::State {
     std::optional<crypto::Secret> store;
     std::vector<Span> patterns;  // into the store, behind the table
     std::size_t shortest = 0, longest = 0, plain_bytes = 0;
-    std::bitset<256> alphabet, firsts;
+    std::bitset<256> alphabet;
     std::string held, out;
     std::uint32_t hits = 0;
 
     void build(Bytes secret) {
         const std::size_t forms = secret.size() < kSearchableBytes ? 0
-                                  : secret.size() < kEncodedBytes  ? 4
+                                  : secret.size() < kEncodedBytes  ? kPlainForms
                                                                    : kForms;
         if (forms == 0) return;
         PatternWriter counter(nullptr);
@@ -221,7 +238,6 @@ struct Redactor::State {
         patterns.push_back(span);
         shortest = shortest == 0 ? span.bytes : std::min(shortest, span.bytes);
         longest = std::max(longest, span.bytes);
-        firsts.set(at(text, 0));
         for (std::size_t i = 0; i < text.size(); ++i) alphabet.set(at(text, i));
     }
 
@@ -360,22 +376,19 @@ std::string_view Redactor::pass(std::string_view bytes) {
         own();
         state.mask(state.out.data(), found);
     }
-    std::size_t hold;
     // A backslash or percent sign at the very end may be an escape that goes on in the next piece.
+    std::optional<Unescaped> unescaped;
     if (has_escapes(text) || text.ends_with('\\')) {
-        const Unescaped unescaped(text);
+        unescaped.emplace(text);
         found.clear();
-        state.find_escaped(unescaped, found);
+        state.find_escaped(*unescaped, found);
         if (!found.empty()) {
             own();
             state.mask(state.out.data(), found);
-            hold = state.hold_from(text, nullptr);
-        } else {
-            hold = state.hold_from(text, &unescaped);
+            unescaped.emplace(text);
         }
-    } else {
-        hold = state.hold_from(text, nullptr);
     }
+    const std::size_t hold = state.hold_from(text, unescaped ? &*unescaped : nullptr);
     state.held.assign(text.substr(hold));
     return text.substr(0, hold);
 }

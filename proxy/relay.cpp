@@ -3,26 +3,45 @@
 #include "net/sse.h"
 #include "policy/policy.h"
 #include "proxy/json_rpc.h"
+#include "proxy/json_span.h"
 #include "proxy/session_ids.h"
 #include "proxy/tool_list.h"
 
-#include <array>
+#include <algorithm>
 
 namespace claviger::proxy {
 namespace {
 
 constexpr std::size_t kGatherBytes = 64 * 1024;   // answers up to this size go out in one write
 constexpr std::uint64_t kFilteredTtlMs = 30'000;  // how long a client may keep a filtered tool list
+constexpr std::size_t kErrorDepth = 64;
+constexpr std::chrono::milliseconds kDrain{1'000};
 
-bool contains_token(std::string_view value, std::string_view wanted) {
-    // Media types compare without parameters.
-    const auto end = value.find_first_of("; \t");
-    return net::equal_ignoring_case(value.substr(0, end), wanted);
+/// The media type without its parameters; empty when there is none, when there are several, and when the
+/// charset is another than UTF-8, which no part of this program reads.
+std::string_view media_type(const net::ResponseHead& head) {
+    const auto value = head.headers.find("Content-Type");
+    if (!value || head.headers.count("Content-Type") != 1) return {};
+    std::string lower(*value);
+    std::ranges::transform(lower, lower.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    if (const auto at = lower.find("charset="); at != lower.npos) {
+        auto charset = std::string_view(lower).substr(at + 8);
+        charset = charset.substr(0, charset.find_first_of("; \t"));
+        if (charset != "utf-8" && charset != "\"utf-8\"") return {};
+    }
+    return value->substr(0, value->find_first_of("; \t"));
 }
 
-bool has_type(const net::ResponseHead& head, std::string_view type) {
-    const auto value = head.headers.find("Content-Type");
-    return value && contains_token(*value, type);
+bool is_json(const net::ResponseHead& head) {
+    return net::equal_ignoring_case(media_type(head), "application/json");
+}
+bool is_event_stream(const net::ResponseHead& head) {
+    return net::equal_ignoring_case(media_type(head), "text/event-stream");
+}
+
+bool is_message(std::string_view body) {
+    return valid_json(body, kErrorDepth) && member(body, "jsonrpc").has_value();
 }
 
 /// Statuses that mean something to MCP clients and may pass (mcp.md 8.2); every other failure is wrapped.
@@ -69,6 +88,7 @@ std::string error_event(std::string_view id, const base::Error& error) {
 std::string event_of(const net::SseEvent& event, std::string_view data) {
     std::string out = "event: message\n";
     if (event.has_id) out += "id: " + std::string(event.id) + "\n";
+    if (event.retry_milliseconds) out += "retry: " + std::to_string(*event.retry_milliseconds) + "\n";
     out += "data: ";
     for (const char c : data) {
         out += c;
@@ -97,22 +117,20 @@ public:
             co_await send(error_reply(plan_.id, *refusal));
             co_return relayed_;
         }
-        answer_.idle_limit(plan_.id.empty() ? std::chrono::milliseconds(0) : lane_.settings.stream_idle);
+        answer_.idle_limit(plan_.due == Due::stream ? std::chrono::milliseconds(0)
+                                                    : lane_.settings.stream_idle);
         copy_headers(head, redactor_, headers_);
         map_session_id(lane_, head, plan_, headers_);
-        if (has_type(head, "text/event-stream") && head.status == 200) {
-            if (plan_.filters_list) {
-                co_await filtered_events();
-            } else {
-                co_await events();
-            }
-        } else if (head.status >= 400 && !has_type(head, "application/json")) {
-            co_await wrapped();
-        } else if (plan_.filters_list || answer_.complete() ||
-                   answer_.declared_length().value_or(kGatherBytes + 1) <= kGatherBytes) {
-            co_await gathered();
+        if (head.status >= 400) {
+            co_await error_answer();
+        } else if (plan_.due == Due::nothing) {
+            co_await acknowledged();
+        } else if (!is_event_stream(head)) {
+            co_await json_answer();
+        } else if (plan_.filters_list) {
+            co_await filtered_events();
         } else {
-            co_await streamed();
+            co_await events();
         }
         co_return relayed_;
     }
@@ -141,6 +159,18 @@ private:
         if (encoding && !net::equal_ignoring_case(*encoding, "identity"))
             return base::Error{ErrorKind::unavailable, "upstream.invalid",
                                "The server sent a compressed answer although none was asked for."};
+        const auto session = head.headers.find("Mcp-Session-Id");
+        if (plan_.era == Era::legacy && session && !session->empty() && !valid_session_id(*session))
+            return base::Error{ErrorKind::unavailable, "upstream.invalid",
+                               "The server named a session in a way that cannot be passed on."};
+        if (head.status >= 400 || plan_.due == Due::nothing) return std::nullopt;
+        if (plan_.due == Due::stream && (head.status != 200 || !is_event_stream(head)))
+            return base::Error{ErrorKind::unavailable, "upstream.invalid",
+                               "The server did not answer with an event stream."};
+        if (head.status != 200 || !(is_json(head) || is_event_stream(head)))
+            return base::Error{ErrorKind::unavailable, "upstream.invalid",
+                               "The server answered the call with neither JSON nor an event stream in UTF-8.",
+                               "The call may have been carried out; check before calling again."};
         return std::nullopt;
     }
 
@@ -154,7 +184,8 @@ private:
         co_await send(error_reply(plan_.id, error));
     }
 
-    /// An error that is not JSON: its status, its Allow and Retry-After, and nothing of its text.
+    /// An error that says nothing in MCP's terms: its status, its Allow and Retry-After, and none of its
+    /// text.
     net::awaitable<void> wrapped() {
         net::Response response =
             error_reply(plan_.id, relayed_.status, kUpstreamFailed,
@@ -166,47 +197,89 @@ private:
         co_await send(std::move(response));
     }
 
-    net::awaitable<void> gathered() {
+    net::awaitable<void> error_answer() {
         net::Response response;
         response.status = relayed_.status;
-        const std::size_t limit = plan_.filters_list ? lane_.settings.list_bytes : kGatherBytes;
-        while (true) {
+        while (is_json(answer_.head())) {
+            const auto part = co_await answer_.next();
+            if (!part || part->empty() || response.body.size() + part->size() > kGatherBytes) {
+                if (!part || !part->empty()) response.body.clear();  // not a whole message
+                break;
+            }
+            response.body += *part;
+        }
+        if (!is_message(response.body)) {
+            co_await wrapped();
+            co_return;
+        }
+        redactor_.redact(response.body);
+        response.headers = std::move(headers_);
+        co_await send(std::move(response));
+    }
+
+    /// To a message that asks for nothing goes the status, and nothing of a body.
+    net::awaitable<void> acknowledged() {
+        net::Response response;
+        response.status = relayed_.status == 200 && plan_.method == "POST" ? 202 : relayed_.status;
+        if (const auto session = headers_.find("Mcp-Session-Id"))
+            response.headers.add("Mcp-Session-Id", *session);
+        co_await send(std::move(response));
+        if (is_event_stream(answer_.head())) co_return;
+        answer_.idle_limit(kDrain);  // a body read to its end leaves a connection that can serve again
+        for (std::size_t read = 0; read <= kGatherBytes;) {
+            const auto part = co_await answer_.next();
+            if (!part || part->empty()) co_return;
+            read += part->size();
+        }
+    }
+
+    /// Short answers go out in one write; what is to be filtered must be read to its end first.
+    net::awaitable<void> json_answer() {
+        net::Response response;
+        const std::size_t most = plan_.filters_list ? lane_.settings.list_bytes : kGatherBytes;
+        bool ended = false;
+        while (!ended && response.body.size() <= most) {
             const auto part = co_await answer_.next();
             if (!part) {
                 co_await fail(broken_stream(part.error()));
                 co_return;
             }
-            if (part->empty()) break;
-            if (response.body.size() + part->size() > limit) {
-                co_await fail(
-                    {base::ErrorKind::unavailable, "upstream.invalid", "The server's answer is too large."});
-                co_return;
-            }
-            // What is filtered must be read first, and is redacted after.
-            response.body += plan_.filters_list ? *part : redactor_.pass(*part);
+            response.body += *part;
+            ended = part->empty();
         }
-        if (plan_.filters_list) {
-            auto filtered = filter(response.body);
-            if (!filtered) {
-                co_await fail(filtered.error());
-                co_return;
-            }
-            response.body = redactor_.pass(*filtered);
+        if (response.body.empty()) {
+            co_await fail(broken_stream({base::ErrorKind::unavailable, "upstream.invalid",
+                                         "The server answered the call with an empty body."}));
+        } else if (!plan_.filters_list) {
+            co_await redacted(std::move(response.body), ended);
+        } else if (!ended) {
+            co_await fail({base::ErrorKind::unavailable, "upstream.invalid",
+                           "The server's tool list is too long to be checked."});
+        } else if (const auto filtered = filter(response.body); !filtered) {
+            co_await fail(filtered.error());
+        } else {
+            co_await redacted(*filtered, ended);
         }
+    }
+
+    net::awaitable<void> redacted(std::string body, bool whole) {
+        if (!whole) {
+            co_await streamed(body);
+            co_return;
+        }
+        net::Response response;
+        response.status = relayed_.status;
+        response.body = redactor_.pass(body);
         response.body += redactor_.finish();
         response.headers = std::move(headers_);
         co_await send(std::move(response));
     }
 
-    net::awaitable<void> streamed() {
+    /// A long answer: its beginning is `read` already, the rest passes as it comes.
+    net::awaitable<void> streamed(std::string_view read) {
         auto written = co_await writer_.start(relayed_.status, headers_, answer_.declared_length());
+        base::Result<std::string_view> part(read);
         while (true) {
-            const auto part = co_await answer_.next();
-            if (!part) {
-                relayed_.failure = part.error().code;
-                writer_.abort();  // a body that was promised and cannot be completed
-                co_return;
-            }
             const bool end = part->empty();
             const auto bytes = end ? redactor_.finish() : redactor_.pass(*part);
             relayed_.bytes += bytes.size();
@@ -214,6 +287,12 @@ private:
             if (end) break;
             if ((!written || plan_.client_gone) && !plan_.outlives_client) {
                 relayed_.failure = "client.gone";
+                co_return;
+            }
+            part = co_await answer_.next();
+            if (!part) {
+                relayed_.failure = part.error().code;
+                writer_.abort();  // a body that was promised and cannot be completed
                 co_return;
             }
         }
@@ -251,7 +330,7 @@ private:
             if (end) break;
         }
         if (broken) relayed_.failure = broken->code;
-        if (!plan_.id.empty() && !watcher.answered()) {
+        if (plan_.due == Due::response && !watcher.answered()) {
             // A legacy client that holds an event id comes back for the rest; everybody else would wait for
             // ever.
             if (plan_.era == Era::modern || !watcher.resumable())
@@ -273,7 +352,7 @@ private:
         const auto started = co_await writer_.start(200, headers_, std::nullopt);
         agent_lost_ = !started;
         net::SseSplitter splitter(lane_.settings.list_bytes);
-        bool answered = false;
+        bool answered = false, resumable = false;
         std::optional<base::Error> broken;
         while (!broken) {
             const auto part = co_await answer_.next();
@@ -285,23 +364,29 @@ private:
             const auto fed = splitter.feed(*part);
             if (!fed) broken = fed.error();
             while (const auto event = splitter.next()) {
-                std::string out(event->raw);
-                if (event->has_data && response_id(event->data) == plan_.id) {
-                    const auto filtered = filter(event->data);
-                    answered = true;
-                    out = event_of(*event,
-                                   filtered ? *filtered
-                                            : error_body(plan_.id, kUpstreamFailed, filtered.error().message,
-                                                         filtered.error().code, ""));
-                }
+                if (event->has_id) resumable = !event->id.empty();
+                auto out = event->has_data ? filtered_event(*event, answered) : std::string(event->raw);
                 redactor_.redact(out);
                 const bool go_on = co_await emit(out);
                 if (!go_on) co_return;
             }
         }
         if (broken) relayed_.failure = broken->code;
-        if (!answered) co_await missing_response(broken, true);
+        if (plan_.due == Due::response && !answered && (plan_.era == Era::modern || !resumable))
+            co_await missing_response(broken, true);
         if (!agent_lost_ && !plan_.client_gone) co_await writer_.finish();
+    }
+
+    /// Whatever id it bears: an agent could read a list that answers an id it never sent.
+    std::string filtered_event(const net::SseEvent& event, bool& answered) const {
+        const bool is_answer = plan_.due == Due::response && response_id(event.data) == plan_.id;
+        const auto filtered = filter(event.data);
+        answered = answered || is_answer;
+        if (filtered) return *filtered == event.data ? std::string(event.raw) : event_of(event, *filtered);
+        if (plan_.due != Due::response || answered) return {};  // nobody waits for what cannot be read
+        answered = true;
+        return event_of(event, error_body(plan_.id, kUpstreamFailed, filtered.error().message,
+                                          filtered.error().code, ""));
     }
 
     base::Result<std::string> filter(std::string_view message) const {

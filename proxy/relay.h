@@ -15,14 +15,18 @@
 
 namespace claviger::proxy {
 
+/// What the server owes: a response to a request, the event stream of a GET, or nothing but a status.
+enum class Due { response, stream, nothing };
+
 /// What the relay must know of the call it answers. Everything is borrowed.
 struct RelayPlan {
     const SessionContext& context;
     const ServerContext& server;
     Era era;
-    std::string_view
-        id;  // JSON text of the request's id; empty when no response is due (GET, DELETE, notifications)
-    bool filters_list;     // a tools/list answer that must be cut down
+    std::string_view method;  // of the HTTP request
+    Due due;
+    std::string_view id;   // JSON text of the request's id; empty when no response is due
+    bool filters_list;     // tool lists may come, and must be cut down
     bool outlives_client;  // legacy POST: a disconnect is not a cancellation, so the upstream is read to its
                            // end
     std::string_view
@@ -39,7 +43,7 @@ struct Relayed {
 };
 
 /// Answers through `writer`, always completely: a stream that ends without its response gets an error event
-/// (mcp.md 11.2).
+/// (mcp.md 11.2). Only JSON and event streams pass; of an error's body only a JSON-RPC message does.
 net::awaitable<Relayed> relay(Lane& lane, net::Answer& answer, Redactor& redactor,
                               net::ResponseWriter& writer, const RelayPlan& plan);
 

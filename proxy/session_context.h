@@ -21,16 +21,16 @@ namespace claviger::proxy {
 struct ServerContext {
     std::string name;
     policy::ServerUrl url;
-    net::Origin origin;
+    net::Origin origin = {};
     net::PrivateAddresses private_addresses = net::PrivateAddresses::refuse;
     vault::Fingerprint fingerprint{};
     bool filters_tools = false;  // tools/list must be cut down for this agent
 
-    vault::Ref<vault::Credential> credential;  // null: none was found, `missing` says why
-    vault::SealedSecret sealed;
-    std::string partition;  // of the connection pool: no two credential versions share a connection
+    vault::Ref<vault::Credential> credential = {};  // null: none was found, `missing` says why
+    vault::SealedSecret sealed = {};
+    std::string partition = {};  // of the connection pool: no two credential versions share a connection
     base::Error missing{base::ErrorKind::denied, "credential.not_found", {}};
-    std::string explanation;  // for the operator: what was searched, what came near
+    std::string explanation = {};  // for the operator: what was searched, what came near
 };
 
 struct SessionContext {

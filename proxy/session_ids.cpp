@@ -2,6 +2,8 @@
 
 #include "crypto/sealed_text.h"
 
+#include <algorithm>
+
 namespace claviger::proxy {
 namespace {
 
@@ -15,6 +17,12 @@ std::string binding(const SessionContext& context, const ServerContext& server) 
 }
 
 }  // namespace
+
+bool valid_session_id(std::string_view upstream_id) {
+    constexpr std::size_t most = 2'048;  // sealed, it still fits into any header
+    return !upstream_id.empty() && upstream_id.size() <= most &&
+           std::ranges::all_of(upstream_id, [](char c) { return c > 0x20 && c < 0x7f; });
+}
 
 std::string seal_session_id(const vault::KeyRing& keys, const SessionContext& context,
                             const ServerContext& server, std::string_view upstream_id) {

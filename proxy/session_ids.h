@@ -10,8 +10,12 @@
 
 namespace claviger::proxy {
 
+/// What a server may choose: visible ASCII (mcp.md 5), and no more than 2,048 bytes of it.
+bool valid_session_id(std::string_view upstream_id);
+
 /// Opens only for the same session, server and credential; another session's id is an unknown one. No table
 /// is kept, so a restart or another node changes nothing (docs/decisions/0007-sealed-session-ids.md).
+/// `upstream_id` must be valid.
 std::string seal_session_id(const vault::KeyRing& keys, const SessionContext& context,
                             const ServerContext& server, std::string_view upstream_id);
 std::optional<std::string> open_session_id(const vault::KeyRing& keys, const SessionContext& context,

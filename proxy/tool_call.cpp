@@ -149,6 +149,11 @@ net::Response refusal_reply(const Call& call, const Refusal& refusal) {
     return error_reply(id, refusal.error);
 }
 
+Due due_to(const Call& call) {
+    if (call.request.method == "GET") return Due::stream;
+    return call.message.id.empty() ? Due::nothing : Due::response;
+}
+
 /// Runs when it goes out of scope, so that a call is counted down whichever way it ends.
 struct InFlight {
     explicit InFlight(ProxyCounters& counters) : counters_(counters) {
@@ -210,14 +215,20 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, std::uint32_t& r
         .private_addresses = server.private_addresses,
         .head_timeout = lane.settings.head_timeout,
         .on_cancellable = [&](std::function<void()> action) { cancel = std::move(action); }};
-    auto answer = co_await lane.pool.send(server.origin, head, call.request.body, options);
+    // Only a POST's body was read and decided on.
+    const std::string_view body = call.request.method == "POST" ? call.request.body : std::string_view();
+    auto answer = co_await lane.pool.send(server.origin, head, body, options);
     Relayed relayed;
     if (answer) {
+        // The stream of a GET may bring a tool list that was asked for before it.
+        const bool lists_tools = call.message.method == "tools/list" || call.request.method == "GET";
         const RelayPlan plan{.context = *call.context,
                              .server = server,
                              .era = call.era,
+                             .method = call.request.method,
+                             .due = due_to(call),
                              .id = call.message.id,
-                             .filters_list = server.filters_tools && call.message.method == "tools/list",
+                             .filters_list = server.filters_tools && lists_tools,
                              .outlives_client = outlives_client,
                              .session_in = session_in,
                              .upstream_session_in = upstream_session,

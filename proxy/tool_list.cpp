@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <vector>
 
 namespace claviger::proxy {
@@ -40,18 +41,46 @@ private:
     std::vector<Edit> edits_;
 };
 
-std::string visible_tools(std::string_view tools, const std::function<bool(std::string_view)>& visible) {
+/// The array without what is hidden; nullopt when nothing is.
+std::optional<std::string> visible_tools(std::string_view tools,
+                                         const std::function<bool(std::string_view)>& visible) {
     std::string kept = "[";
+    bool cut = !tools.starts_with('[');
     for_each_element(tools, [&](std::string_view tool) {
         const auto name_text = member(tool, "name");
         const auto name = name_text ? string_value(*name_text) : std::nullopt;
         if (name && visible(*name)) {  // a tool without a readable name cannot be allowed either
             if (kept.size() > 1) kept += ',';
             kept += tool;
+        } else {
+            cut = true;
         }
         return true;
     });
+    if (!cut) return std::nullopt;
     return kept + "]";
+}
+
+/// Every member of a name is treated alike: whichever of two a client would take, it is a filtered one.
+void mend_message(std::string_view message, const std::function<bool(std::string_view)>& visible,
+                  std::uint64_t max_ttl_ms, Mending& mending) {
+    for_each_member(message, [&](const std::string& key, std::string_view value) {
+        if (key != "result") return true;
+        for_each_member(value, [&](const std::string& field, std::string_view content) {
+            if (field == "tools")
+                if (auto kept = visible_tools(content, visible)) mending.replace(content, std::move(*kept));
+            if (field == "cacheScope") mending.replace(content, R"("private")");
+            if (field == "ttlMs") {
+                std::uint64_t ttl = 0;
+                const auto* end = content.data() + content.size();
+                const auto read = std::from_chars(content.data(), end, ttl);
+                if (read.ec != std::errc{} || read.ptr != end || ttl > max_ttl_ms)
+                    mending.replace(content, std::to_string(max_ttl_ms));
+            }
+            return true;
+        });
+        return true;
+    });
 }
 
 }  // namespace
@@ -63,22 +92,12 @@ base::Result<std::string> filter_tool_list(std::string_view response,
         return base::failure(base::ErrorKind::invalid_request, "upstream.invalid",
                              "The server's tool list is not valid JSON.");
     Mending mending(response);
-    // Every member of a name is treated alike: whichever of two a client would take, it is a filtered one.
-    for_each_member(response, [&](const std::string& key, std::string_view value) {
-        if (key != "result") return true;
-        for_each_member(value, [&](const std::string& field, std::string_view content) {
-            if (field == "tools") mending.replace(content, visible_tools(content, visible));
-            if (field == "cacheScope") mending.replace(content, R"("private")");
-            if (field == "ttlMs") {
-                std::uint64_t ttl = 0;
-                const auto read = std::from_chars(content.data(), content.data() + content.size(), ttl);
-                if (read.ec != std::errc{} || ttl > max_ttl_ms)
-                    mending.replace(content, std::to_string(max_ttl_ms));
-            }
-            return true;
-        });
+    const auto mend = [&](std::string_view message) {
+        mend_message(message, visible, max_ttl_ms, mending);
         return true;
-    });
+    };
+    mend(response);
+    for_each_element(response, mend);  // servers of the 2025-03-26 revision may answer with a batch
     return mending.result();
 }
 

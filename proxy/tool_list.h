@@ -9,10 +9,10 @@
 
 namespace claviger::proxy {
 
-/// `response` is one JSON-RPC message. When it is a result with a `tools` array, gives it without the tools
-/// that `visible` refuses; a modern result's cacheScope becomes "private" and its ttlMs at most `max_ttl_ms`.
-/// Anything else comes back unchanged. invalid_request "upstream.invalid" when it is not valid JSON or nests
-/// deeper than 64.
+/// `response` is one JSON-RPC message, or a batch. Where it is a result with a `tools` array, gives it
+/// without the tools that `visible` refuses; a modern result's cacheScope becomes "private" and its ttlMs at
+/// most `max_ttl_ms`. Anything else comes back unchanged. invalid_request "upstream.invalid" when it is not
+/// valid JSON or nests deeper than 64.
 base::Result<std::string> filter_tool_list(std::string_view response,
                                            const std::function<bool(std::string_view tool)>& visible,
                                            std::uint64_t max_ttl_ms);

@@ -24,9 +24,9 @@ template <class T>
 struct PageQuery {
     base::RawId scope{};  // a workspace; of credentials a vault, of session tokens a session
     enum class Order { newest_first, oldest_first } order = Order::newest_first;
-    std::optional<std::uint64_t> after;  // created_seq of the last object of the page before
+    std::optional<std::uint64_t> after = {};  // created_seq of the last object of the page before
     std::size_t limit = 20;
-    std::function<bool(const T&)> wanted;  // empty: all
+    std::function<bool(const T&)> wanted = {};  // empty: all
 };
 
 /// Thread safety: every member, any thread. Only the ledger's commit thread calls put and erase, after the

@@ -71,7 +71,6 @@ void fields(Session& object, F&& field);
 template <class F>
 void fields(SessionToken& object, F&& field);
 
-json to_json(std::int64_t value) { return value; }
 json to_json(std::uint64_t value) { return value; }
 json to_json(bool value) { return value; }
 json to_json(const std::string& value) { return value; }

@@ -43,7 +43,7 @@ struct ApiKey {
     Role role = Role::admin;
     crypto::Digest hash{};  // BLAKE2b-256 of the key's text
     Time created{};
-    std::optional<Time> revoked;
+    std::optional<Time> revoked = {};
     const base::RawId& scope() const { return workspace.raw; }
 };
 

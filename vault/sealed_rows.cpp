@@ -161,10 +161,11 @@ crypto::Secret join_parts(const SecretParts& parts) {
     for (const auto& [tag, part] : all)
         if (*part) size += 5 + (*part)->size();
     return crypto::Secret::filled(size, [&](std::span<std::byte> out) {
-        for (const auto& [tag, part] : all) {
-            if (!*part) continue;
-            (*part)->expose([&, tag = tag](std::span<const std::byte> bytes) {
-                Bytes head(1, static_cast<char>(tag));
+        for (const auto& each : all) {
+            const auto& part = *each.second;
+            if (!part) continue;
+            part->expose([&](std::span<const std::byte> bytes) {
+                Bytes head(1, static_cast<char>(each.first));
                 base::append_big_endian(head, static_cast<std::uint32_t>(bytes.size()));
                 std::memcpy(out.data(), head.data(), head.size());
                 std::memcpy(out.data() + head.size(), bytes.data(), bytes.size());
