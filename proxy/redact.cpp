@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kSearchableBytes = 4;  // shorter secrets cannot be told from ordinary text
 constexpr std::size_t kEncodedBytes = 8;     // below this their encodings cannot either
-constexpr std::size_t kShiftSlots = 4'096;
+constexpr std::size_t kShiftSlots = 2'048;
 constexpr std::size_t kLongestShift = 200;
 
 using Bytes = std::span<const std::byte>;
@@ -20,15 +20,13 @@ using Bytes = std::span<const std::byte>;
 unsigned char at(Bytes bytes, std::size_t index) { return static_cast<unsigned char>(bytes[index]); }
 unsigned char at(std::string_view text, std::size_t index) { return static_cast<unsigned char>(text[index]); }
 
-/// Writes one pattern after the other into locked memory, or only counts when there is no room given.
+/// Writes one pattern after the other into locked memory.
 class PatternWriter {
 public:
     explicit PatternWriter(std::byte* out) : out_(out) {}
-    void put(unsigned char c) {
-        if (out_ != nullptr) out_[size_] = static_cast<std::byte>(c);
-        ++size_;
-    }
+    void put(unsigned char c) { out_[size_++] = static_cast<std::byte>(c); }
     std::size_t size() const { return size_; }
+    void drop(std::size_t from) { size_ = from; }
 
 private:
     std::byte* out_;
@@ -70,14 +68,22 @@ void write_json(PatternWriter& out, Bytes secret, std::string_view escaped) {
 }
 /// The characters that depend on the secret alone when it begins at byte `alignment` of a group of three.
 void write_base64(PatternWriter& out, Bytes secret, std::size_t alignment, std::string_view alphabet) {
-    const std::size_t first_bit = alignment * 8, end_bit = first_bit + secret.size() * 8;
-    for (std::size_t bit = (first_bit + 5) / 6 * 6; bit + 6 <= end_bit; bit += 6) {
-        unsigned six = 0;
-        for (std::size_t b = bit; b < bit + 6; ++b) {
-            const std::size_t i = (b - first_bit) / 8;
-            six = (six << 1) | ((at(secret, i) >> (7 - b % 8)) & 1U);
+    unsigned window = 0;
+    unsigned bits = 0;  // of the window that belong to the secret and are not written yet
+    std::size_t skip = alignment == 0   ? 0
+                       : alignment == 1 ? 4
+                                        : 2;  // bits of a character shared with what stands before
+    for (std::size_t i = 0; i < secret.size(); ++i) {
+        window = (window << 8) | at(secret, i);
+        bits += 8;
+        if (skip != 0) {
+            bits -= static_cast<unsigned>(skip);
+            skip = 0;
         }
-        out.put(at(alphabet, six));
+        while (bits >= 6) {
+            bits -= 6;
+            out.put(at(alphabet, (window >> bits) & 63U));
+        }
     }
 }
 
@@ -86,6 +92,7 @@ constexpr std::string_view kStandard = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 constexpr std::string_view kUrlSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr std::string_view kMustEscape = "\"\\", kMayEscape = "\"\\/";  // what JSON serialisers escape
 constexpr std::size_t kPlainForms = 5, kForms = 13;  // the plain ones, and those of long secrets too
+constexpr std::size_t kRoomPerByte = 24;  // all forms together: 1 + 2 + 2 + 3 + 3 + 2 + 2 + 6 * 4/3, rounded up
 
 void write_form(PatternWriter& out, Bytes secret, std::size_t form) {
     switch (form) {
@@ -205,7 +212,8 @@ bool has_escapes(std::string_view text) {
 struct Redactor::State {
     // In locked memory: the shift table of a Wu-Manber search over pairs of bytes, then every pattern.
     std::optional<crypto::Secret> store;
-    std::vector<Span> patterns;  // into the store, behind the table
+    std::array<Span, kForms> all_patterns{};  // into the store, behind the table
+    std::span<Span> patterns;                 // those in use
     std::size_t shortest = 0, longest = 0, plain_bytes = 0;
     std::bitset<256> alphabet;
     std::string held, out;
@@ -216,29 +224,31 @@ struct Redactor::State {
                                   : secret.size() < kEncodedBytes  ? kPlainForms
                                                                    : kForms;
         if (forms == 0) return;
-        PatternWriter counter(nullptr);
-        for (std::size_t form = 0; form < forms; ++form) write_form(counter, secret, form);
-        store = crypto::Secret::filled(kShiftSlots + counter.size(), [&](std::span<std::byte> room) {
-            PatternWriter writer(room.data() + kShiftSlots);
-            for (std::size_t form = 0; form < forms; ++form) {
-                const auto from = writer.size();
-                write_form(writer, secret, form);
-                add_pattern(room.subspan(kShiftSlots), {from, writer.size() - from});
-            }
-            fill_table(room);
-        });
+        store = crypto::Secret::filled(
+            kShiftSlots + kRoomPerByte * secret.size(), [&](std::span<std::byte> room) {
+                PatternWriter writer(room.data() + kShiftSlots);
+                for (std::size_t form = 0; form < forms; ++form) {
+                    const auto from = writer.size();
+                    write_form(writer, secret, form);
+                    if (!add_pattern(room.subspan(kShiftSlots), {from, writer.size() - from}))
+                        writer.drop(from);
+                }
+                fill_table(room);
+            });
         plain_bytes = secret.size();
     }
 
     /// Forms that need no escaping equal the plain one and are left out.
-    void add_pattern(std::span<const std::byte> texts, Span span) {
+    bool add_pattern(std::span<const std::byte> texts, Span span) {
         const auto text = texts.subspan(span.from, span.bytes);
         for (const auto& known : patterns)
-            if (std::ranges::equal(texts.subspan(known.from, known.bytes), text)) return;
-        patterns.push_back(span);
+            if (std::ranges::equal(texts.subspan(known.from, known.bytes), text)) return false;
+        all_patterns[patterns.size()] = span;
+        patterns = std::span(all_patterns).first(patterns.size() + 1);
         shortest = shortest == 0 ? span.bytes : std::min(shortest, span.bytes);
         longest = std::max(longest, span.bytes);
         for (std::size_t i = 0; i < text.size(); ++i) alphabet.set(at(text, i));
+        return true;
     }
 
     void fill_table(std::span<std::byte> room) {

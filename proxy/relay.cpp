@@ -379,6 +379,7 @@ private:
 
     /// Whatever id it bears: an agent could read a list that answers an id it never sent.
     std::string filtered_event(const net::SseEvent& event, bool& answered) const {
+        if (event.data.empty()) return std::string(event.raw);  // only its id or retry counts
         const bool is_answer = plan_.due == Due::response && response_id(event.data) == plan_.id;
         const auto filtered = filter(event.data);
         answered = answered || is_answer;

@@ -46,6 +46,13 @@ constexpr std::string_view kReasonCodes[] = {
     "client.gone",
     "log.not_durable",
     "internal",
+    "upstream.failed",
+    "upstream.event_too_long",
+    "upstream.request_invalid",
+    "session.unknown",
+    "task.unknown",
+    "credential.not_sendable",
+    "credential.no_secret",
 };
 
 template <class Enum>

@@ -1,0 +1,502 @@
+#include "proxy/relay.h"
+
+#include "tests/support/proxy_gateway.h"
+#include "tests/support/spec.h"
+
+#include <nlohmann/json.hpp>
+
+#include <atomic>
+
+using namespace claviger;
+using nlohmann::json;
+using test::call_of;
+using test::Gateway;
+using test::http_answer;
+using test::json_answer;
+using test::sse_answer;
+
+namespace {
+
+const std::string kResult = R"({"jsonrpc":"2.0","id":1,"result":{"content":[]}})";
+const std::string kRpcError = R"({"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"Bad Request"}})";
+const std::string kHtml = "<html>internal name of ours</html>";
+const test::FieldList kJson{{"Content-Type", "application/json"}};
+
+std::string list_with(std::string_view id, std::string_view more = {}) {
+    return R"({"jsonrpc":"2.0","id":)" + std::string(id) +
+           R"(,"result":{"tools":[{"name":"deploy","x": 1.50},{"name":"disabled"},{"name":"asks"}])" +
+           std::string(more) + "}}";
+}
+std::string cut_list_with(std::string_view id, std::string_view more = {}) {
+    return R"({"jsonrpc":"2.0","id":)" + std::string(id) +
+           R"(,"result":{"tools":[{"name":"deploy","x": 1.50},{"name":"asks"}])" + std::string(more) + "}}";
+}
+const std::string kList = R"({"jsonrpc":"2.0","id":1,"method":"tools/list"})";
+
+std::string_view reason_of(const vault::LogEntry& entry) { return vault::reason_code(entry.reason); }
+
+}  // namespace
+
+// --- what may pass
+
+TEST_CASE("An answer that is no MCP answer is wrapped, and its text stays here", "[proxy][relay]") {
+    struct Row {
+        std::string_view what;
+        std::string answer;
+        unsigned status;
+        int code;
+        std::string_view reason;
+    };
+    const auto gzip = test::FieldList{{"Content-Type", "application/json"}, {"Content-Encoding", "gzip"}};
+    const Row rows[] = {
+        {"HTML", http_answer("200 OK", {{"Content-Type", "text/html"}}, kHtml), 200, 50201,
+         "upstream.invalid"},
+        {"text", http_answer("200 OK", {{"Content-Type", "text/plain; charset=utf-8"}}, kResult), 200, 50201,
+         "upstream.invalid"},
+        {"a type that only begins like JSON",
+         http_answer("200 OK", {{"Content-Type", "application/jsonp"}}, kResult), 200, 50201,
+         "upstream.invalid"},
+        {"no type", http_answer("200 OK", {}, kResult), 200, 50201, "upstream.invalid"},
+        {"two types",
+         http_answer("200 OK", {{"Content-Type", "application/json"}, {"Content-Type", "text/html"}},
+                     kResult),
+         200, 50201, "upstream.invalid"},
+        {"UTF-16", http_answer("200 OK", {{"Content-Type", "application/json; charset=utf-16"}}, kResult),
+         200, 50201, "upstream.invalid"},
+        {"UTF-7 in quotes",
+         http_answer("200 OK", {{"Content-Type", "application/json;x=1; CharSet=\"utf-7\""}}, kResult), 200,
+         50201, "upstream.invalid"},
+        {"a stream in UTF-16",
+         http_answer("200 OK", {{"Content-Type", "text/event-stream; charset=utf-16le"}}, "data: x\n\n"), 200,
+         50201, "upstream.invalid"},
+        {"an empty body", http_answer("200 OK", kJson, ""), 200, 50201, "upstream.invalid"},
+        {"202 to a request", http_answer("202 Accepted", {}, ""), 200, 50201, "upstream.invalid"},
+        {"202 with JSON", http_answer("202 Accepted", kJson, kResult), 200, 50201, "upstream.invalid"},
+        {"204 to a request", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", 200, 50201,
+         "upstream.invalid"},
+        {"201", http_answer("201 Created", kJson, kResult), 200, 50201, "upstream.failed"},
+        {"206", http_answer("206 Partial Content", kJson, kResult), 200, 50201, "upstream.failed"},
+        {"a redirect", http_answer("302 Found", {{"Location", "https://evil.example/"}}, kHtml), 200, 50201,
+         "upstream.redirect"},
+        {"307", http_answer("307 Temporary Redirect", {{"Location", "/other"}}, ""), 200, 50201,
+         "upstream.redirect"},
+        {"401",
+         http_answer("401 Unauthorized", {{"WWW-Authenticate", "Bearer resource_metadata=\"https://x\""}},
+                     kHtml),
+         200, 40302, "upstream.unauthorized"},
+        {"403 with a JSON-RPC error", http_answer("403 Forbidden", kJson, kRpcError), 200, 40302,
+         "upstream.forbidden"},
+        {"500", http_answer("500 Internal Server Error", {{"Content-Type", "text/html"}}, kHtml), 200, 50201,
+         "upstream.failed"},
+        {"500 with JSON-RPC", http_answer("500 Internal Server Error", kJson, kRpcError), 200, 50201,
+         "upstream.failed"},
+        {"503", http_answer("503 Service Unavailable", {}, kHtml), 200, 50201, "upstream.failed"},
+        {"compressed", http_answer("200 OK", gzip, kResult), 200, 50201, "upstream.invalid"},
+        {"404 in HTML", http_answer("404 Not Found", {{"Content-Type", "text/html"}}, kHtml), 404, 50201,
+         "upstream.failed"},
+        {"404 in JSON that is no message",
+         http_answer("404 Not Found", kJson, R"({"error":"internal name of ours"})"), 404, 50201,
+         "upstream.failed"},
+        {"400 in broken JSON",
+         http_answer("400 Bad Request", kJson, R"({"jsonrpc":"2.0","internal name of ours)"), 400, 50201,
+         "upstream.failed"},
+        {"400 with JSON-RPC as text",
+         http_answer("400 Bad Request", {{"Content-Type", "text/plain"}}, kRpcError), 400, 50201,
+         "upstream.failed"},
+        {"400 with JSON-RPC in UTF-16",
+         http_answer("400 Bad Request", {{"Content-Type", "application/json;charset=utf-16"}}, kRpcError),
+         400, 50201, "upstream.failed"},
+        {"400 that is empty", http_answer("400 Bad Request", kJson, ""), 400, 50201, "upstream.failed"},
+        {"400 that is far too long",
+         http_answer("400 Bad Request", kJson,
+                     R"({"jsonrpc":"2.0","x":")" + std::string(100'000, 'x') + "\"}"),
+         400, 50201, "upstream.failed"},
+        {"429 in JSON that is no message",
+         http_answer("429 Too Many Requests", kJson, R"({"message":"internal name of ours"})"), 429, 50201,
+         "upstream.failed"},
+        {"429 in HTML", http_answer("429 Too Many Requests", {{"Content-Type", "text/html"}}, kHtml), 429,
+         50201, "upstream.failed"},
+        {"a session id with a space", json_answer(kResult, {{"Mcp-Session-Id", "a b"}}), 200, 50201,
+         "upstream.invalid"},
+        {"a session id beyond ASCII", json_answer(kResult, {{"Mcp-Session-Id", "s\xc3\xa9"}}), 200, 50201,
+         "upstream.invalid"},
+        {"a session id that is far too long",
+         json_answer(kResult, {{"Mcp-Session-Id", std::string(9'000, 's')}}), 200, 50201, "upstream.invalid"},
+    };
+    std::string answer;
+    Gateway gateway([&](const std::string&) { return answer; });
+    std::size_t entries = 0;
+    for (const auto& row : rows) {
+        INFO(row.what);
+        answer = row.answer;
+        const auto reply = gateway.post(call_of("deploy"), {});
+        CHECK(reply.status == row.status);
+        CHECK(reply.complete);
+        REQUIRE(json::accept(reply.body));
+        CHECK(json::parse(reply.body)["id"] == 1);
+        CHECK(json::parse(reply.body)["error"]["code"] == row.code);
+        CHECK(reply.body.find("internal name") == std::string::npos);
+        CHECK(reply.head.find("internal name") == std::string::npos);
+        for (const auto* name :
+             {"WWW-Authenticate", "Location", "Mcp-Session-Id", "Content-Encoding", "Set-Cookie", "Server"})
+            CHECK(reply.field(name) == "(none)");
+        entries += 2;
+        const auto log = gateway.calls(entries);
+        CHECK(reason_of(log.back()) == row.reason);
+        CHECK(log.back().status == std::stoul(row.answer.substr(9, 3)));
+    }
+}
+
+TEST_CASE("A server that breaks off is told to the agent as such", "[proxy][relay]") {
+    std::string answer;
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+        if (peer.request().empty()) return;
+        peer.write(answer);
+    }));
+    std::string reason;
+    SECTION("before it answers") { reason = "upstream.closed"; }
+    SECTION("with something that is not HTTP") {
+        answer = "SSH-2.0-OpenSSH\r\n\r\n";
+        reason = "upstream.invalid";
+    }
+    SECTION("inside a body") {
+        answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{";
+        reason = "upstream.closed";
+    }
+    SECTION("inside a chunk") {
+        answer =
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{";
+        reason = "upstream.closed";
+    }
+    const auto reply = gateway.post(call_of("deploy"));
+    CHECK(reply.status == 200);
+    CHECK(json::parse(reply.body)["error"]["code"] == 50201);
+    CHECK(json::parse(reply.body)["error"]["data"]["code"] == reason);
+    CHECK(reason_of(gateway.calls(2)[1]) == reason);
+}
+
+TEST_CASE("An unreachable server is told at once, and nothing hangs", "[proxy][relay]") {
+    Gateway gateway;
+    const auto port = [] { return test::RawUpstream([](test::Peer&) {}).port(); }();  // closed again
+    auto agent = gateway.agent;
+    agent.mcp_servers[0].url = agent.mcp_servers[0].normal_url =
+        "http://127.0.0.1:" + std::to_string(port) + "/mcp";
+    gateway.session.agent = agent;
+    gateway.credential.normal_url = gateway.credential.mcp_server_url = agent.mcp_servers[0].url;
+    gateway.store(gateway.session);
+    gateway.change([&](vault::Change& now) {
+        vault::SecretParts parts;
+        parts.token = crypto::Secret::copy_of(Gateway::kSecret);
+        now.note(vault::EntryKind::write, vault::Action::update, vault::ObjectKind::credential,
+                 gateway.credential.id.raw);
+        return now.store_with_secret(gateway.credential, parts);
+    });
+    const auto reply = gateway.post(call_of("deploy"));
+    CHECK(json::parse(reply.body)["error"]["data"]["code"] == "upstream.unreachable");
+    CHECK(reply.body.find(std::to_string(port)) == std::string::npos);
+    CHECK(gateway.counters.upstream_failures == 1);
+}
+
+TEST_CASE("Errors in JSON-RPC pass with their status", "[proxy][relay]") {
+    std::string answer;
+    Gateway gateway([&](const std::string&) { return answer; });
+    for (const std::string status :
+         {"400 Bad Request", "404 Not Found", "405 Method Not Allowed", "406 Not Acceptable",
+          "415 Unsupported Media Type", "429 Too Many Requests"}) {
+        answer = http_answer(status,
+                             {{"Content-Type", "application/json; charset=UTF-8"},
+                              {"Retry-After", "7"},
+                              {"Allow", "POST"},
+                              {"RateLimit-Limit", "10"},
+                              {"Set-Cookie", "a=b"},
+                              {"Server", "x"},
+                              {"Link", "<a>"},
+                              {"Access-Control-Allow-Origin", "*"},
+                              {"Alt-Svc", "h3"}},
+                             kRpcError);
+        const auto reply = gateway.post(call_of("deploy"));
+        CHECK(std::to_string(reply.status) == status.substr(0, 3));
+        CHECK(reply.body == kRpcError);
+        CHECK(reply.field("Retry-After") == "7");
+        CHECK(reply.field("Allow") == "POST");
+        CHECK(reply.field("RateLimit-Limit") == "10");
+        for (const auto* name : {"Set-Cookie", "Server", "Link", "Access-Control-Allow-Origin", "Alt-Svc"})
+            CHECK(reply.field(name) == "(none)");
+    }
+    answer = http_answer("429 Too Many Requests",
+                         {{"Content-Type", "application/json"}, {"Retry-After", "9"}}, "{}");
+    CHECK(gateway.post(call_of("deploy")).field("Retry-After") == "9");
+    answer = http_answer("405 Method Not Allowed", {{"Allow", "POST"}}, "no");
+    CHECK(gateway.send("GET", "").field("Allow") == "POST");
+}
+
+TEST_CASE("What asks for nothing gets a status and no body", "[proxy][relay]") {
+    struct Row {
+        std::string_view method;
+        std::string answer;
+        unsigned status;
+    };
+    const Row rows[] = {
+        {"POST", http_answer("202 Accepted", {}, ""), 202},
+        {"POST", http_answer("202 Accepted", {{"Content-Type", "text/plain"}}, "Accepted"), 202},
+        {"POST", http_answer("200 OK", {{"Content-Type", "text/html"}}, kHtml), 202},
+        {"POST", http_answer("200 OK", kJson, kResult), 202},
+        {"POST", sse_answer("data: " + kResult + "\n\n"), 202},
+        {"POST", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", 204},
+        {"POST", http_answer("400 Bad Request", {}, kHtml), 400},
+        {"DELETE", http_answer("200 OK", {{"Content-Type", "text/html"}}, kHtml), 200},
+        {"DELETE", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", 204},
+        {"DELETE", http_answer("404 Not Found", {}, kHtml), 404},
+    };
+    std::string answer;
+    Gateway gateway([&](const std::string&) { return answer; });
+    for (const auto& row : rows) {
+        answer = row.answer;
+        INFO(row.method << " " << row.answer);
+        const auto reply = gateway.send(
+            row.method,
+            row.method == "POST" ? R"({"jsonrpc":"2.0","method":"notifications/initialized"})" : "");
+        CHECK(reply.status == row.status);
+        CHECK(reply.complete);
+        if (row.status < 300) {
+            CHECK(reply.body.empty());
+        } else {
+            CHECK(json::parse(reply.body)["error"]["code"] == 50201);
+        }
+        CHECK(reply.body.find("internal name") == std::string::npos);
+    }
+    // A response to the server's own question is forwarded as it is.
+    answer = http_answer("202 Accepted", {}, "");
+    const std::string response = R"({"jsonrpc":"2.0","id":"srv-1","result":{"model":"m"}})";
+    CHECK(gateway.post(response).status == 202);
+    CHECK(gateway.seen.last().ends_with(response));
+}
+
+TEST_CASE("A GET opens an event stream or is refused", "[proxy][relay]") {
+    std::string answer;
+    Gateway gateway([&](const std::string&) { return answer; });
+    const std::string events =
+        ": hello\n\nid: 1\nretry: 5\ndata:\n\ndata: "
+        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n";
+    answer = sse_answer(events);
+    const auto stream = gateway.send("GET", "", {{"Last-Event-ID", "e-7"}});
+    CHECK(stream.status == 200);
+    CHECK(stream.field("Content-Type") == "text/event-stream");
+    CHECK(stream.body == events);
+    CHECK(gateway.seen.last().find("Last-Event-ID: e-7\r\n") != std::string::npos);
+    answer = json_answer(kResult);
+    CHECK(gateway.send("GET", "").status == 502);
+    answer = http_answer("200 OK", {{"Content-Type", "text/html"}}, kHtml);
+    CHECK(gateway.send("GET", "").status == 502);
+    answer = http_answer("405 Method Not Allowed", {}, kHtml);
+    CHECK(gateway.send("GET", "").status == 405);
+    gateway.send("GET", "a body nobody has decided on");
+    CHECK(gateway.seen.last().ends_with("\r\n\r\n"));
+}
+
+// --- streams
+
+TEST_CASE("Events pass byte for byte until the response", "[proxy][relay]") {
+    const std::string events =
+        "\xef\xbb\xbf: comment\r\n\r\nid: 4\r\ndata: "
+        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\r\n\r\n"
+        "event: message\ndata: " +
+        kResult + "\n\n";
+    Gateway gateway([&](const std::string&) { return sse_answer(events); });
+    for (const bool modern : {false, true}) {
+        const auto reply =
+            modern ? gateway.post(test::modern_call_of("deploy"), test::modern_fields("tools/call", "deploy"))
+                   : gateway.post(call_of("deploy"));
+        CHECK(reply.body == events);
+        CHECK(reply.complete);
+    }
+    CHECK(reason_of(gateway.calls(4)[3]).empty());
+}
+
+TEST_CASE("A stream that ends without its response ends with an error event", "[proxy][relay]") {
+    std::string events;
+    Gateway gateway([&](const std::string&) { return sse_answer(events); });
+    const auto last_error = [](const test::AgentReply& reply) {
+        const auto at = reply.body.rfind("data: ");
+        REQUIRE(at != reply.body.npos);
+        return json::parse(reply.body.substr(at + 6))["error"];
+    };
+    for (const std::string begun :
+         {"", ": ping\n\n", "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n",
+          "data: {\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n\n",
+          "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"res"}) {
+        events = begun;
+        INFO(events);
+        const auto reply = gateway.post(call_of("deploy"));
+        CHECK(reply.complete);
+        CHECK(reply.body.starts_with(events));
+        CHECK(last_error(reply)["data"]["code"] == "upstream.closed");
+        CHECK(last_error(reply)["data"]["hint"].get<std::string>().find("carried out") != std::string::npos);
+    }
+    events = "id: 7\ndata:\n\n";  // a legacy client comes back with this id
+    CHECK(gateway.post(call_of("deploy")).body == events);
+    CHECK(last_error(gateway.post(test::modern_call_of("deploy"),
+                                  test::modern_fields("tools/call", "deploy")))["code"] == 50201);
+}
+
+TEST_CASE("A modern client that leaves cancels the call, a legacy one does not", "[proxy][relay]") {
+    std::atomic<bool> closed{false}, go_on{false};
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+        const auto request = peer.request();
+        peer.write(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: begun\n\n");
+        if (request.find("Mcp-Method") != request.npos) {
+            closed = peer.client_closed();
+        } else {
+            test::soon([&] { return go_on.load(); });
+            peer.write("data: " + kResult + "\n\n");
+        }
+    }));
+    {
+        auto client = gateway.connect();
+        client.send(gateway.request_text("POST", test::modern_call_of("deploy"),
+                                         test::modern_fields("tools/call", "deploy")));
+        CHECK(client.until(": begun").ends_with(": begun"));
+    }
+    CHECK(test::soon([&] { return closed.load(); }));
+    CHECK(reason_of(gateway.calls(2)[1]) == "client.gone");
+    {
+        auto client = gateway.connect();
+        client.send(gateway.request_text("POST", call_of("deploy"), {}));
+        CHECK(client.until(": begun").ends_with(": begun"));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    go_on = true;
+    const auto outcome = gateway.calls(4)[3];
+    CHECK(reason_of(outcome).empty());
+    CHECK(outcome.response_bytes > kResult.size());  // read to its end, although nobody was there
+}
+
+TEST_CASE("Connections to a server are kept, and shared by nobody who uses another credential version",
+          "[proxy][relay]") {
+    Gateway gateway([](const std::string&) { return json_answer(kResult); });
+    for (int i = 0; i < 3; ++i) CHECK(gateway.post(call_of("deploy")).status == 200);
+    CHECK(gateway.seen.connection(2) == 0);
+    gateway.change([&](vault::Change& now) {
+        vault::SecretParts parts;
+        parts.token = crypto::Secret::copy_of(std::string_view("the next token"));
+        now.note(vault::EntryKind::rotate, vault::Action::update, vault::ObjectKind::credential,
+                 gateway.credential.id.raw);
+        return now.store_with_secret(gateway.credential, parts);
+    });
+    CHECK(gateway.post(call_of("deploy")).status == 200);
+    CHECK(gateway.seen.connection(3) == 1);
+    CHECK(gateway.seen.last().find("Bearer the next token\r\n") != std::string::npos);
+}
+
+// --- sessions
+
+TEST_CASE("An agent holds a sealed session id, and only its own", "[proxy][relay]") {
+    Gateway gateway([](const std::string& request) {
+        return request.find("initialize") != request.npos
+                   ? json_answer(kResult, {{"Mcp-Session-Id", "upstream-session-1"}})
+                   : json_answer(kResult);
+    });
+    const std::string initialize =
+        R"({"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}})";
+    const auto first = gateway.post(initialize);
+    const auto id = first.field("Mcp-Session-Id");
+    CHECK(id.size() > 30);
+    CHECK(first.head.find("upstream-session-1") == std::string::npos);
+
+    CHECK(gateway.post(call_of("deploy"), {{"Mcp-Session-Id", id}}).status == 200);
+    CHECK(gateway.seen.last().find("Mcp-Session-Id: upstream-session-1\r\n") != std::string::npos);
+    CHECK(gateway.post(initialize, {{"Mcp-Session-Id", id}}).field("Mcp-Session-Id") ==
+          id);  // the same goes back
+
+    const auto before = gateway.seen.count();
+    const auto other = gateway.open_session();
+    for (const auto& [what, token, given] :
+         {std::tuple{"another agent's", other, id},
+          std::tuple{"the upstream's own", gateway.token, std::string("upstream-session-1")},
+          std::tuple{"tampered", gateway.token, id.substr(1)}}) {
+        INFO(what);
+        const auto refused = gateway.post(call_of("deploy"),
+                                          {{"Authorization", "Bearer " + token}, {"Mcp-Session-Id", given}});
+        CHECK(refused.status == 404);
+        CHECK(json::parse(refused.body)["error"]["code"] == -32001);
+        CHECK(json::parse(refused.body)["id"] == 1);
+    }
+    CHECK(gateway.seen.count() == before);
+}
+
+TEST_CASE("Modern messages know no session ids", "[proxy][relay]") {
+    Gateway gateway(
+        [](const std::string&) { return json_answer(kResult, {{"Mcp-Session-Id", "upstream-session-1"}}); });
+    auto fields = test::modern_fields("tools/call", "deploy");
+    fields.emplace_back("Mcp-Session-Id", "anything");
+    const auto reply = gateway.post(test::modern_call_of("deploy"), fields);
+    CHECK(reply.status == 200);
+    CHECK(reply.field("Mcp-Session-Id") == "(none)");
+    CHECK(gateway.seen.last().find("Mcp-Session-Id") == std::string::npos);
+}
+
+// --- tool lists
+
+TEST_CASE("A tool list shows what the agent may call, however it comes", "[proxy][relay]") {
+    std::string answer, expected;
+    SECTION("as JSON") {
+        answer = json_answer(list_with("1"));
+        expected = cut_list_with("1");
+    }
+    SECTION("as an event") {
+        answer = sse_answer(": hi\n\nid: 3\nretry: 10\ndata: " + list_with("1") + "\n\n");
+        expected = ": hi\n\nevent: message\nid: 3\nretry: 10\ndata: " + cut_list_with("1") + "\n\n";
+    }
+    SECTION("as an event for an id that was never asked for, too") {
+        answer = sse_answer("data: " + list_with("99") + "\n\ndata: " + list_with("1") + "\n\n");
+        expected = "event: message\ndata: " + cut_list_with("99") +
+                   "\n\nevent: message\ndata: " + cut_list_with("1") + "\n\n";
+    }
+    SECTION("as a batch") {
+        answer = json_answer("[" + list_with("1") + "]");
+        expected = "[" + cut_list_with("1") + "]";
+    }
+    SECTION("far longer than one piece") {
+        const auto more = R"(,"pad":")" + std::string(300'000, 'x') + "\"";
+        answer = json_answer(list_with("1", more));
+        expected = cut_list_with("1", more);
+    }
+    SECTION("with the secret in it") {
+        answer = json_answer(list_with("1", R"(,"t":")" + std::string(Gateway::kSecret) + "\""));
+        expected = cut_list_with("1", R"(,"t":")" + std::string(Gateway::kSecret.size(), '*') + "\"");
+    }
+    Gateway gateway([&](const std::string&) { return answer; });
+    const auto reply = gateway.post(kList);
+    CHECK(reply.body == expected);
+    CHECK(reply.complete);
+}
+
+TEST_CASE("A tool list that cannot be read shows nothing", "[proxy][relay]") {
+    std::string answer;
+    const auto broken = list_with("1") + "}";
+    SECTION("as JSON") { answer = json_answer(broken); }
+    SECTION("as an event") { answer = sse_answer("data: " + broken + "\n\n"); }
+    SECTION("in an event cut short") { answer = sse_answer("data: " + list_with("1")); }
+    Gateway gateway([&](const std::string&) { return answer; });
+    const auto reply = gateway.post(kList);
+    CHECK(reply.body.find("disabled") == std::string::npos);
+    CHECK(reply.body.find("50201") != std::string::npos);
+}
+
+TEST_CASE("A tool list that was asked for before is cut on a resumed stream", "[proxy][relay]") {
+    Gateway gateway([](const std::string&) {
+        return sse_answer("id: 1\ndata: " + list_with("1") + "\n\ndata: not json but " + list_with("2") +
+                          "\n\n: end\n\n");
+    });
+    const auto reply = gateway.send("GET", "", {{"Last-Event-ID", "0"}});
+    CHECK(reply.body == "event: message\nid: 1\ndata: " + cut_list_with("1") + "\n\n: end\n\n");
+}
+
+TEST_CASE("Where nothing is hidden the list passes as it comes", "[proxy][relay]") {
+    const auto list = " " + list_with("1") + "\n";
+    Gateway gateway([&](const std::string&) { return json_answer(list); });
+    gateway.session.agent.toolsets[0].configs.clear();
+    gateway.store(gateway.session);
+    CHECK(gateway.post(kList).body == list);
+}
