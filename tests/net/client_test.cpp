@@ -213,6 +213,27 @@ TEST_CASE("A request is never sent twice once it was accepted", "[net][client]")
     CHECK(upstream.connections() == 2);
 }
 
+TEST_CASE("A long request cut off half-way is not begun anew elsewhere", "[net][client]") {
+    Echo echo;
+    RawUpstream upstream([&](Peer& peer) {
+        auto request = peer.request();
+        if (request.find("/long") == request.npos) {
+            echo.note(peer.number, std::move(request));
+            peer.write(kOk);
+            peer.more();  // the beginning of the long one
+        }
+        peer.reset();
+    });
+    ClientWorld world;
+    CHECK(world.run(call_to(upstream.port())).code.empty());
+    auto call = call_to(upstream.port());
+    call.target = "/long";
+    call.body.assign(30'000'000, 'x');
+    CHECK(world.run(call).code == "upstream.closed");
+    CHECK(upstream.connections() == 1);
+    CHECK(world.idle() == 0);
+}
+
 TEST_CASE("Redirects and errors are answers like any other", "[net][client]") {
     Echo echo;
     RawUpstream elsewhere(echo.always(kOk));
