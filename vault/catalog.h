@@ -54,12 +54,13 @@ public:
         };
         using Key = std::pair<base::RawId, std::uint64_t>;
         if (query.order == PageQuery<T>::Order::oldest_first) {
-            auto at = by_age.lower_bound(Key{query.scope, query.after ? *query.after + 1 : 0});
+            auto at = query.after ? by_age.upper_bound(Key{query.scope, *query.after})
+                                  : by_age.lower_bound(Key{query.scope, 0});
             for (; at != by_age.end() && at->first.first == query.scope && visit(*at); ++at) {
             }
         } else {
-            auto at =
-                by_age.upper_bound(Key{query.scope, query.after ? *query.after - 1 : ~std::uint64_t{0}});
+            auto at = query.after ? by_age.lower_bound(Key{query.scope, *query.after})
+                                  : by_age.upper_bound(Key{query.scope, ~std::uint64_t{0}});
             while (at != by_age.begin()) {
                 --at;
                 if (at->first.first != query.scope || !visit(*at)) break;

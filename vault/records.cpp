@@ -294,7 +294,11 @@ base::Result<Agent> Records::agent_version(const Agent& newest, std::uint64_t ve
             "Agent " + newest.id.text() + " has no version " + std::to_string(version) + ".");
     auto plaintext = open_row(engine_, *keys_, row_key, (*row)->value);
     if (!plaintext) return std::unexpected(std::move(plaintext).error());
-    return decode_object<Agent>(*plaintext);
+    auto agent = decode_object<Agent>(*plaintext);
+    if (agent && agent->version != version)  // the row's seal binds it to the agent, not to the version
+        return base::failure(ErrorKind::corrupt, "row.malformed", "A stored object cannot be read.", {},
+                             "table meta, row " + base::to_hex(row_key) + ": holds another version");
+    return agent;
 }
 
 namespace {

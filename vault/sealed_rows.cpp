@@ -1,5 +1,6 @@
 #include "vault/sealed_rows.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace claviger::vault {
@@ -168,7 +169,7 @@ crypto::Secret join_parts(const SecretParts& parts) {
                 Bytes head(1, static_cast<char>(each.first));
                 base::append_big_endian(head, static_cast<std::uint32_t>(bytes.size()));
                 std::memcpy(out.data(), head.data(), head.size());
-                std::memcpy(out.data() + head.size(), bytes.data(), bytes.size());
+                std::ranges::copy(bytes, out.begin() + static_cast<std::ptrdiff_t>(head.size()));
                 out = out.subspan(head.size() + bytes.size());
             });
         }
