@@ -22,6 +22,8 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kGroupEntries = 4096;  // bounds one commit; the next group follows at once
 constexpr std::chrono::milliseconds kRetryAfter{500};
+// Entries that nobody waits for (outcomes) join the next commit, and get one of their own after this long.
+constexpr std::chrono::milliseconds kUnhurried{20};
 
 struct QueuedEntry {
     LogEntry entry;
@@ -126,6 +128,8 @@ struct Ledger::State {
     std::condition_variable work;
     std::vector<QueuedEntry> queued;
     std::deque<QueuedChange> changes;
+    bool hurried = false;  // somebody waits for one of `queued`
+    bool asleep = false;   // the commit thread waits without a limit: even an entry without hurry must wake it
     bool stopping = false;
 
     mutable std::mutex head_mutex;  // guards the two below
@@ -162,13 +166,22 @@ void Ledger::State::run() {
 /// without work, to try.
 bool Ledger::State::wait_for_work(std::vector<QueuedEntry>& appends, std::optional<QueuedChange>& change) {
     std::unique_lock lock(queue_mutex);
-    const auto arrived = [&] { return stopping || !queued.empty() || !changes.empty(); };
-    if (failed && !stopped)
+    const auto due = [&] { return stopping || hurried || !changes.empty() || queued.size() >= kGroupEntries; };
+    const auto arrived = [&] { return due() || !queued.empty(); };
+    if (failed && !stopped) {
         work.wait_until(lock, retry_at, arrived);
-    else
-        work.wait(lock, arrived);
+    } else {
+        work.wait_for(lock, kUnhurried, due);
+        if (!arrived()) {
+            asleep = true;
+            work.wait(lock, arrived);
+            asleep = false;
+            work.wait_for(lock, kUnhurried, due);
+        }
+    }
     if (stopping && queued.empty() && changes.empty()) return false;
     appends.swap(queued);
+    hurried = false;
     if (!changes.empty()) {
         change = std::move(changes.front());
         changes.pop_front();
@@ -366,11 +379,14 @@ void Ledger::submit(ChangeFunction change, Done done) {
 }
 
 void Ledger::append(const LogEntry& entry, const std::array<NamedFingerprint, 3>& names, Appended appended) {
+    bool wake = false;
     {
         const std::lock_guard lock(state_->queue_mutex);
+        wake = appended != nullptr || state_->asleep || state_->queued.size() + 1 >= kGroupEntries;
+        state_->hurried = state_->hurried || appended != nullptr;
         state_->queued.push_back({entry, names, std::move(appended)});
     }
-    state_->work.notify_one();
+    if (wake) state_->work.notify_one();
 }
 
 LogHead Ledger::head() const {
