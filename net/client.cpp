@@ -198,13 +198,16 @@ awaitable<base::Status> Exchange::receive() {
         filled_ -= parsed_;
         parsed_ = 0;
     }
-    if (filled_ == 0 && !read_at_once_) {
+    // A head is expected soon, so a buffer waits for it; a body may be a stream that is silent for hours.
+    const bool soon = !parser_->head_complete();
+    if (filled_ == 0 && !read_at_once_ && !soon) {
         release_buffer();  // ten thousand silent streams hold no memory for what may come
         const auto readable = co_await connection().wait_readable();
         if (cancelled_ || readable != Io::ok) co_return fail(readable);
     }
     const auto space = room();
-    auto got = connection().read_now(space);
+    std::optional<ReadOutcome> got;
+    if (!soon) got = connection().read_now(space);
     if (!got) got = co_await connection().read_some(space);
     if (cancelled_) co_return fail(Io::closed);
     if (got->io == Io::closed) {
