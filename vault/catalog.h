@@ -41,30 +41,13 @@ public:
         return found == rows.end() ? nullptr : found->second;
     }
 
-    /// Up to `limit` + 1 objects: one more than asked means that there is a next page.
+    /// Up to `limit` + 1 objects: one more than asked means that there is a next page. Not one snapshot: the
+    /// lock is given up every kStretch objects, so that a search through many does not hold up commits.
     template <class T>
     std::vector<Ref<T>> page(const PageQuery<T>& query) const {
-        const std::shared_lock lock(mutex_);
-        const auto& [by_id, by_age] = table<T>();
         std::vector<Ref<T>> found;
-        const auto visit = [&](const auto& entry) {
-            const auto& object = by_id.at(entry.second);
-            if (!query.wanted || query.wanted(*object)) found.push_back(object);
-            return found.size() <= query.limit;
-        };
-        using Key = std::pair<base::RawId, std::uint64_t>;
-        if (query.order == PageQuery<T>::Order::oldest_first) {
-            auto at = query.after ? by_age.upper_bound(Key{query.scope, *query.after})
-                                  : by_age.lower_bound(Key{query.scope, 0});
-            for (; at != by_age.end() && at->first.first == query.scope && visit(*at); ++at) {
-            }
-        } else {
-            auto at = query.after ? by_age.lower_bound(Key{query.scope, *query.after})
-                                  : by_age.upper_bound(Key{query.scope, ~std::uint64_t{0}});
-            while (at != by_age.begin()) {
-                --at;
-                if (at->first.first != query.scope || !visit(*at)) break;
-            }
+        auto after = query.after;
+        while (page_stretch(query, after, found)) {
         }
         return found;
     }
@@ -96,6 +79,36 @@ private:
     struct DigestHash {
         std::size_t operator()(const crypto::Digest& digest) const;
     };
+    static constexpr std::size_t kStretch = 1'024;
+
+    /// Goes on behind `after` and moves it; false when the page is full or the list ends.
+    template <class T>
+    bool page_stretch(const PageQuery<T>& query, std::optional<std::uint64_t>& after,
+                      std::vector<Ref<T>>& found) const {
+        const std::shared_lock lock(mutex_);
+        const auto& [by_id, by_age] = table<T>();
+        std::size_t left = kStretch;
+        const auto visit = [&](const auto& entry) {
+            if (entry.first.first != query.scope) return false;
+            after = entry.first.second;
+            const auto& object = by_id.at(entry.second);
+            if (!query.wanted || query.wanted(*object)) found.push_back(object);
+            return found.size() <= query.limit && --left > 0;
+        };
+        using Key = std::pair<base::RawId, std::uint64_t>;
+        if (query.order == PageQuery<T>::Order::oldest_first) {
+            auto at = after ? by_age.upper_bound(Key{query.scope, *after})
+                            : by_age.lower_bound(Key{query.scope, 0});
+            while (at != by_age.end() && visit(*at)) ++at;
+        } else {
+            auto at = after ? by_age.lower_bound(Key{query.scope, *after})
+                            : by_age.upper_bound(Key{query.scope, ~std::uint64_t{0}});
+            while (at != by_age.begin() && visit(*--at)) {
+            }
+        }
+        return left == 0 && found.size() <= query.limit;
+    }
+
     template <class T>
     Table<T>& table() {
         return std::get<Table<T>>(tables_);

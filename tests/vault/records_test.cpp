@@ -671,9 +671,9 @@ TEST_CASE("A stored object that says what we do not know is refused", "[vault][m
     const auto good = encode_object(vault);
     REQUIRE(decode_object<Vault>(good));
     CHECK(encode_object(*decode_object<Vault>(good)) == good);
-    for (const auto& bad :
-         {std::string(), std::string("{"), std::string("[]"), std::string("{}"), std::string("null"),
-          good.substr(0, good.size() - 1) + ",\"more\":1}", "{\"display_name\":7," + good.substr(1)}) {
+    for (const auto& bad : {std::string(), std::string("{"), std::string("[]"), std::string("{}"),
+                            std::string("null"), good.substr(0, good.size() - 1) + ",\"more\":1}",
+                            good.substr(0, good.size() - 1) + ",\"display_name\":7}"}) {
         INFO(bad);
         const auto decoded = decode_object<Vault>(bad);
         REQUIRE_FALSE(decoded);
