@@ -1,6 +1,7 @@
 #include "net/answer_writer.h"
 
 #include "net/session.h"
+#include "net/wiping.h"
 
 #include <algorithm>
 
@@ -83,7 +84,7 @@ awaitable<base::Status> AnswerWriter::send(const Response& response) {
     if (state_ == State::broken) co_return client_gone();
     if (state_ != State::nothing) co_return misused("The request was answered twice.");
     state_ = State::finished;
-    out_->clear();
+    wipe_and_clear(*out_);
     append_head(*out_, head(response.status, response.body.size()), response.headers);
     std::string_view body = response.body;
     if (parser_->head_only() || framing_ == Framing::no_body) body = {};
@@ -102,7 +103,7 @@ awaitable<base::Status> AnswerWriter::start(unsigned status, const Headers& head
     if (state_ == State::broken) co_return client_gone();
     if (state_ != State::nothing) co_return misused("The request was answered twice.");
     state_ = State::streaming;
-    out_->clear();
+    wipe_and_clear(*out_);
     append_head(*out_, head(status, length), headers);
     remaining_ = length.value_or(0);
     connection_->watch_at_once();
@@ -125,7 +126,7 @@ awaitable<base::Status> AnswerWriter::write(std::string_view bytes) {
 
     base::Status done;
     for (std::size_t at = 0; done && at < bytes.size(); at += kOneWrite) {
-        out_->clear();
+        wipe_and_clear(*out_);
         append_chunk(*out_, bytes.substr(at, kOneWrite));
         done = co_await put(*out_);
     }
@@ -161,7 +162,7 @@ awaitable<void> AnswerWriter::refuse(unsigned status, std::string_view type, std
     persistence_ = Persistence::close;
     Headers more;
     if (status == 405) more.add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    out_->clear();
+    wipe_and_clear(*out_);
     append_error(*out_, status, type, message, more, shard_->date(), with_body);
     const auto done = co_await put(*out_);
     static_cast<void>(done);  // the connection ends either way

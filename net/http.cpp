@@ -1,5 +1,7 @@
 #include "net/http.h"
 
+#include "net/wiping.h"
+
 namespace claviger::net {
 namespace {
 
@@ -17,12 +19,13 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
 void Headers::add(std::string_view name, std::string_view value) {
     const auto at = static_cast<std::uint32_t>(text_.size());
     const auto name_bytes = static_cast<std::uint32_t>(name.size());
-    text_.append(name).append(value);
+    append_wiping(text_, name);
+    append_wiping(text_, value);
     spans_.push_back({at, name_bytes, at + name_bytes, static_cast<std::uint32_t>(value.size())});
 }
 
 void Headers::clear() {
-    text_.clear();
+    wipe_and_clear(text_);
     spans_.clear();
 }
 
@@ -53,6 +56,13 @@ std::string_view Request::path() const { return std::string_view(target).substr(
 std::string_view Request::query() const {
     const auto mark = target.find('?');
     return mark == std::string::npos ? std::string_view{} : std::string_view(target).substr(mark + 1);
+}
+
+void Request::wipe() {
+    wipe_and_clear(method);
+    wipe_and_clear(target);
+    headers.clear();
+    wipe_and_clear(body);
 }
 
 }  // namespace claviger::net

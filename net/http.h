@@ -23,7 +23,7 @@ public:
     };
 
     void add(std::string_view name, std::string_view value);
-    void clear();
+    void clear();  // and wipes, as they may hold tokens
     /// The first field of that name. The view lives until the next add or clear.
     std::optional<std::string_view> find(std::string_view name) const;
     std::size_t count(std::string_view name) const;
@@ -50,6 +50,8 @@ struct Request {
 
     std::string_view path() const;   // target up to '?'
     std::string_view query() const;  // after '?', or empty
+    /// Empties it and overwrites what was there, but for the peer.
+    void wipe();
 };
 
 struct Response {

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "net/answer_writer.h"
+#include "net/wiping.h"
 #include "net/worker.h"
 
 #include <boost/asio/co_spawn.hpp>
@@ -63,11 +64,16 @@ public:
     std::vector<char> in = std::vector<char>(kReadBytes);
     std::string out;
     std::size_t begin = 0, end = 0;  // of the unread bytes in `in`
+    std::size_t touched = 0;         // of `in` ever held something
 
     std::string_view unread() const { return {in.data() + begin, end - begin}; }
     /// Where the next read puts its bytes; never empty. Grows for a large head only, a body leaves `in` as it
     /// comes.
     std::span<char> room();
+    /// `bytes` were read into room().
+    void filled(std::size_t bytes);
+    /// Requests hold tokens and new secrets, answers hold new tokens: none of it waits for the next exchange.
+    void wipe();
 };
 
 std::span<char> Exchange::room() {
@@ -77,8 +83,25 @@ std::span<char> Exchange::room() {
         end -= begin;
         begin = 0;
     }
-    if (end == in.size()) in.resize(in.size() * 2);  // bounded: the parser refuses a head above its limit
+    if (end == in.size()) {  // bounded: the parser refuses a head above its limit
+        std::vector<char> larger(in.size() * 2);
+        std::ranges::copy(in, larger.begin());
+        crypto::wipe(in);
+        in = std::move(larger);
+    }
     return {in.data() + end, in.size() - end};
+}
+
+void Exchange::filled(std::size_t bytes) {
+    end += bytes;
+    touched = std::max(touched, end);
+}
+
+void Exchange::wipe() {
+    request.wipe();
+    wipe_and_clear(out);
+    crypto::wipe(std::span(in).first(touched));
+    begin = end = touched = 0;
 }
 
 class ExchangeLease {
@@ -93,10 +116,10 @@ public:
         exchange_->request.peer = session.peer;
     }
     ~ExchangeLease() {
+        exchange_->wipe();
         const std::size_t bytes =
             exchange_->in.capacity() + exchange_->out.capacity() + exchange_->request.body.capacity();
         if (bytes > kLargestSpare || shard_.spare_.size() >= kSpareExchanges) return;
-        exchange_->begin = exchange_->end = 0;
         shard_.spare_.push_back(std::move(exchange_));
     }
     ExchangeLease(const ExchangeLease&) = delete;
@@ -169,7 +192,7 @@ awaitable<Arrival> receive(Session& session, Exchange& exchange) {
         }
         if (outcome->io != Io::ok) co_return Arrival::ended;
         some = true;
-        exchange.end += outcome->bytes;
+        exchange.filled(outcome->bytes);
         Shard::add(session.shard->counters.bytes_in, outcome->bytes);
     }
 }
@@ -205,6 +228,7 @@ awaitable<void> bid_farewell(Session& session, Exchange& exchange) {
     const auto room = exchange.room();
     for (std::size_t seen = 0; seen < kFarewellBytes;) {
         const auto outcome = co_await connection.read_some(room);
+        exchange.touched = std::max(exchange.touched, outcome.bytes);
         if (outcome.io != Io::ok) break;
         seen += outcome.bytes;
     }

@@ -1,6 +1,7 @@
 #include "net/wire_request.h"
 
 #include "net/token.h"
+#include "net/wiping.h"
 
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
@@ -103,10 +104,7 @@ private:
 
 void RequestParser::begin(Request& into) {
     request_ = &into;
-    into.method.clear();
-    into.target.clear();
-    into.headers.clear();
-    into.body.clear();
+    into.wipe();
     progress_ = Progress::head;
     refused_.reset();
     head_start_ = scanned_ = line_start_ = lines_ = 0;
@@ -129,7 +127,7 @@ std::size_t RequestParser::take(std::string_view bytes) {
 
     const std::size_t part =
         static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, bytes.size() - taken));
-    request_->body.append(bytes.data() + taken, part);
+    append_wiping(request_->body, bytes.substr(taken, part));
     remaining_ -= part;
     if (remaining_ == 0) progress_ = Progress::complete;
     return taken + part;
@@ -275,7 +273,7 @@ std::size_t RequestParser::take_chunks(std::string_view bytes) {
         if (chunk_ == Chunk::data) {
             const auto part =
                 static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, bytes.size() - at));
-            request_->body.append(bytes.data() + at, part);
+            append_wiping(request_->body, bytes.substr(at, part));
             at += part;
             remaining_ -= part;
             if (remaining_ == 0) chunk_ = Chunk::data_return;

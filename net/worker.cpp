@@ -1,5 +1,6 @@
 #include "net/worker.h"
 
+#include "crypto/secret.h"
 #include "net/connection.h"
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <pthread.h>
@@ -79,6 +81,9 @@ Worker::~Worker() {
         unpark(*coroutine);
         coroutine->leave_(coroutine->room_, Parked::Then::destroy);
     }
+    // Mail that nobody will open may own sockets, which cannot outlive the context.
+    state_->mail.clear();
+    state_->opened_mail.clear();
     // Suspended coroutines live in the operations of the context. Their connections and buffers come back to
     // this worker while they are destroyed, so everything else must still be there.
     state_->context.reset();
@@ -177,6 +182,7 @@ std::string Worker::take_buffer() {
 }
 
 void Worker::give_back(std::string buffer) {
+    crypto::wipe(std::span<char>(buffer));
     const std::size_t bytes = buffer.capacity();
     if (bytes < kBufferBytes || bytes > kLargestKeptBuffer || state_->buffers.size() >= kKeptBuffers ||
         state_->buffer_bytes + bytes > kKeptBytes)
