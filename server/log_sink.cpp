@@ -7,6 +7,9 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
+#include <memory>
+#include <mutex>
+
 namespace claviger::server {
 namespace {
 
@@ -38,9 +41,18 @@ std::string_view name_of(base::LogLevel level) {
     return "error";
 }
 
+/// Of a SIGHUP and the lines that other threads write meanwhile; each line holds on to its logger.
+std::mutex g_guard;
+std::shared_ptr<spdlog::logger> g_logger;  // guarded
+
+std::shared_ptr<spdlog::logger> logger_now() {
+    const std::lock_guard hold(g_guard);
+    return g_logger;
+}
+
 void write(base::LogLevel level, std::string_view event, base::LogFields fields) {
-    auto* logger = spdlog::default_logger_raw();
-    if (logger == nullptr || !logger->should_log(level_of(level))) return;
+    const auto logger = logger_now();
+    if (!logger || !logger->should_log(level_of(level))) return;
     nlohmann::ordered_json line{
         {"time", base::to_rfc3339(base::SystemClock().now())}, {"level", name_of(level)}, {"event", event}};
     for (const auto& field : fields)
@@ -53,7 +65,7 @@ void write(base::LogLevel level, std::string_view event, base::LogFields fields)
 }  // namespace
 
 base::Status start_logging(base::LogLevel level, const std::optional<std::filesystem::path>& file) {
-    std::shared_ptr<spdlog::logger> logger;  // spdlog's registry owns it together with us
+    std::shared_ptr<spdlog::logger> logger;
     try {
         logger = file ? std::make_shared<spdlog::logger>(
                             "claviger", std::make_shared<spdlog::sinks::basic_file_sink_mt>(file->string()))
@@ -66,7 +78,10 @@ base::Status start_logging(base::LogLevel level, const std::optional<std::filesy
     logger->set_pattern("%v");
     logger->set_level(level_of(level));
     logger->flush_on(spdlog::level::info);
-    spdlog::set_default_logger(std::move(logger));
+    {
+        const std::lock_guard hold(g_guard);
+        g_logger.swap(logger);
+    }
     base::set_log_sink(write);
     return {};
 }

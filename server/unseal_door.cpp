@@ -30,6 +30,19 @@ net::Response refused(unsigned status, const base::Error& error) {
                  {"error", {{"type", error.code}, {"message", error.message}, {"hint", error.hint}}}});
 }
 
+/// Whatever it throws, such as for want of memory, must not end the thread and the process with it.
+base::Status attempt(const Unseal& unseal, const vault::SealInput& input) try {
+    return unseal(input);
+} catch (const std::exception& escaped) {
+    return base::failure(ErrorKind::unavailable, "seal.failed", "The store could not be opened.",
+                         "See Claviger's own log.", escaped.what());
+}
+
+unsigned status_of(ErrorKind kind) {
+    if (kind == ErrorKind::unauthenticated) return 401;
+    return kind == ErrorKind::conflict ? 409 : 503;
+}
+
 base::Result<vault::SealInput> input_of(const net::Request& request) {
     const auto slot = request.headers.find("X-Claviger-Slot").value_or("passphrase");
     if (slot != "passphrase" && slot != "key_file")
@@ -78,15 +91,16 @@ net::awaitable<void> UnsealDoor::handle(net::Worker& worker, const net::Request&
         const auto opened =
             co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
                 boost::asio::post(state.pool, [&state, &input, done = std::move(done)] {
-                    auto status = state.unseal(*input);
-                    if (!status) std::this_thread::sleep_for(std::chrono::seconds(1));
+                    auto status = attempt(state.unseal, *input);
+                    const bool wrong = !status && status.error().kind == ErrorKind::unauthenticated;
+                    if (wrong) std::this_thread::sleep_for(std::chrono::seconds(1));
                     state.busy = false;
                     done(std::move(status));
                 });
             });
         if (!opened) base::log_error("unseal.failed", opened.error());
-        const bool wrong = !opened && opened.error().kind == ErrorKind::unauthenticated;
-        reply = opened ? json_response(200, {{"sealed", false}}) : refused(wrong ? 401 : 503, opened.error());
+        reply = opened ? json_response(200, {{"sealed", false}})
+                       : refused(status_of(opened.error().kind), opened.error());
     }
     co_await writer.send(reply);
 }

@@ -80,7 +80,7 @@ std::vector<net::Worker*> pointers(const std::vector<std::unique_ptr<net::Worker
     return all;
 }
 
-void reload(const std::filesystem::path& config_file, net::TlsServer* agents, net::TlsServer* admin) {
+void reload(const std::filesystem::path& config_file, net::TlsServer* agents, net::TlsServer* admin) try {
     const auto config = load_config(config_file);
     if (!config) {
         base::log_error("reload.config_refused", config.error());
@@ -92,6 +92,17 @@ void reload(const std::filesystem::path& config_file, net::TlsServer* agents, ne
             if (auto reloaded = tls->reload(); !reloaded)
                 base::log_error("reload.certificate_refused", reloaded.error());
     base::log(base::LogLevel::info, "reloaded");
+} catch (const std::exception& escaped) {  // what runs goes on as it is
+    base::log(base::LogLevel::error, "reload.failed", {{"what", escaped.what()}});
+}
+
+/// All at once, because each of them may use up the whole grace.
+void drain_all(net::Server& agents, net::Server& admin, net::Server& local, std::chrono::milliseconds grace) {
+    std::thread admins([&] { admin.drain(grace); });
+    std::thread locals([&] { local.drain(std::chrono::milliseconds(0)); });
+    agents.drain(grace);
+    admins.join();
+    locals.join();
 }
 
 /// Waits for the signals an operator sends; SIGHUP comes back as often as it likes.
@@ -129,30 +140,37 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     if (auto logging = start_logging(config->log_level, config->log_file); !logging) return logging;
     if (auto locked = crypto::prove_locked_memory(); !locked) return locked;
     if (auto quiet = crypto::forbid_core_dumps(); !quiet) return quiet;
+    std::signal(SIGPIPE, SIG_IGN);  // nobody who stops reading, a log's reader neither, may end the process
+    std::signal(SIGHUP, SIG_IGN);   // until reloading is possible
 
     const base::SystemClock clock;
-    auto engine = vault::open_rocksdb(config->store_dir());
-    if (!engine) return std::unexpected(std::move(engine).error());
-    if ((*engine)->last_commit() == 0)
+    const auto missing = [&] {
         return base::failure(
             ErrorKind::invalid_request, "store.missing",
             "There is no store in " + config->data_dir.string() + ".",
             "Make one with `claviger init --data " + config->data_dir.string() + " --key-file FILE`.");
+    };
+    std::error_code unreadable;  // opening would make an empty store where there is none
+    if (!std::filesystem::exists(config->store_dir(), unreadable) && !unreadable) return missing();
+    auto engine = vault::open_rocksdb(config->store_dir());
+    if (!engine) return std::unexpected(std::move(engine).error());
+    if ((*engine)->last_commit() == 0) return missing();
     auto agents_tls = load_tls(config->agents);
     if (!agents_tls) return std::unexpected(std::move(agents_tls).error());
     auto admin_tls = load_tls(config->admin);
     if (!admin_tls) return std::unexpected(std::move(admin_tls).error());
 
+    proxy::ProxyCounters counters;  // before the workers: calls that are cut off count themselves out
     const auto cores = std::max(1U, std::thread::hardware_concurrency());
     std::vector<std::unique_ptr<net::Worker>> workers;
     for (unsigned i = 0; i < (config->threads == 0 ? cores : config->threads); ++i)
         workers.push_back(std::make_unique<net::Worker>(i));
 
     // Below, `unsealed` is written once, by whoever unseals, before the two gates let anybody see it.
-    proxy::ProxyCounters counters;
     std::unique_ptr<Unsealed> unsealed;
     std::atomic<const proxy::McpEndpoint*> agents_gate{nullptr};
     std::atomic<vault::Records*> records_gate{nullptr};
+    std::atomic<bool> stopping{false};
     const net::Server* agents_seen = nullptr;
     const net::Server* admin_seen = nullptr;
 
@@ -187,6 +205,9 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
                                  "There is nothing to do.");
         auto opened = Unsealed::open(**engine, input, *config, workers, clock, counters);
         if (!opened) return std::unexpected(std::move(opened).error());
+        if (stopping.load())
+            return base::failure(ErrorKind::unavailable, "seal.stopping", "Claviger is stopping.",
+                                 "Unseal it after its next start.");
         unsealed = std::move(*opened);
         unsealed->note(vault::Action::unseal);
         api.open(unsealed->records(), url_of(config->agents, agents.port()));
@@ -224,11 +245,11 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
 
     wait_for_stop([&] { reload(config_file, agents_tls->get(), admin_tls->get()); });
 
+    std::signal(SIGHUP, SIG_IGN);  // there is nothing left to reload
+    stopping.store(true);
     base::log(base::LogLevel::info, "stopping");
-    local.drain(std::chrono::milliseconds(0));
-    agents.drain(config->drain);
-    admin.drain(config->drain);
-    if (unsealed) unsealed->note(vault::Action::stop);
+    drain_all(agents, admin, local, config->drain);
+    if (records_gate.load() != nullptr) unsealed->note(vault::Action::stop);
     return {};
 }
 
