@@ -174,12 +174,16 @@ net::awaitable<Api::State::Outcome> Api::State::run(net::Worker& worker, const n
     if (!body) co_return std::unexpected(refusal(std::move(body).error()));
 
     const auto name = writes ? replay.name_of(key->id, request) : crypto::Digest{};
-    if (writes && is_repeated(request.headers)) {
-        if (const auto kept = replay.find(name, Replay::Clock::now())) {
+    if (writes) {
+        using Means = Replay::Entry::Means;
+        const auto attempt =
+            is_repeated(request.headers) ? Replay::Attempt::repeated : Replay::Attempt::first;
+        const auto entry = replay.enter(name, attempt, Replay::Clock::now());
+        if (entry.means == Means::replay) {
             counters.replayed.fetch_add(1, std::memory_order_relaxed);
-            co_return reply(*kept, id, key->workspace);
+            co_return reply(*entry.answer, id, key->workspace);
         }
-        if (replay.running(name)) {
+        if (entry.means == Means::busy) {
             auto busy =
                 refusal(ErrorKind::conflict, "request.running", "The same request is still being worked on.");
             busy.retry_after_ms = "500";
@@ -199,7 +203,6 @@ net::awaitable<Api::State::Outcome> Api::State::run(net::Worker& worker, const n
               .ids = std::move(found.ids),
               .query = std::move(*query),
               .body = std::move(*body)};
-    if (writes) replay.begin(name);
     auto answered = co_await found.route->run(call);
     if (writes) replay.end(name, answered ? &*answered : nullptr, Replay::Clock::now());
     if (!answered) co_return std::unexpected(refusal(std::move(answered).error()));

@@ -26,22 +26,16 @@ crypto::Digest Replay::name_of(const base::ApiKeyId& key, const net::Request& re
     return crypto::blake2b_keyed(key_, text);
 }
 
-std::optional<Answer> Replay::find(const crypto::Digest& name, Clock::time_point now) {
+Replay::Entry Replay::enter(const crypto::Digest& name, Attempt attempt, Clock::time_point now) {
     const std::lock_guard lock(mutex_);
     forget_until(now - kKeep);
-    for (const auto& kept : std::views::reverse(kept_))
-        if (kept.name == name) return copy_of(kept.answer);
-    return std::nullopt;
-}
-
-bool Replay::running(const crypto::Digest& name) {
-    const std::lock_guard lock(mutex_);
-    return running_.contains(name);
-}
-
-void Replay::begin(const crypto::Digest& name) {
-    const std::lock_guard lock(mutex_);
+    if (attempt == Attempt::repeated) {
+        for (const auto& kept : std::views::reverse(kept_))
+            if (kept.name == name) return {Entry::Means::replay, copy_of(kept.answer)};
+        if (running_.contains(name)) return {Entry::Means::busy};
+    }
     ++running_[name];
+    return {};
 }
 
 void Replay::end(const crypto::Digest& name, const Answer* answer, Clock::time_point now) {

@@ -23,12 +23,15 @@ public:
     /// Says which request this is: key, method, target and body, under a key that only this process has.
     crypto::Digest name_of(const base::ApiKeyId& key, const net::Request& request) const;
 
-    /// The answer that the same request got within the last minute.
-    std::optional<Answer> find(const crypto::Digest& name, Clock::time_point now);
-    /// Whether the same request is being worked on right now.
-    bool running(const crypto::Digest& name);
-
-    void begin(const crypto::Digest& name);
+    enum class Attempt { first, repeated };
+    /// What to do with a request, decided and noted in one step: carry it out (end() must follow), answer it
+    /// as it was answered within the last minute, or say that the same request is still being worked on. Only
+    /// repeated ones get anything but `run`.
+    struct Entry {
+        enum class Means { run, replay, busy } means = Means::run;
+        std::optional<Answer> answer = {};
+    };
+    Entry enter(const crypto::Digest& name, Attempt attempt, Clock::time_point now);
     /// `answer` null: it failed, nothing is kept.
     void end(const crypto::Digest& name, const Answer* answer, Clock::time_point now);
 
