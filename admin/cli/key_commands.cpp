@@ -7,13 +7,14 @@ namespace {
 
 using nlohmann::json;
 
-/// Shows a key once, or saves it when --save-key asks for that.
-base::Status hand_over(Context& context, json answer, const char* field, std::string sentence) {
+/// Shows a key once, or puts it into the file that --save-key names.
+base::Status hand_over(Context& context, std::optional<PrivateFile>& file, json answer, const char* field,
+                       std::string sentence) {
     const auto key = answer.value(field, std::string());
-    if (const auto file = context.arguments.value("--save-key")) {
-        if (auto saved = save_private(*file, key); !saved) return saved;
+    if (file) {
+        if (auto saved = file->write_line(key); !saved) return saved;
         answer.erase(field);
-        sentence += " is in " + *file + ".";
+        sentence += " is in " + file->path() + ".";
     } else {
         sentence += ", shown only now: " + key;
     }
@@ -23,11 +24,13 @@ base::Status hand_over(Context& context, json answer, const char* field, std::st
 
 base::Status create_key(Context& context) {
     const auto& name = context.arguments.operands()[0];
+    auto file = PrivateFile::named_by(context.arguments, "--save-key");
+    if (!file) return std::unexpected(std::move(file).error());
     auto made = context.api.post("/v1/api_keys",
                                  {{"name", name}, {"role", context.arguments.value_or("--role", "admin")}});
     if (!made) return std::unexpected(made.error());
     const auto id = made->value("id", "");
-    return hand_over(context, *std::move(made), "key",
+    return hand_over(context, *file, *std::move(made), "key",
                      "Created API key '" + name + "' (" + id + ").\nThe key");
 }
 
@@ -55,10 +58,12 @@ base::Status revoke_key(Context& context) {
 
 base::Status create_workspace(Context& context) {
     const auto& name = context.arguments.operands()[0];
+    auto file = PrivateFile::named_by(context.arguments, "--save-key");
+    if (!file) return std::unexpected(std::move(file).error());
     auto made = context.api.post("/v1/workspaces", {{"name", name}});
     if (!made) return std::unexpected(made.error());
     const auto id = made->value("id", "");
-    return hand_over(context, *std::move(made), "admin_api_key",
+    return hand_over(context, *file, *std::move(made), "admin_api_key",
                      "Created workspace '" + name + "' (" + id + ").\nIts first admin key");
 }
 

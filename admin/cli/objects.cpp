@@ -174,15 +174,31 @@ base::Result<json> metadata_patch(const Arguments& arguments) {
     return patch;
 }
 
-base::Status save_private(const std::string& file, std::string_view text) {
-    const int opened = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+base::Result<std::optional<PrivateFile>> PrivateFile::named_by(const Arguments& arguments,
+                                                               std::string_view flag) {
+    const auto path = arguments.value(flag);
+    if (!path) return std::optional<PrivateFile>();
+    const int opened = ::open(path->c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (opened < 0)
-        return usage("The file " + file + " cannot be created: " + std::strerror(errno) + ".",
+        return usage("The file " + *path + " cannot be created: " + std::strerror(errno) + ".",
                      "Name a file that does not exist yet, in a folder you may write to.");
+    return std::optional(PrivateFile(*path, opened));
+}
+
+PrivateFile::PrivateFile(PrivateFile&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+PrivateFile::~PrivateFile() {
+    if (descriptor_ < 0) return;
+    ::close(descriptor_);
+    ::unlink(path_.c_str());
+}
+
+base::Status PrivateFile::write_line(std::string_view text) {
     const std::string line = std::string(text) + "\n";
-    const bool written = ::write(opened, line.data(), line.size()) == ssize_t(line.size());
-    if (::close(opened) == 0 && written) return {};
-    return usage("The file " + file + " could not be written: " + std::strerror(errno) + ".",
+    const bool written = ::write(descriptor_, line.data(), line.size()) == ssize_t(line.size());
+    if (::close(std::exchange(descriptor_, -1)) == 0 && written) return {};
+    return usage("The file " + path_ + " could not be written: " + std::strerror(errno) + ".",
                  "Is the disk full? What should have stood in it is lost; revoke it and make another.");
 }
 

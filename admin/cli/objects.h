@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace claviger::admin::cli {
@@ -68,8 +69,25 @@ base::Result<nlohmann::json> metadata_patch(const Arguments& arguments);
 /// "KEY=VALUE" cut at the first "=".
 base::Result<std::pair<std::string, std::string>> cut_pair(std::string_view flag, const std::string& text);
 
-/// Writes what is shown only once into a new file that only its owner may read. Fails when the file exists.
-base::Status save_private(const std::string& file, std::string_view text);
+/// A new file that only its owner may read, made before what it shall hold is asked for, so that nothing is
+/// made that cannot be kept. Removed again when nothing was written.
+class PrivateFile {
+public:
+    /// Nothing without the flag. Fails when the file exists or cannot be made.
+    static base::Result<std::optional<PrivateFile>> named_by(const Arguments& arguments,
+                                                             std::string_view flag);
+    PrivateFile(PrivateFile&& other) noexcept;
+    PrivateFile& operator=(PrivateFile&&) = delete;
+    ~PrivateFile();
+
+    base::Status write_line(std::string_view text);
+    const std::string& path() const { return path_; }
+
+private:
+    PrivateFile(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+    std::string path_;
+    int descriptor_;
+};
 
 Flag name_flag();
 Flag metadata_flag();

@@ -7,13 +7,14 @@ namespace {
 
 using nlohmann::json;
 
-/// Shows a token once, or saves it when --save-token asks for that.
-base::Status hand_over(Context& context, json answer, const char* field, std::string sentence) {
+/// Shows a token once, or puts it into the file that --save-token names.
+base::Status hand_over(Context& context, std::optional<PrivateFile>& file, json answer, const char* field,
+                       std::string sentence) {
     const auto token = answer.value(field, std::string());
-    if (const auto file = context.arguments.value("--save-token")) {
-        if (auto saved = save_private(*file, token); !saved) return saved;
+    if (file) {
+        if (auto saved = file->write_line(token); !saved) return saved;
         answer.erase(field);
-        sentence += "\nIts token is in " + *file + ".";
+        sentence += "\nIts token is in " + file->path() + ".";
     } else {
         sentence += "\nIts token, shown only now: " + token;
     }
@@ -67,10 +68,12 @@ base::Result<json> body_from(Context& context) {
 base::Status create(Context& context) {
     const auto body = body_from(context);
     if (!body) return std::unexpected(body.error());
+    auto file = PrivateFile::named_by(context.arguments, "--save-token");
+    if (!file) return std::unexpected(std::move(file).error());
     auto made = context.api.post("/v1/sessions", *body);
     if (!made) return std::unexpected(made.error());
     const auto id = made->value("id", "");
-    return hand_over(context, *std::move(made), "session_token", "Opened session " + id + ".");
+    return hand_over(context, *file, *std::move(made), "session_token", "Opened session " + id + ".");
 }
 
 base::Status list(Context& context) {
@@ -103,10 +106,12 @@ base::Status create_token(Context& context) {
     if (!path) return std::unexpected(path.error());
     json body = json::object();
     if (auto taken = take_lifetime(context.arguments, body, "expires_in"); !taken) return taken;
+    auto file = PrivateFile::named_by(context.arguments, "--save-token");
+    if (!file) return std::unexpected(std::move(file).error());
     auto made = context.api.post(*path + "/tokens", body);
     if (!made) return std::unexpected(made.error());
     const auto id = made->value("id", "");
-    return hand_over(context, *std::move(made), "token", "Made token " + id + ".");
+    return hand_over(context, *file, *std::move(made), "token", "Made token " + id + ".");
 }
 
 base::Status list_tokens(Context& context) {
