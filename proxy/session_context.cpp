@@ -5,7 +5,11 @@
 #include "policy/network_rules.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <map>
+#include <thread>
+#include <utility>
 
 namespace claviger::proxy {
 namespace {
@@ -13,24 +17,32 @@ namespace {
 using base::ErrorKind;
 
 constexpr std::size_t kMaxContexts = 50'000;  // per worker; beyond, the table starts anew
+constexpr std::size_t kMostCredentials = 1'000, kMostEnvironments = 1'000, kMostNames = 20, kMostVaults = 200;
+constexpr std::uint64_t kNeverCurrent = 0;  // no revision of a catalog
+// At the rows of one version, and of a credential that is being rotated right now.
+constexpr int kLooks = 8, kMostLooks = 64;
+
+base::Error changed_just_now() {
+    return {ErrorKind::unavailable, "internal", "The credential was changed just now.", "Try again."};
+}
 
 bool contains(const std::vector<base::VaultId>& ids, const base::VaultId& id) {
     return std::ranges::find(ids, id) != ids.end();
 }
 
+/// What of a vault's credentials a view holds.
+enum class Shows { active, archived_too };
+
 policy::VaultView view_of(const vault::Catalog& catalog, const vault::Vault& vault,
-                          const vault::Environment& environment) {
+                          const vault::Environment& environment, Shows shows) {
     policy::VaultView view{
         .id = vault.id.text(), .name = vault.display_name, .archived = vault.archived.has_value()};
     view.bound_to_environment = contains(environment.vault_bindings, vault.id);
-
-    vault::PageQuery<vault::Environment> bound{.scope = vault.workspace.raw, .limit = 20};
-    bound.wanted = [&](const vault::Environment& candidate) {
-        return contains(candidate.vault_bindings, vault.id);
-    };
-    for (const auto& candidate : catalog.page(bound)) view.bound_environment_names.push_back(candidate->name);
-
-    for (const auto& credential : catalog.page<vault::Credential>({.scope = vault.id.raw, .limit = 1'000})) {
+    // A vault may have many archived credentials; they must not push an active one off the page.
+    vault::PageQuery<vault::Credential> held{.scope = vault.id.raw, .limit = kMostCredentials};
+    if (shows == Shows::active)
+        held.wanted = [](const vault::Credential& credential) { return !credential.archived; };
+    for (const auto& credential : catalog.page(held)) {
         if (credential->type == vault::AuthType::environment_variable) continue;
         view.credentials.push_back({.id = credential->id.text(),
                                     .name = credential->display_name.value_or(""),
@@ -42,7 +54,26 @@ policy::VaultView view_of(const vault::Catalog& catalog, const vault::Vault& vau
     return view;
 }
 
+using BoundNames = std::map<base::RawId, std::vector<std::string>>;
+
+/// Which environments each vault is bound to, for explanations: of the newest ones, a few names each.
+BoundNames bound_names(const vault::Catalog& catalog, const base::WorkspaceId& workspace) {
+    BoundNames names;
+    for (const auto& environment :
+         catalog.page<vault::Environment>({.scope = workspace.raw, .limit = kMostEnvironments}))
+        for (const auto& vault : environment->vault_bindings)
+            if (auto& known = names[vault.raw]; known.size() < kMostNames) known.push_back(environment->name);
+    return names;
+}
+
 }  // namespace
+
+/// What one resolution knows of the vaults; all its servers share it.
+struct SessionContexts::Vaults {
+    std::vector<policy::VaultView> in_session;
+    /// For explanations, with everything that came near. Empty until the first server needs one.
+    std::vector<policy::VaultView> explained, others;
+};
 
 SessionContexts::SessionContexts(vault::Records& records, net::PrivateAddresses private_upstreams)
     : records_(records), private_upstreams_(private_upstreams) {}
@@ -96,6 +127,10 @@ base::Result<std::shared_ptr<const SessionContext>> SessionContexts::resolve(con
     context->environment_id = context->environment->id.text();
     context->agent_id = context->session->agent.id.text();
 
+    Vaults vaults;
+    for (const auto& id : context->session->vaults)
+        if (const auto vault = catalog.find<vault::Vault>(id))
+            vaults.in_session.push_back(view_of(catalog, *vault, *context->environment, Shows::active));
     for (const auto& declared : context->session->agent.mcp_servers) {
         auto url = policy::parse_server_url(declared.url);
         if (!url) return std::unexpected(std::move(url).error());
@@ -106,9 +141,12 @@ base::Result<std::shared_ptr<const SessionContext>> SessionContexts::resolve(con
         server.private_addresses = host.private_addresses ? net::PrivateAddresses::allow : private_upstreams_;
         server.fingerprint = records_.access_log().fingerprint("server", server.name);
         server.filters_tools = policy::filters_anything(context->policy(), context->agent_id, server.name);
-        if (auto found = resolve_credential(*context, server); !found) {
+        if (auto found = resolve_credential(*context, vaults, server); !found) {
             // One credential that cannot be read must not take the session's other servers down.
             base::log_error("credential.unreadable", found.error());
+            // What passes by itself, such as a disk that is away, must not last until somebody changes
+            // something.
+            if (found.error().kind == ErrorKind::unavailable) context->revision = kNeverCurrent;
             server.credential = nullptr;
             server.missing = std::move(found).error();
         }
@@ -117,43 +155,60 @@ base::Result<std::shared_ptr<const SessionContext>> SessionContexts::resolve(con
     return context;
 }
 
-base::Status SessionContexts::resolve_credential(const SessionContext& context, ServerContext& server) const {
+void SessionContexts::explain(const SessionContext& context, Vaults& vaults) const {
     const auto& catalog = records_.catalog();
-    const auto& environment = *context.environment;
-    std::vector<policy::VaultView> session_vaults, other_vaults;
+    const auto names = bound_names(catalog, context.session->workspace);
+    const auto view = [&](const vault::Vault& vault) {
+        auto made = view_of(catalog, vault, *context.environment, Shows::archived_too);
+        if (const auto known = names.find(vault.id.raw); known != names.end())
+            made.bound_environment_names = known->second;
+        return made;
+    };
     for (const auto& id : context.session->vaults)
-        if (const auto vault = catalog.find<vault::Vault>(id))
-            session_vaults.push_back(view_of(catalog, *vault, environment));
+        if (const auto vault = catalog.find<vault::Vault>(id)) vaults.explained.push_back(view(*vault));
+    vault::PageQuery<vault::Vault> rest{.scope = context.session->workspace.raw, .limit = kMostVaults};
+    rest.wanted = [&](const vault::Vault& vault) { return !contains(context.session->vaults, vault.id); };
+    for (const auto& vault : catalog.page(rest)) vaults.others.push_back(view(*vault));
+}
 
+base::Status SessionContexts::resolve_credential(const SessionContext& context, Vaults& vaults,
+                                                 ServerContext& server) const {
+    const auto& catalog = records_.catalog();
     policy::CredentialQuery query{.normal_url = server.url.normal,
                                   .tool = {},
-                                  .environment = {context.environment_id, environment.name},
+                                  .environment = {context.environment_id, context.environment->name},
                                   .now = records_.clock().now(),
-                                  .session_vaults = session_vaults,
-                                  .other_vaults = other_vaults};
+                                  .session_vaults = vaults.in_session,
+                                  .other_vaults = {}};
     auto search = policy::search_credential(query);
     if (!search.chosen) {
         // Only now is it worth looking at the rest of the workspace for what came near.
-        vault::PageQuery<vault::Vault> rest{.scope = context.session->workspace.raw, .limit = 200};
-        rest.wanted = [&](const vault::Vault& vault) { return !contains(context.session->vaults, vault.id); };
-        for (const auto& vault : catalog.page(rest))
-            other_vaults.push_back(view_of(catalog, *vault, environment));
-        query.other_vaults = other_vaults;
+        if (vaults.explained.empty() && vaults.others.empty()) explain(context, vaults);
+        query.session_vaults = vaults.explained;
+        query.other_vaults = vaults.others;
         search = policy::search_credential(query);
+        if (search.chosen) return std::unexpected(changed_just_now());
         server.missing = {ErrorKind::denied, search.code, std::move(search.message),
                           "Ask an administrator; the reason is in the access log and in Claviger's own log."};
         server.explanation = std::move(search.explanation);
         return {};
     }
     const auto id = base::CredentialId::parse(
-        session_vaults[search.chosen->vault].credentials[search.chosen->credential].id);
-    server.credential = catalog.find<vault::Credential>(*id);
-    if (!server.credential)
-        return base::failure(ErrorKind::unavailable, "internal",
-                             "The credential was removed just now; try again.");
-    auto sealed = records_.sealed_secret(*server.credential);
-    if (!sealed) return std::unexpected(std::move(sealed).error());
-    server.sealed = std::move(*sealed);
+        vaults.in_session[search.chosen->vault].credentials[search.chosen->credential].id);
+    // The disk has a rotation a moment before the catalog: then the old version's rows are gone already.
+    for (int look = 1, looks_at_version = 1;; ++look, ++looks_at_version) {
+        const auto before = std::exchange(server.credential, catalog.find<vault::Credential>(*id));
+        if (!server.credential) return std::unexpected(changed_just_now());
+        if (before && before->version != server.credential->version) looks_at_version = 1;
+        auto sealed = records_.sealed_secret(*server.credential);
+        if (sealed) {
+            server.sealed = std::move(*sealed);
+            break;
+        }
+        if (sealed.error().kind != ErrorKind::corrupt || looks_at_version == kLooks || look == kMostLooks)
+            return std::unexpected(std::move(sealed).error());
+        std::this_thread::sleep_for(std::chrono::microseconds(300));
+    }
     server.partition = server.credential->id.text() + "." + std::to_string(server.credential->version);
     return {};
 }

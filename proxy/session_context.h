@@ -60,7 +60,10 @@ public:
 private:
     base::Result<std::shared_ptr<const SessionContext>> resolve(const crypto::Digest& hash,
                                                                 std::uint64_t revision) const;
-    base::Status resolve_credential(const SessionContext& context, ServerContext& server) const;
+    struct Vaults;
+    base::Status resolve_credential(const SessionContext& context, Vaults& vaults,
+                                    ServerContext& server) const;
+    void explain(const SessionContext& context, Vaults& vaults) const;
 
     struct DigestHash {
         std::size_t operator()(const crypto::Digest& digest) const;

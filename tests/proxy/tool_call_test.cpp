@@ -1,10 +1,15 @@
 #include "proxy/tool_call.h"
 
+#include "crypto/random.h"
 #include "tests/support/proxy_gateway.h"
 #include "tests/support/spec.h"
 #include "vault/sealed_rows.h"
 
+#include <atomic>
+#include <chrono>
+#include <future>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 using namespace claviger;
 using nlohmann::json;
@@ -265,6 +270,67 @@ TEST_CASE("What an administrator changes between two calls holds for the second"
     CHECK(refused.status == status);
     CHECK(code_of(refused) == code);
     CHECK(gateway.seen.count() == before);
+}
+
+TEST_CASE("A store that cannot be read for a moment does not keep a session from its credential",
+          "[proxy][tool_call][fault]") {
+    Gateway gateway;
+    gateway.engine.fail_reads();
+    CHECK(gateway.post(call_of("deploy")).body.find("result") == std::string::npos);
+    CHECK(gateway.seen.count() == 0);
+    gateway.engine.heal();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(8);
+    test::AgentReply reply;
+    do reply = gateway.post(call_of("deploy"));  // the log takes half a second to try again
+    while (reply.body.find("result") == std::string::npos && std::chrono::steady_clock::now() < deadline);
+    CHECK(reply.body.find("result") != std::string::npos);
+}
+
+TEST_CASE("A credential is found behind any number of archived ones", "[proxy][tool_call]") {
+    Gateway gateway;
+    for (int batch = 0; batch < 6; ++batch)
+        gateway.change([&](vault::Change& now) -> base::Status {
+            now.note(EntryKind::write, vault::Action::create, vault::ObjectKind::none, gateway.vault.id.raw);
+            for (int i = 0; i < 200; ++i) {
+                auto archived = gateway.credential;
+                archived.id = crypto::random_id<base::CredentialId>();
+                archived.created_seq = archived.version = 0;
+                archived.archived = now.now();
+                if (auto stored = now.store(archived); !stored) return stored;
+            }
+            return {};
+        });
+    CHECK(gateway.post(call_of("deploy")).body.find("result") != std::string::npos);
+}
+
+TEST_CASE("A credential that is rotated all the time is never missing", "[proxy][tool_call]") {
+    Gateway gateway;
+    std::atomic<bool> stop = false;
+    std::thread rotating([&] {
+        while (!stop) {
+            std::promise<void> done;
+            gateway.records->change(
+                {},
+                [&](vault::Change& now) {
+                    vault::SecretParts parts;
+                    parts.token = crypto::Secret::copy_of(Gateway::kSecret);
+                    now.note(EntryKind::rotate, vault::Action::update, vault::ObjectKind::credential,
+                             gateway.credential.id.raw, gateway.vault.id.raw);
+                    return now.store_with_secret(
+                        *now.catalog().find<vault::Credential>(gateway.credential.id), parts);
+                },
+                [&](const base::Status&) { done.set_value(); });
+            done.get_future().wait();
+        }
+    });
+    std::string refused;
+    for (int i = 0; i < 300; ++i)
+        if (const auto reply = gateway.post(call_of("deploy"));
+            reply.body.find("result") == std::string::npos)
+            refused = reply.body;
+    stop = true;
+    rotating.join();
+    CHECK(refused == "");
 }
 
 TEST_CASE("An unknown method is answered as such, and stays here", "[proxy][tool_call]") {
