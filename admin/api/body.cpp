@@ -26,6 +26,8 @@ constexpr std::array<std::string_view, 5> kSecretPlaces{"auth.token", "auth.acce
                                                         "auth.secret_value", "auth.refresh.refresh_token",
                                                         "auth.refresh.token_endpoint_auth.client_secret"};
 
+constexpr std::size_t kLongestPlace = std::ranges::max(kSecretPlaces, {}, &std::string_view::size).size() + 1;
+
 /// Receives the parser's events (Boost.JSON basic_parser) and builds the tree.
 class TreeBuilder {
 public:
@@ -94,9 +96,13 @@ private:
         }
         return text;
     }
+    /// Asked at every key, so it must not cost more than the longest place, however long the keys are.
     bool is_secret_place() const {
-        return open_.size() >= 2 && open_.front().key == "auth" &&
-               std::ranges::find(kSecretPlaces, path()) != kSecretPlaces.end();
+        if (open_.size() < 2 || open_.front().key != "auth") return false;
+        std::size_t bytes = 0;
+        for (const auto& [value, key] : open_)
+            if (bytes += key.size() + 1; bytes > kLongestPlace) return false;
+        return std::ranges::find(kSecretPlaces, path()) != kSecretPlaces.end();
     }
 
     bool open(json value) {

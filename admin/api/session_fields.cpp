@@ -1,6 +1,7 @@
 #include "admin/api/session_fields.h"
 
 #include "admin/api/agent_fields.h"
+#include "admin/api/routes.h"
 #include "admin/api/shown.h"
 
 #include <nlohmann/json.hpp>
@@ -49,6 +50,14 @@ base::Result<vault::Agent> read_session_agent(const Call& call, Fields& in) {
         !agent || !overrides) {
         return agent;
     } else {
+        // Who may only run agents must not decide what they may reach and do.
+        if (!may(call.key.role, Access::write_objects) && (given.has("mcp_servers") || given.has("tools")))
+            return base::failure(base::ErrorKind::denied, "api_key.role",
+                                 "agent: this API key has the role '" +
+                                     std::string(vault::name_of(call.key.role)) +
+                                     "'; overriding an agent's mcp_servers or tools needs " +
+                                     roles_with(Access::write_objects) + ".",
+                                 "Leave them out, or have an operator change the agent.");
         update_servers(given, agent->mcp_servers);
         update_toolsets(given, agent->toolsets);
         update_model(given, agent->model);

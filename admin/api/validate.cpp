@@ -96,12 +96,13 @@ net::awaitable<Answered> validate_credential(Call& call) {
                                 "Credential " + call.ids[1] + " is archived and holds no secret any more.");
     const auto started = std::chrono::steady_clock::now();
     const auto at = call.records.clock().now();
+    // Before the wait for the disk: a rotation meanwhile takes this version's rows away.
+    const auto sealed = call.records.sealed_secret(credential);
+    if (!sealed) co_return std::unexpected(sealed.error());
     auto entry = entry_of(call, credential);
     const auto position = co_await note(call, entry);  // what cannot be noted does not happen
     if (!position) co_return std::unexpected(position.error());
 
-    const auto sealed = call.records.sealed_secret(credential);
-    if (!sealed) co_return std::unexpected(sealed.error());
     Probe done;
     {
         const auto secrets = call.records.open_parts(*sealed);

@@ -69,6 +69,28 @@ TEST_CASE("The name of a server is encoded in its endpoint", "[admin]") {
           "http://127.0.0.1:8700/mcp/a%20b%2Fc");
 }
 
+TEST_CASE("Who may only run agents decides neither what they reach nor what they may do", "[admin]") {
+    ApiWorld world;
+    const auto runner = world.new_key("agent-runner");
+    const auto agent = world.new_agent();
+    const auto environment = world.new_environment();
+    const auto create = [&](std::string_view key, const json& overrides) {
+        json given{{"type", "agent_with_overrides"}, {"id", agent["id"]}};
+        given.update(overrides);
+        return world.call_as(key, "POST", "/v1/sessions",
+                             {{"agent", given}, {"environment_id", environment["id"]}});
+    };
+    const json tools{{"tools", agent["tools"]}}, servers{{"mcp_servers", agent["mcp_servers"]}};
+    for (const auto& wider : {tools, servers}) {
+        const auto refused = create(runner, wider);
+        CHECK(refused.status == 403);
+        CHECK(refused.code() == "api_key.role");
+        CHECK(create(world.new_key("operator"), wider).status == 200);
+    }
+    CHECK(create(runner, {{"system", "Be brief."}}).status == 200);
+    CHECK(world.get("/v1/sessions")["data"].size() == 3);
+}
+
 TEST_CASE("A session keeps the version of the agent it was created with, overrides applied", "[admin]") {
     ApiWorld world;
     const auto agent = world.new_agent();
