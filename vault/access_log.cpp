@@ -34,6 +34,11 @@ void count_use(Uses& uses, const LogEntry& entry) {
     use.last = entry.time;
 }
 
+bool erases_credential(const LogEntry& entry) {
+    return entry.kind == EntryKind::write && entry.action == Action::erase &&
+           entry.object == ObjectKind::credential;
+}
+
 /// One filter that the index can answer.
 struct Filter {
     Dimension dimension;
@@ -152,6 +157,7 @@ base::Status AccessLog::State::load_tail() {
         auto entry = ledger.read(position);
         if (!entry) return std::unexpected(std::move(entry).error());
         count_use(uses, *entry);
+        if (erases_credential(*entry)) uses.erase(entry->object_id);
         tail.push_back(*entry);
     }
     return {};
@@ -200,6 +206,12 @@ void AccessLog::about_to_commit(const std::vector<LogEntry>& entries, std::uint6
     // `uses` already counts the tail, and the tail is part of what was just counted.
     Uses in_tail;
     for (const auto& entry : tail) count_use(in_tail, entry);
+    // Of a credential that is gone nothing stays behind.
+    for (const auto& entry : all)
+        if (erases_credential(entry)) {
+            counted.erase(entry.object_id);
+            batch.erase(Table::usage, id_view(entry.object_id));
+        }
     for (auto& [credential, use] : counted) {
         const auto known = state_->uses.find(credential);
         if (known != state_->uses.end()) use.count += known->second.count - in_tail[credential].count;
@@ -212,7 +224,10 @@ void AccessLog::durable(const std::vector<LogEntry>& entries) {
     const std::unique_lock lock(state_->mutex);
     auto& tail = state_->tail;
     tail.insert(tail.end(), entries.begin(), entries.end());
-    for (const auto& entry : entries) count_use(state_->uses, entry);
+    for (const auto& entry : entries) {
+        count_use(state_->uses, entry);
+        if (erases_credential(entry)) state_->uses.erase(entry.object_id);
+    }
     const auto indexed = tail.size() - tail.size() % kBlockEntries;
     tail.erase(tail.begin(), tail.begin() + static_cast<std::ptrdiff_t>(indexed));
     state_->tail_first += indexed;

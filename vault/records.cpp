@@ -8,6 +8,8 @@ namespace {
 
 using base::ErrorKind;
 
+constexpr std::uint64_t kMostCreated = 255;  // by one change: the low byte of created_seq
+
 std::uint64_t millis(base::Time time) { return static_cast<std::uint64_t>(time.time_since_epoch().count()); }
 
 /// What the row's header says of the object: where it belongs, and the version of its content.
@@ -75,6 +77,10 @@ template <class T>
 base::Status Change::store(T object) {
     if (object.created_seq == 0) {
         // Objects made by one commit still need an order of their own.
+        if (objects_created_ == kMostCreated)
+            return base::failure(ErrorKind::internal, "change.too_large",
+                                 "The change was refused because it makes more than 255 objects at once.",
+                                 "This is a mistake in Claviger; please report it.");
         object.created_seq = (transaction_.commit_seq() << 8) | ++objects_created_;
         object.created = transaction_.now();
         if constexpr (requires { object.updated; }) object.updated = transaction_.now();

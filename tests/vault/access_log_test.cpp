@@ -4,6 +4,7 @@
 #include "tests/support/vault_fault_engine.h"
 #include "tests/support/vault_test_store.h"
 #include "vault/index_block.h"
+#include "vault/log_rows.h"
 
 #include <map>
 #include <random>
@@ -247,6 +248,39 @@ TEST_CASE("a failed commit that would have completed a block is forgotten", "[va
     query.workspace = entry.workspace;
     query.below = 3;
     REQUIRE(positions(*store.access_log->query(query)) == std::vector<std::uint64_t>{2, 1});
+}
+
+TEST_CASE("the use count of an erased credential stays erased", "[vault][access_log]") {
+    test::ManualClock clock;
+    const auto engine = vault::open_in_memory();
+    test::make_store(*engine, clock);
+    std::optional<OpenStore> store;
+    store.emplace(*engine, clock);
+    const auto use = test::entry_of(EntryKind::use_intent);
+    test::append_all(*store->ledger, std::vector<LogEntry>(100, use));
+    REQUIRE(test::submit(*store->ledger, [&](vault::Transaction& now) -> base::Status {
+        auto erased = test::entry_of(EntryKind::write);
+        erased.action = vault::Action::erase;
+        erased.object = vault::ObjectKind::credential;
+        erased.object_id = use.credential;
+        now.batch().erase(Table::usage, vault::id_view(use.credential));
+        now.note(erased);
+        return {};
+    }));
+    const auto forgotten = [&] {
+        CHECK(store->access_log->use_of(use.credential).count == 0);
+        CHECK_FALSE(*engine->get(Table::usage, vault::id_view(use.credential)));
+    };
+    forgotten();
+    store.reset();
+    store.emplace(*engine, clock);
+    forgotten();
+    auto other = use;
+    other.credential = test::id_of(77);
+    test::append_all(*store->ledger, std::vector<LogEntry>(4095, other));  // completes the block
+    forgotten();
+    CHECK(store->access_log->use_of(other.credential).count == 4096);
+    CHECK(*engine->get(Table::usage, vault::id_view(other.credential)));
 }
 
 TEST_CASE("a rare value in a long log costs a bounded search", "[vault][access_log]") {

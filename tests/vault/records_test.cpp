@@ -408,6 +408,18 @@ TEST_CASE("A change that fails leaves no trace", "[vault][records]") {
     CHECK(refused.error().code == "request.invalid");
     const auto untold = change(*disk.records, [&](Change& now) { return now.store(objects.vault); });
     CHECK(untold.error().code == "ledger.change_without_entry");
+    const auto crowd = change(*disk.records, [&](Change& now) -> base::Status {
+        now.note(EntryKind::write, Action::create, ObjectKind::vault, objects.vault.id.raw);
+        for (int i = 0; i < 256;
+             ++i) {  // the last would share its place in lists with the next commit's first
+            auto vault = objects.vault;
+            vault.id = crypto::random_id<base::VaultId>();
+            vault.created_seq = 0;
+            if (auto stored = now.store(vault); !stored) return stored;
+        }
+        return {};
+    });
+    CHECK(crowd.error().code == "change.too_large");
 
     CHECK(everything_in(disk.records->catalog(), objects) == before);
     CHECK(disk.records->catalog().revision() == revision);
@@ -509,6 +521,34 @@ TEST_CASE("A list comes page by page, in order of creation, from both ends", "[v
     disk.reopen();
     CHECK(walk({.scope = objects.vault.workspace.raw, .limit = 3}) ==
           "v6 v5 v4 v3 v2 v1 v0 Tresor für Übung ");
+}
+
+TEST_CASE("A long list is searched to its end, whatever is wanted of it", "[vault][catalog]") {
+    Catalog catalog;
+    constexpr std::uint64_t kVaults = 5'000;
+    for (std::uint64_t i = 1; i <= kVaults; ++i) {
+        Vault vault;
+        vault.id = crypto::random_id<base::VaultId>();
+        vault.created_seq = i;
+        catalog.put(std::move(vault));
+    }
+    using Query = PageQuery<Vault>;
+    const auto found = [&](Query::Order order, std::uint64_t every, std::size_t limit) {
+        std::vector<std::uint64_t> seqs;
+        for (const auto& vault :
+             catalog.page<Vault>({.order = order, .limit = limit, .wanted = [&](const Vault& candidate) {
+                                      return candidate.created_seq % every == 0;
+                                  }}))
+            seqs.push_back(vault->created_seq);
+        return seqs;
+    };
+    using Seqs = std::vector<std::uint64_t>;
+    CHECK(found(Query::Order::oldest_first, 1'024, 20) == Seqs{1'024, 2'048, 3'072, 4'096});
+    CHECK(found(Query::Order::newest_first, 1'000, 20) == Seqs{5'000, 4'000, 3'000, 2'000, 1'000});
+    CHECK(found(Query::Order::newest_first, 1'000, 1) == Seqs{5'000, 4'000});
+    CHECK(found(Query::Order::oldest_first, 7'000, 20).empty());
+    CHECK(found(Query::Order::newest_first, 1, kVaults).size() == kVaults);
+    CHECK(found(Query::Order::oldest_first, 1, 1'023).size() == 1'024);
 }
 
 TEST_CASE("The catalog says when something changed that concerns running sessions", "[vault][catalog]") {
