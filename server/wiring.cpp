@@ -105,20 +105,31 @@ void drain_all(net::Server& agents, net::Server& admin, net::Server& local, std:
     locals.join();
 }
 
-/// Waits for the signals an operator sends; SIGHUP comes back as often as it likes.
-void wait_for_stop(const std::function<void()>& on_hangup) {
-    boost::asio::io_context context(1);
-    boost::asio::signal_set signals(context, SIGTERM, SIGINT, SIGHUP);
-    std::function<void()> wait = [&] {
-        signals.async_wait([&](const boost::system::error_code& error, int signal) {
+/// The signals an operator sends. From when this exists on they wait for wait().
+class OperatorSignals {
+public:
+    /// Returns when it is time to stop; SIGHUP comes back as often as it likes. Afterwards a second SIGTERM
+    /// ends the process at once.
+    void wait(const std::function<void()>& on_hangup) {
+        expect(on_hangup);
+        context_.run();
+        boost::system::error_code ignored;
+        signals_.clear(ignored);
+        std::signal(SIGHUP, SIG_IGN);  // there is nothing left to reload
+    }
+
+private:
+    void expect(const std::function<void()>& on_hangup) {
+        signals_.async_wait([&](const boost::system::error_code& error, int signal) {
             if (error || signal != SIGHUP) return;
             on_hangup();
-            wait();
+            expect(on_hangup);
         });
-    };
-    wait();
-    context.run();
-}
+    }
+
+    boost::asio::io_context context_{1};
+    boost::asio::signal_set signals_{context_, SIGTERM, SIGINT, SIGHUP};
+};
 
 std::string seal_summary(const vault::StorageEngine& engine, bool sealed) {
     nlohmann::json out{{"sealed", sealed}, {"slots", nlohmann::json::array()}};
@@ -234,6 +245,7 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     }
     if (auto listening = local.listen("unix:" + config->unseal_socket().string(), 0, nullptr); !listening)
         return listening;
+    OperatorSignals signals;  // before anybody may believe that we are ready for them
     base::log(base::LogLevel::info, "started",
               {{"agents_port", agents.port()}, {"admin_port", admin.port()}, {"workers", workers.size()}});
     std::cout << nlohmann::json{{"ready", true},
@@ -243,9 +255,8 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
                      .dump()
               << std::endl;
 
-    wait_for_stop([&] { reload(config_file, agents_tls->get(), admin_tls->get()); });
+    signals.wait([&] { reload(config_file, agents_tls->get(), admin_tls->get()); });
 
-    std::signal(SIGHUP, SIG_IGN);  // there is nothing left to reload
     stopping.store(true);
     base::log(base::LogLevel::info, "stopping");
     drain_all(agents, admin, local, config->drain);

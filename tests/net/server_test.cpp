@@ -1,5 +1,6 @@
 #include "net/server.h"
 
+#include "net/wiping.h"
 #include "tests/support/net_loop.h"
 #include "tests/support/raw_client.h"
 #include "tests/support/spec.h"
@@ -132,6 +133,51 @@ TEST_CASE("Large bodies arrive whole, with a length and in chunks, in small piec
     client.send(chunks);
     CHECK(test::status_of(client.answer()) == 200);
     CHECK((seen == body));  // not printed: it is long
+}
+
+TEST_CASE("What a request and its answer held is gone when they are done", "[net][server]") {
+    const std::string secret = "this-secret-must-not-stay-in-memory-" + std::string(2'000, 's');
+    std::vector<std::string_view>
+        places;  // touched by the worker; the exchange keeps its memory for the next one
+    Site site([&](const net::Request& request, net::ResponseWriter& writer,
+                  net::Worker& worker) -> net::awaitable<void> {
+        if (request.target == "/keep") {
+            places = {request.body, *request.headers.find("Authorization")};
+            co_await echo(request, writer, worker);
+        } else {
+            auto done = co_await writer.start(200, {}, std::nullopt);
+            if (done) done = co_await writer.write(request.body);
+            if (done) done = co_await writer.write("short");
+            if (done) done = co_await writer.finish();
+        }
+    });
+    const auto left_over = [&] {
+        return site.loop.call([&] {
+            std::size_t traces = 0;
+            for (const auto place : places) traces += place.find_first_not_of('\0') != place.npos;
+            return traces;
+        });
+    };
+    auto client = site.connect();
+    client.send("POST /keep HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + secret +
+                "\r\nContent-Length: " + std::to_string(secret.size()) + "\r\n\r\n" + secret);
+    REQUIRE(test::body_of(client.answer()) == "POST /keep " + secret);
+    REQUIRE(places.size() == 2);
+    CHECK(left_over() == 0);
+
+    SECTION("and not brought back by what grows") {
+        std::string text = secret.substr(0, 20);
+        text.shrink_to_fit();
+        for (int i = 0; i < 100; ++i) net::append_wiping(text, secret);
+        CHECK(text.size() == 20 + 100 * secret.size());
+        net::wipe_and_clear(text);
+        CHECK(std::string_view(text.data(), 20) == std::string(20, '\0'));
+    }
+    SECTION("also a stream's, whose later pieces are shorter") {
+        client.send(post("/stream", secret));
+        CHECK(client.until("0\r\n\r\n").find(secret) != std::string::npos);
+        CHECK(left_over() == 0);
+    }
 }
 
 TEST_CASE("A client that expects it is told to continue before it sends the body", "[net][server]") {

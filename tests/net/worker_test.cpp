@@ -3,6 +3,8 @@
 #include "tests/support/net_loop.h"
 #include "tests/support/spec.h"
 
+#include <boost/asio/ip/tcp.hpp>
+
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -74,6 +76,18 @@ TEST_CASE("A worker that ends takes its suspended coroutines with it", "[net]") 
     CHECK(*alive == 1);
 }
 
+TEST_CASE("Mail that nobody opened may own sockets and goes before what they need", "[net]") {
+    const auto alive = std::make_shared<int>(1);
+    {
+        test::Loop loop;
+        loop.stop();
+        const auto socket =
+            std::make_shared<net::asio::ip::tcp::socket>(loop.worker.context(), net::asio::ip::tcp::v4());
+        loop.worker.deliver([socket, alive] {});
+    }
+    CHECK(alive.use_count() == 1);
+}
+
 TEST_CASE("Periodic work comes again and again, several at a time", "[net]") {
     test::Loop loop;
     std::atomic<int> quick{0}, slow{0};
@@ -98,6 +112,12 @@ TEST_CASE("Buffers are reused, large ones are not kept, and wiping leaves nothin
         CHECK(again.data() == first);
         CHECK(again.empty());
 
+        again = "what came back from a server";
+        first = again.data();
+        loop.worker.give_back(std::move(again));
+        CHECK(std::string_view(first, 28) == std::string(28, '\0'));
+
+        again = loop.worker.take_buffer();
         again.resize(300 * 1024);
         loop.worker.give_back(std::move(again));
         CHECK(loop.worker.take_buffer().capacity() < 256 * 1024);
