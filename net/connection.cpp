@@ -20,6 +20,8 @@
 namespace claviger::net {
 namespace {
 
+constexpr int kProbeAfterSeconds = 60, kProbeEverySeconds = 15,
+              kProbes = 4;  // two minutes until it is given up
 constexpr auto kNever = std::chrono::steady_clock::time_point::max();
 
 auto readiness(Connection::Socket& socket, Connection::Socket::wait_type what) {
@@ -45,8 +47,13 @@ Connection::Connection(Worker& worker, Socket socket)
     boost::system::error_code ignored;
     socket_.native_non_blocking(true, ignored);
     const int on = 1;
-    ::setsockopt(native(), IPPROTO_TCP, TCP_NODELAY, &on,
-                 sizeof on);  // fails on a local socket, which needs none
+    // These fail on a local socket, which needs none. A peer that vanished without a word would hold the
+    // other half of its call, and a silent stream for ever.
+    ::setsockopt(native(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    ::setsockopt(native(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    ::setsockopt(native(), IPPROTO_TCP, TCP_KEEPIDLE, &kProbeAfterSeconds, sizeof kProbeAfterSeconds);
+    ::setsockopt(native(), IPPROTO_TCP, TCP_KEEPINTVL, &kProbeEverySeconds, sizeof kProbeEverySeconds);
+    ::setsockopt(native(), IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof kProbes);
     worker_.link(*this);
 }
 

@@ -8,6 +8,8 @@
 #include <string>
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -50,6 +52,28 @@ T with_connection(test::Loop& loop, Pair& pair, std::function<net::awaitable<T>(
 }
 
 }  // namespace
+
+TEST_CASE("A peer that vanished without a word is given up within minutes", "[net][connection]") {
+    test::Loop loop;
+    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int same = ::dup(socket);
+    loop.call([&] {
+        const net::Connection connection(
+            loop.worker, {loop.worker.context(), net::asio::generic::stream_protocol(AF_INET, 0), socket});
+        const auto option = [same](int level, int name) {
+            int value = 0;
+            socklen_t bytes = sizeof value;
+            CHECK(::getsockopt(same, level, name, &value, &bytes) == 0);
+            return value;
+        };
+        CHECK(option(SOL_SOCKET, SO_KEEPALIVE) == 1);
+        CHECK(option(IPPROTO_TCP, TCP_KEEPIDLE) +
+                  option(IPPROTO_TCP, TCP_KEEPINTVL) * option(IPPROTO_TCP, TCP_KEEPCNT) <=
+              180);
+        return 0;
+    });
+    ::close(same);
+}
 
 TEST_CASE("A read gives what has come, and says how the stream ended", "[net][connection]") {
     test::Loop loop;
