@@ -6,6 +6,8 @@
 namespace claviger::policy {
 namespace {
 
+/// Without tasks/list: a server lists what its credential may see, and agents that share one are not to see
+/// each other's tasks.
 constexpr auto kProtocol = std::to_array<std::string_view>({
     "initialize",
     "ping",
@@ -23,7 +25,6 @@ constexpr auto kProtocol = std::to_array<std::string_view>({
     "subscriptions/listen",
     "tasks/get",
     "tasks/result",
-    "tasks/list",
     "tasks/update",
     "tasks/cancel",
     "notifications/initialized",
