@@ -33,11 +33,6 @@ private:
     std::size_t size_ = 0;
 };
 
-bool unreserved(unsigned char c) {  // RFC 3986 2.3
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
-}
-
 void write_plain(PatternWriter& out, Bytes secret) {
     for (const auto byte : secret) out.put(static_cast<unsigned char>(byte));
 }
@@ -45,25 +40,6 @@ void write_hex(PatternWriter& out, Bytes secret, std::string_view digits) {
     for (std::size_t i = 0; i < secret.size(); ++i) {
         out.put(at(digits, at(secret, i) >> 4));
         out.put(at(digits, at(secret, i) & 15));
-    }
-}
-void write_percent(PatternWriter& out, Bytes secret, std::string_view digits) {
-    for (std::size_t i = 0; i < secret.size(); ++i) {
-        const auto c = at(secret, i);
-        if (unreserved(c)) {
-            out.put(c);
-        } else {
-            out.put('%');
-            out.put(at(digits, c >> 4));
-            out.put(at(digits, c & 15));
-        }
-    }
-}
-void write_json(PatternWriter& out, Bytes secret, std::string_view escaped) {
-    for (std::size_t i = 0; i < secret.size(); ++i) {
-        const auto c = at(secret, i);
-        if (escaped.find(static_cast<char>(c)) != escaped.npos) out.put('\\');
-        out.put(c);
     }
 }
 /// The characters that depend on the secret alone when it begins at byte `alignment` of a group of three.
@@ -90,32 +66,23 @@ void write_base64(PatternWriter& out, Bytes secret, std::size_t alignment, std::
 constexpr std::string_view kLower = "0123456789abcdef", kUpper = "0123456789ABCDEF";
 constexpr std::string_view kStandard = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::string_view kUrlSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-constexpr std::string_view kMustEscape = "\"\\", kMayEscape = "\"\\/";  // what JSON serialisers escape
-constexpr std::size_t kPlainForms = 5, kForms = 13;  // the plain ones, and those of long secrets too
-constexpr std::size_t kRoomPerByte = 24;  // all forms together: 1 + 2 + 2 + 3 + 3 + 2 + 2 + 6 * 4/3, rounded up
+constexpr std::size_t kForms = 9;         // of long secrets; short ones have the first only
+constexpr std::size_t kRoomPerByte = 13;  // all forms together: 1 + 2 + 2 + 6 * 4/3
 
 void write_form(PatternWriter& out, Bytes secret, std::size_t form) {
     switch (form) {
         case 0:
             return write_plain(out, secret);
         case 1:
-            return write_json(out, secret, kMustEscape);
-        case 2:
-            return write_json(out, secret, kMayEscape);
-        case 3:
-            return write_percent(out, secret, kUpper);
-        case 4:
-            return write_percent(out, secret, kLower);
-        case 5:
             return write_hex(out, secret, kLower);
-        case 6:
+        case 2:
             return write_hex(out, secret, kUpper);
-        case 7:
-        case 8:
-        case 9:
-            return write_base64(out, secret, form - 7, kStandard);
+        case 3:
+        case 4:
+        case 5:
+            return write_base64(out, secret, form - 3, kStandard);
         default:
-            return write_base64(out, secret, form - 10, kUrlSafe);
+            return write_base64(out, secret, form - 6, kUrlSafe);
     }
 }
 
@@ -133,6 +100,8 @@ int hex_digit(char c) {
     if (c >= 'A' && c <= 'F') return c - 'A' + 10;
     return -1;
 }
+
+constexpr std::string_view kEscapable = "\"\\/";  // what stands for itself behind a backslash in JSON
 
 /// A text with its escapes taken away ("\u0061", "\/", "%61"), and where each byte of it began.
 struct Unescaped {
@@ -196,16 +165,13 @@ private:
         }
         if (raw[0] != '\\') return {plain(0), 1};
         if (raw.size() == 1) return {0, 0};
-        if (raw[1] != 'u') return {plain(1), 2};
+        if (kEscapable.find(raw[1]) != kEscapable.npos) return {plain(1), 2};
+        if (raw[1] != 'u') return {1, 2};  // a control character, which no secret holds
         const auto code = hex(2, 4);
         if (!code) return {0, 0};
         return *code < 0x10000 ? std::pair{*code, kUnicodeEscape} : std::pair{1U, std::size_t{1}};
     }
 };
-
-bool has_escapes(std::string_view text) {
-    return text.find('%') != text.npos || text.find("\\u") != text.npos;
-}
 
 }  // namespace
 
@@ -216,12 +182,13 @@ struct Redactor::State {
     std::span<Span> patterns;                 // those in use
     std::size_t shortest = 0, longest = 0, plain_bytes = 0;
     std::bitset<256> alphabet;
+    std::string escapable;  // those of the secret's characters that JSON may put a backslash before
     std::string held, out;
     std::uint32_t hits = 0;
 
     void build(Bytes secret) {
         const std::size_t forms = secret.size() < kSearchableBytes ? 0
-                                  : secret.size() < kEncodedBytes  ? kPlainForms
+                                  : secret.size() < kEncodedBytes  ? 1
                                                                    : kForms;
         if (forms == 0) return;
         store = crypto::Secret::filled(
@@ -236,6 +203,8 @@ struct Redactor::State {
                 fill_table(room);
             });
         plain_bytes = secret.size();
+        for (const char c : kEscapable)
+            if (std::ranges::find(secret, static_cast<std::byte>(c)) != secret.end()) escapable += c;
     }
 
     /// Forms that need no escaping equal the plain one and are left out.
@@ -301,6 +270,15 @@ struct Redactor::State {
         return {reinterpret_cast<const char*>(bytes.data()) + kShiftSlots + patterns[0].from, plain_bytes};
     }
 
+    /// Whether the secret could stand in the text with escapes; the last one may go on in the next piece.
+    bool has_escapes(std::string_view text) const {
+        if (text.find('%') != text.npos || text.find("\\u") != text.npos || text.ends_with('\\')) return true;
+        return std::ranges::any_of(escapable, [&](char c) {
+            const char pair[] = {'\\', c};
+            return text.find({pair, 2}) != text.npos;
+        });
+    }
+
     void find_escaped(const Unescaped& unescaped, std::vector<Span>& found) const {
         if (!store) return;
         store->expose([&](Bytes bytes) {
@@ -317,15 +295,23 @@ struct Redactor::State {
         hits += static_cast<std::uint32_t>(found.size());
     }
 
-    /// Masks everything found in a text that is complete in itself.
-    void mask_all(std::string& text) {
+    /// Masks everything found, and gives the text without escapes when it has some. Escapes come first: a
+    /// backslash must not stay behind alone. `change(found)` masks, and gives the text as it is then.
+    template <class Change>
+    std::unique_ptr<const Unescaped> find_all(std::string_view& text, Change change) {
+        std::unique_ptr<const Unescaped> unescaped;
         std::vector<Span> found;
-        find_forms(text, found);
-        mask(text.data(), found);
-        if (!has_escapes(text)) return;
+        if (has_escapes(text)) {
+            unescaped = std::make_unique<const Unescaped>(text);
+            find_escaped(*unescaped, found);
+            if (!found.empty()) text = change(found);
+        }
+        const bool stale = !found.empty();
         found.clear();
-        find_escaped(Unescaped(text), found);
-        mask(text.data(), found);
+        find_forms(text, found);
+        if (!found.empty()) text = change(found);
+        if (unescaped && (stale || !found.empty())) unescaped = std::make_unique<const Unescaped>(text);
+        return unescaped;
     }
 
     /// Where the longest tail begins that is a proper beginning of `wanted`.
@@ -369,36 +355,18 @@ std::string_view Redactor::pass(std::string_view bytes) {
     auto& state = *state_;
     if (!state.store) return bytes;
     std::string_view text = bytes;
-    const auto own = [&] {  // from here on the text is ours to change
-        if (text.data() == state.out.data()) return;
-        state.out.assign(text);
-        text = state.out;
-    };
     if (!state.held.empty()) {
         state.out.assign(state.held).append(bytes);
         crypto::wipe(std::span(state.held));
         state.held.clear();
         text = state.out;
     }
-    std::vector<Span> found;
-    state.find_forms(text, found);
-    if (!found.empty()) {
-        own();
+    const auto unescaped = state.find_all(text, [&](const std::vector<Span>& found) {
+        if (text.data() != state.out.data()) state.out.assign(text);  // ours to change from here on
         state.mask(state.out.data(), found);
-    }
-    // A backslash or percent sign at the very end may be an escape that goes on in the next piece.
-    std::optional<Unescaped> unescaped;
-    if (has_escapes(text) || text.ends_with('\\')) {
-        unescaped.emplace(text);
-        found.clear();
-        state.find_escaped(*unescaped, found);
-        if (!found.empty()) {
-            own();
-            state.mask(state.out.data(), found);
-            unescaped.emplace(text);
-        }
-    }
-    const std::size_t hold = state.hold_from(text, unescaped ? &*unescaped : nullptr);
+        return std::string_view(state.out);
+    });
+    const std::size_t hold = state.hold_from(text, unescaped.get());
     state.held.assign(text.substr(hold));
     return text.substr(0, hold);
 }
@@ -411,7 +379,12 @@ std::string_view Redactor::finish() {
 }
 
 void Redactor::redact(std::string& text) {
-    if (state_->store) state_->mask_all(text);
+    if (!state_->store) return;
+    std::string_view seen = text;
+    state_->find_all(seen, [&](const std::vector<Span>& found) {
+        state_->mask(text.data(), found);
+        return std::string_view(text);
+    });
 }
 
 std::uint32_t Redactor::hits() const { return state_->hits; }
