@@ -14,7 +14,7 @@ using namespace claviger;
 
 namespace {
 
-const std::string_view kSecrets[] = {"up_s3cret/with+specials==", "q\"uo\\te/d", "abcdabcd", "a+b/",
+const std::string_view kSecrets[] = {"up_s3cret/with+specials==", "q\"uo\\te/d", "abcdefgh", "a+b/",
                                      "50%25%41\\u0041"};
 
 void require(bool holds, const char* what) {
