@@ -9,14 +9,14 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
     return text.size() >= prefix.size() && net::equal_ignoring_case(text.substr(0, prefix.size()), prefix);
 }
 
-/// The closed list of mcp.md 8.1: mirrored protocol headers and tracing; Last-Event-ID only where sessions
-/// exist.
-bool travels(std::string_view name, Era era) {
+/// The closed list of mcp.md 8.1: mirrored protocol headers and tracing. Last-Event-ID only with a session
+/// that is the agent's own: to the server, all agents with one credential are one.
+bool travels(std::string_view name, bool has_session) {
     for (const auto* allowed :
          {"MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "traceparent", "tracestate", "baggage"})
         if (net::equal_ignoring_case(name, allowed)) return true;
     if (starts_with_ignoring_case(name, "Mcp-Param-")) return true;
-    return era == Era::legacy && net::equal_ignoring_case(name, "Last-Event-ID");
+    return has_session && net::equal_ignoring_case(name, "Last-Event-ID");
 }
 
 }  // namespace
@@ -38,7 +38,8 @@ base::Status write_head(net::OutboundHead& head, const net::Request& request, Er
         const auto field = request.headers.at(i);
         if (net::equal_ignoring_case(field.name, injection.header))
             continue;  // ours alone, whatever its name
-        if (travels(field.name, era)) good &= head.add(field.name, field.value);
+        if (travels(field.name, era == Era::legacy && upstream_session.has_value()))
+            good &= head.add(field.name, field.value);
     }
     if (upstream_session) good &= head.add("Mcp-Session-Id", *upstream_session);
     if (!good)

@@ -311,13 +311,21 @@ private:
         co_return plan_.outlives_client;
     }
 
+    /// A stream may outlast what allowed it: nothing that comes after a revocation passes.
+    base::Result<std::string_view> unless_revoked(base::Result<std::string_view> part) const {
+        if (part && !part->empty())
+            if (auto stands = lane_.contexts.still_stands(plan_.context, plan_.server); !stands)
+                return std::unexpected(std::move(stands).error());
+        return part;
+    }
+
     net::awaitable<void> events() {
         const auto started = co_await writer_.start(200, headers_, std::nullopt);
         agent_lost_ = !started;
         net::SseWatcher watcher(plan_.id);
         std::optional<base::Error> broken;
         while (true) {
-            const auto part = co_await answer_.next();
+            const auto part = unless_revoked(co_await answer_.next());
             if (!part) {
                 broken = part.error();
                 break;
@@ -355,7 +363,7 @@ private:
         bool answered = false, resumable = false;
         std::optional<base::Error> broken;
         while (!broken) {
-            const auto part = co_await answer_.next();
+            const auto part = unless_revoked(co_await answer_.next());
             if (!part) {
                 broken = part.error();
                 break;

@@ -66,6 +66,20 @@ BoundNames bound_names(const vault::Catalog& catalog, const base::WorkspaceId& w
     return names;
 }
 
+std::unexpected<base::Error> token_unknown() {
+    return base::failure(
+        ErrorKind::unauthenticated, "session.token_unknown", "The session token is not valid.",
+        "Present the token that was given out with the session, as `Authorization: Bearer`.");
+}
+std::unexpected<base::Error> token_expired() {
+    return base::failure(ErrorKind::unauthenticated, "session.token_expired",
+                         "The session token has expired.", "Ask for a new token of this session.");
+}
+std::unexpected<base::Error> session_terminated() {
+    return base::failure(ErrorKind::unauthenticated, "session.terminated", "The session has ended.",
+                         "Create a new session.");
+}
+
 }  // namespace
 
 /// What one resolution knows of the vaults; all its servers share it.
@@ -98,27 +112,38 @@ base::Result<std::shared_ptr<const SessionContext>> SessionContexts::find(std::s
         known = contexts_.insert_or_assign(hash, std::move(*resolved)).first;
     }
     const auto& context = known->second;
-    if (context->token->expires && *context->token->expires <= records_.clock().now())
-        return base::failure(ErrorKind::unauthenticated, "session.token_expired",
-                             "The session token has expired.", "Ask for a new token of this session.");
+    if (context->token->expires && *context->token->expires <= records_.clock().now()) return token_expired();
     return context;
+}
+
+base::Status SessionContexts::still_stands(const SessionContext& context, const ServerContext& server) const {
+    const auto& catalog = records_.catalog();
+    if (context.token->expires && *context.token->expires <= records_.clock().now()) return token_expired();
+    if (catalog.revision() == context.revision) return {};
+    const auto token = catalog.session_token_by_hash(context.token->hash);
+    if (!token || token->revoked) return token_unknown();
+    const auto session = catalog.find<vault::Session>(token->session);
+    if (!session || session->archived) return session_terminated();
+    const auto credential =
+        server.credential ? catalog.find<vault::Credential>(server.credential->id) : nullptr;
+    const auto vault = credential ? catalog.find<vault::Vault>(credential->vault) : nullptr;
+    if (!vault || vault->archived || credential->archived)
+        return base::failure(ErrorKind::denied, "credential.archived",
+                             "The credential for this server has just been taken away.",
+                             "Ask an administrator; the reason is in the access log.");
+    return {};
 }
 
 base::Result<std::shared_ptr<const SessionContext>> SessionContexts::resolve(const crypto::Digest& hash,
                                                                              std::uint64_t revision) const {
     const auto& catalog = records_.catalog();
     const auto token = catalog.session_token_by_hash(hash);
-    if (!token || token->revoked)
-        return base::failure(
-            ErrorKind::unauthenticated, "session.token_unknown", "The session token is not valid.",
-            "Present the token that was given out with the session, as `Authorization: Bearer`.");
+    if (!token || token->revoked) return token_unknown();
     auto context = std::make_shared<SessionContext>();
     context->revision = revision;
     context->token = token;
     context->session = catalog.find<vault::Session>(token->session);
-    if (!context->session || context->session->archived)
-        return base::failure(ErrorKind::unauthenticated, "session.terminated", "The session has ended.",
-                             "Create a new session.");
+    if (!context->session || context->session->archived) return session_terminated();
     context->environment = catalog.find<vault::Environment>(context->session->environment);
     if (!context->environment)
         return base::failure(ErrorKind::unauthenticated, "environment.archived",

@@ -185,6 +185,11 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, std::uint32_t& r
         }
     }
 
+    // The decision is as old as the wait for the disk: what was revoked meanwhile is not used.
+    if (const auto stands = lane.contexts.still_stands(*call.context, server); !stands) {
+        co_await writer.send(fail(stands.error()));
+        co_return Relayed{.failure = stands.error().code};
+    }
     auto secret = lane.records.open_token(server.sealed);
     if (!secret) {
         base::log_error("credential.refused", secret.error());

@@ -98,6 +98,11 @@ TEST_CASE("The protocol's own headers travel", "[proxy][inject]") {
         CHECK(call.sends("Last-Event-ID: kept\r\n"));
         CHECK(call.sends("Mcp-Session-Id: upstream-session\r\n"));
     }
+    SECTION("legacy without a session, where another agent's stream could be resumed") {
+        call.session.reset();
+        REQUIRE(call.write());
+        CHECK_FALSE(call.sends("Last-Event-ID"));
+    }
     SECTION("modern, where nothing can be resumed") {
         call.session.reset();
         REQUIRE(call.write(proxy::Era::modern));

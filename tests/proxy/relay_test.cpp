@@ -278,8 +278,10 @@ TEST_CASE("A GET opens an event stream or is refused", "[proxy][relay]") {
     const std::string events =
         ": hello\n\nid: 1\nretry: 5\ndata:\n\ndata: "
         "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n";
+    answer = json_answer(kResult, {{"Mcp-Session-Id", "upstream's"}});
+    const auto session = gateway.post(call_of("deploy")).field("Mcp-Session-Id");
     answer = sse_answer(events);
-    const auto stream = gateway.send("GET", "", {{"Last-Event-ID", "e-7"}});
+    const auto stream = gateway.send("GET", "", {{"Last-Event-ID", "e-7"}, {"Mcp-Session-Id", session}});
     CHECK(stream.status == 200);
     CHECK(stream.field("Content-Type") == "text/event-stream");
     CHECK(stream.body == events);
@@ -370,6 +372,53 @@ TEST_CASE("A modern client that leaves cancels the call, a legacy one does not",
     const auto outcome = gateway.calls(4)[3];
     CHECK(reason_of(outcome).empty());
     CHECK(outcome.response_bytes > kResult.size());  // read to its end, although nobody was there
+}
+
+TEST_CASE("What comes on a stream after a revocation reaches nobody", "[proxy][relay]") {
+    std::atomic<bool> go_on{false};
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+        peer.request();
+        const auto event = [](const std::string& method) {
+            return R"(data: {"jsonrpc":"2.0","method":")" + method + "\"}\n\n";
+        };
+        peer.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+        peer.write(event("first"));
+        test::soon([&] { return go_on.load(); });
+        peer.write(event("second"));
+        peer.client_closed();
+    }));
+    const bool is_get = GENERATE(true, false);
+    auto client = gateway.connect();
+    client.send(gateway.request_text(is_get ? "GET" : "POST", is_get ? "" : call_of("deploy"), {}));
+    CHECK(client.until("first\"}\n\n").ends_with("first\"}\n\n"));
+
+    std::string_view expected = "session.token_unknown";
+    const int what = GENERATE(0, 1, 2, 3);
+    if (what == 0) {
+        gateway.session_token.revoked = gateway.clock.now();
+        gateway.store(gateway.session_token);
+    } else if (what == 1) {
+        gateway.session.archived = gateway.clock.now();
+        gateway.store(gateway.session);
+        expected = "session.terminated";
+    } else if (what == 2) {
+        gateway.vault.archived = gateway.clock.now();
+        gateway.store(gateway.vault);
+        expected = "credential.archived";
+    } else {
+        gateway.environment.updated = gateway.clock.now();  // a change that takes nothing away
+        gateway.store(gateway.environment);
+    }
+    go_on = true;
+    if (what == 3) {
+        CHECK(client.until("second").ends_with("second"));
+        return;
+    }
+    const auto rest = client.rest();
+    CHECK(rest.find("second") == rest.npos);
+    CHECK(rest.ends_with("0\r\n\r\n"));  // in good order
+    CHECK((rest.find("\"id\":1") != rest.npos) != is_get);
+    CHECK(reason_of(gateway.calls(2)[1]) == expected);
 }
 
 TEST_CASE("Connections to a server are kept, and shared by nobody who uses another credential version",
