@@ -1,5 +1,7 @@
 #include "proxy/redact.h"
 
+#include "net/wiping.h"
+
 #include <algorithm>
 #include <array>
 #include <bitset>
@@ -186,6 +188,14 @@ struct Redactor::State {
     std::string held, out;
     std::uint32_t hits = 0;
 
+    State() = default;
+    ~State() {  // the beginning of a secret may have been held until the end
+        net::wipe_and_clear(held);
+        net::wipe_and_clear(out);
+    }
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+
     void build(Bytes secret) {
         const std::size_t forms = secret.size() < kSearchableBytes ? 0
                                   : secret.size() < kEncodedBytes  ? 1
@@ -356,9 +366,9 @@ std::string_view Redactor::pass(std::string_view bytes) {
     if (!state.store) return bytes;
     std::string_view text = bytes;
     if (!state.held.empty()) {
-        state.out.assign(state.held).append(bytes);
-        crypto::wipe(std::span(state.held));
-        state.held.clear();
+        state.out.assign(state.held);
+        net::append_wiping(state.out, bytes);
+        net::wipe_and_clear(state.held);
         text = state.out;
     }
     const auto unescaped = state.find_all(text, [&](const std::vector<Span>& found) {
