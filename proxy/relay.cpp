@@ -44,6 +44,12 @@ bool is_message(std::string_view body) {
     return valid_json(body, kErrorDepth) && member(body, "jsonrpc").has_value();
 }
 
+/// Cheap, because a long answer passes as it comes: what is wrong further on is for the client to find.
+bool begins_message(std::string_view body) {
+    const auto first = body.find_first_not_of(" \t\r\n");
+    return first != body.npos && (body[first] == '{' || body[first] == '[');
+}
+
 /// Statuses that mean something to MCP clients and may pass (mcp.md 8.2); every other failure is wrapped.
 bool passes(unsigned status) {
     for (const unsigned known : {200U, 202U, 204U, 400U, 404U, 405U, 406U, 415U})
@@ -247,9 +253,11 @@ private:
             response.body += *part;
             ended = part->empty();
         }
-        if (response.body.empty()) {
-            co_await fail(broken_stream({base::ErrorKind::unavailable, "upstream.invalid",
-                                         "The server answered the call with an empty body."}));
+        if (!begins_message(response.body)) {
+            co_await fail(
+                broken_stream({base::ErrorKind::unavailable, "upstream.invalid",
+                               "The server answered the call with an empty body, or with something else than "
+                               "the JSON it declared."}));
         } else if (!plan_.filters_list) {
             co_await redacted(std::move(response.body), ended);
         } else if (!ended) {
