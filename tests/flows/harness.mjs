@@ -63,13 +63,17 @@ export async function startProcess(command, args, options = {}) {
     child.stderr.on('data', (part) => {
         stderr = (stderr + part).slice(-200_000);
     });
+    let stdout = '';
+    child.stdout.on('data', (part) => {
+        stdout = (stdout + part).slice(-200_000);
+    });
     const exited = new Promise((resolve) =>
         child.once('exit', (code, signal) => {
             running.delete(child);
             resolve({ code, signal });
         }),
     );
-    const started = Object.assign(child, { errors: () => stderr, exited });
+    const started = Object.assign(child, { errors: () => stderr, output: () => stdout, exited });
     const name = path.basename(args[0]?.endsWith('.mjs') ? args[0] : command);
     started.ready = await new Promise((resolve, reject) => {
         const fail = (why) => {
@@ -136,10 +140,11 @@ export async function run(command, args, { limitMs = 60_000, ...options } = {}) 
     return { code, signal, stdout, stderr };
 }
 
-/// A store, a key file, a config and the running binary. `config` is merged over the defaults, section by section.
-export async function startClaviger({ config = {} } = {}) {
+/// A store, a key file and a config. `config` is merged over the defaults, section by section; `data` is where the store
+/// goes when it is not to stand beside them.
+export async function makeStore({ config = {}, data } = {}) {
     const folder = temporaryFolder();
-    const data = path.join(folder, 'data');
+    data ??= path.join(folder, 'data');
     const key = path.join(folder, 'seal.key');
     const init = await run(binary, ['init', '--data', data, '--key-file', key, '--json']);
     if (init.code !== 0)
@@ -163,6 +168,14 @@ export async function startClaviger({ config = {} } = {}) {
     const file = path.join(folder, 'claviger.jsonc');
     writeFileSync(file, `// written by tests/flows/harness.mjs\n${JSON.stringify(settings, null, 2)}\n`);
 
+    return { folder, data, file, log: settings.log.file, admin_api_key, workspace_id };
+}
+
+export const startClaviger = async (options) => serve(await makeStore(options));
+
+/// The binary, running on a store; again and again when a test likes.
+export async function serve(store) {
+    const { folder, data, file, admin_api_key, workspace_id } = store;
     const child = await startProcess(binary, ['serve', '--config', file]);
     const { agents_port, admin_port } = child.ready;
     const agentsUrl = `http://127.0.0.1:${agents_port}`;
@@ -188,7 +201,7 @@ export async function startClaviger({ config = {} } = {}) {
 
     const readLog = () => {
         try {
-            return readFileSync(settings.log.file, 'utf8') + child.errors();
+            return readFileSync(store.log, 'utf8') + child.errors();
         } catch (error) {
             if (error.code === 'ENOENT') return child.errors(); // nothing was logged yet
             throw error;
@@ -196,6 +209,7 @@ export async function startClaviger({ config = {} } = {}) {
     };
     return {
         folder,
+        data,
         agents_port,
         admin_port,
         agentsUrl,
@@ -206,6 +220,11 @@ export async function startClaviger({ config = {} } = {}) {
         child,
         readLog,
         stop: () => stopProcess(child),
+        /// As a power cut would: nothing is finished, nothing is said.
+        kill: () => {
+            child.kill('SIGKILL');
+            return child.exited;
+        },
     };
 }
 
