@@ -28,6 +28,8 @@ const char* label_of(Purpose purpose) {
             return "CURSORS_";
         case Purpose::audit_entries:
             return "AUDITENC";
+        case Purpose::agent_handles:
+            return "HANDLES_";
     }
     require(false, "every purpose has a label");
     return "";

@@ -17,6 +17,7 @@ enum class Purpose {
     session_ids,        // "SESSIDS_"
     cursors,            // "CURSORS_"
     audit_entries,      // "AUDITENC"
+    agent_handles,      // "HANDLES_"
 };
 
 /// The same root, purpose and id always give the same key; any other gives an unrelated one.

@@ -18,6 +18,7 @@ constexpr crypto::Purpose kPurposes[] = {
     crypto::Purpose::vault_key_wrap,    crypto::Purpose::state_mac,   crypto::Purpose::blind_index,
     crypto::Purpose::audit_fingerprint, crypto::Purpose::log_signing, crypto::Purpose::row_sums,
     crypto::Purpose::session_ids,       crypto::Purpose::cursors,     crypto::Purpose::audit_entries,
+    crypto::Purpose::agent_handles,
 };
 
 Bytes owner_row_key(const base::RawId& owner, std::uint64_t generation) {

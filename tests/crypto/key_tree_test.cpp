@@ -15,7 +15,7 @@ const std::pair<Purpose, const char*> kPurposes[] = {
     {Purpose::blind_index, "BLINDIDX"},    {Purpose::audit_fingerprint, "AUDITFPR"},
     {Purpose::log_signing, "LOGSIGN_"},    {Purpose::row_sums, "ROWSUMS_"},
     {Purpose::session_ids, "SESSIDS_"},    {Purpose::cursors, "CURSORS_"},
-    {Purpose::audit_entries, "AUDITENC"}};
+    {Purpose::audit_entries, "AUDITENC"},  {Purpose::agent_handles, "HANDLES_"}};
 
 }  // namespace
 
@@ -35,5 +35,5 @@ TEST_CASE("No two purposes, ids or roots share a sub-key", "[crypto]") {
         for (const auto& [purpose, label] : kPurposes)
             for (const std::uint64_t id : {0, 1, 2}) keys.insert(bytes_of(derive(*root, purpose, id)));
     }
-    CHECK(keys.size() == 2 * (1 + 9 * 3));
+    CHECK(keys.size() == 2 * (1 + 10 * 3));
 }

@@ -28,6 +28,22 @@ TEST_CASE("A text sealed by an independent implementation opens", "[crypto]") {
           "page 2");
 }
 
+TEST_CASE("A text that is sealed repeatably is the same each time, for one key and context", "[crypto]") {
+    const auto key = key_of(run(0, 32));
+    const auto text = seal_text_repeatably(key, "task:alice", "task-1");
+    CHECK(text == base::to_base64url(golden("sealed_text.repeatable")));  // of an independent implementation
+    CHECK(open_text(key, "task:alice", text) == "task-1");
+    CHECK_FALSE(open_text(key, "task:bob", text));
+    CHECK_FALSE(open_text(Key::generate(), "task:alice", text));
+    // Neither the nonce nor anything behind it is shared by texts that differ at all.
+    const auto nonce = text.substr(0, 32);
+    for (const auto& other :
+         {seal_text_repeatably(key, "task:alice", "task-2"), seal_text_repeatably(key, "task:bob", "task-1"),
+          seal_text_repeatably(key, "task:alicet", "ask-1"),
+          seal_text_repeatably(Key::generate(), "task:alice", "task-1")})
+        CHECK(other.substr(0, 32) != nonce);
+}
+
 TEST_CASE("A sealed text with any character changed, cut or added counts for nothing", "[crypto]") {
     const auto key = Key::generate();
     const auto text = seal_text(key, "c", "page 2");

@@ -110,6 +110,13 @@ FULL = {1: ["mcp.example.com:443", "api.example.com:443"], 2: ["/mcp"], 3: ["POS
 EMPTY = {1: [], 2: [], 3: [], 4: "", 5: "", 6: [], 7: [], 8: [], 9: [], 10: 0}
 SALT = b"somesaltsomesalt"
 
+
+def repeatable(key, context, plain):
+    nonce = hashlib.blake2b(struct.pack(">Q", len(context)) + context + plain, key=key, digest_size=24,
+                            person=b"sealed-text-nonc").digest()
+    return nonce + xchacha20_poly1305(key, nonce, context, plain)
+
+
 vectors = {
     "aad": aad_of(PLACE),
     "envelope.empty": envelope(KEY, PLACE, run(0xA0, 24), b""),
@@ -125,9 +132,10 @@ vectors = {
                                          person=b"vlt-keyfile-v1\0\0").digest(),
     "row_prf.key": hashlib.blake2b(b"claviger row sum", key=KEY, digest_size=16).digest(),
     "sealed_text.token": run(0xA0, 24) + xchacha20_poly1305(KEY, run(0xA0, 24), b"cursor:vaults", b"page 2"),
+    "sealed_text.repeatable": repeatable(KEY, b"task:alice", b"task-1"),
 }
 for label in (b"VKWRAP__", b"STATEMAC", b"BLINDIDX", b"AUDITFPR", b"LOGSIGN_", b"ROWSUMS_", b"SESSIDS_", b"CURSORS_",
-              b"AUDITENC"):
+              b"AUDITENC", b"HANDLES_"):
     vectors["sub_key." + label.decode() + ".1"] = sub_key(KEY, label, 1)
 vectors["sub_key.VKWRAP__.258"] = sub_key(KEY, b"VKWRAP__", 258)
 
