@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t kJoinedBodyBytes = 64 * 1024;  // larger bodies are written on their own
 constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr std::size_t kStreamReadBytes = 64 * 1024;  // once a read has filled the buffer
-constexpr std::size_t kSpareParsers = 64;
+constexpr std::size_t kSpareParsers = 256;
 
 /// How long an answer's `Keep-Alive: timeout=N` lets the connection rest, one second less for the way.
 std::chrono::milliseconds rest_allowed(const Headers& headers, std::chrono::milliseconds most) {

@@ -34,7 +34,7 @@ struct ClientLimits {
     std::size_t header_bytes = 64 * 1024;
     std::size_t header_fields = 200;
     std::size_t connections_per_origin = 512;
-    std::size_t idle_per_origin = 64;
+    std::size_t idle_per_origin = 256;
     std::chrono::milliseconds connect{10'000};  // resolve, connect and TLS handshake together
     std::chrono::milliseconds idle_keep{
         4'000};  // below Node's 5 s; a Keep-Alive: timeout answer lowers it further

@@ -23,8 +23,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kReadBytes = 16 * 1024;
-constexpr std::size_t kSpareExchanges = 64;
-constexpr std::size_t kLargestSpare = 256 * 1024;
+constexpr std::size_t kSpareExchanges = 256;
+constexpr std::size_t kLargestSpare = 16 * 1024;
 constexpr unsigned kRequestsInARow = 32;  // of one pipelining client before the others get their turn
 constexpr auto kFarewell = 2000ms;        // how long a refused client may take to stop sending
 constexpr std::size_t kFarewellBytes = 1024 * 1024;
@@ -58,10 +58,15 @@ class Exchange {
 public:
     explicit Exchange(const ServerLimits& limits) : parser(limits) {}
 
+    /// With the worker's buffers, which it keeps only as long as somebody needs them.
+    void begin_with(Worker& worker);
+    /// Requests hold tokens and new secrets, answers hold new tokens: none of it waits for the next exchange.
+    void end_with(Worker& worker);
+
     Request request;
     RequestParser parser;
     AnswerWriter writer;
-    std::vector<char> in = std::vector<char>(kReadBytes);
+    std::string in;
     std::string out;
     std::size_t begin = 0, end = 0;  // of the unread bytes in `in`
     std::size_t touched = 0;         // of `in` ever held something
@@ -72,9 +77,21 @@ public:
     std::span<char> room();
     /// `bytes` were read into room().
     void filled(std::size_t bytes);
-    /// Requests hold tokens and new secrets, answers hold new tokens: none of it waits for the next exchange.
-    void wipe();
 };
+
+void Exchange::begin_with(Worker& worker) {
+    in = worker.take_buffer();
+    in.resize_and_overwrite(std::max(in.capacity(), kReadBytes),
+                            [](char*, std::size_t size) { return size; });
+}
+
+void Exchange::end_with(Worker& worker) {
+    request.wipe();
+    wipe_and_clear(out);
+    in.resize(touched);  // what nothing was read into needs no wiping
+    worker.give_back(std::exchange(in, {}));
+    begin = end = touched = 0;
+}
 
 std::span<char> Exchange::room() {
     if (begin == end) begin = end = 0;
@@ -84,9 +101,10 @@ std::span<char> Exchange::room() {
         begin = 0;
     }
     if (end == in.size()) {  // bounded: the parser refuses a head above its limit
-        std::vector<char> larger(in.size() * 2);
+        std::string larger;
+        larger.resize_and_overwrite(in.size() * 2, [](char*, std::size_t size) { return size; });
         std::ranges::copy(in, larger.begin());
-        crypto::wipe(in);
+        crypto::wipe(std::span(in));
         in = std::move(larger);
     }
     return {in.data() + end, in.size() - end};
@@ -95,13 +113,6 @@ std::span<char> Exchange::room() {
 void Exchange::filled(std::size_t bytes) {
     end += bytes;
     touched = std::max(touched, end);
-}
-
-void Exchange::wipe() {
-    request.wipe();
-    wipe_and_clear(out);
-    crypto::wipe(std::span(in).first(touched));
-    begin = end = touched = 0;
 }
 
 class ExchangeLease {
@@ -114,11 +125,11 @@ public:
             shard_.spare_.pop_back();
         }
         exchange_->request.peer = session.peer;
+        exchange_->begin_with(shard_.worker);
     }
     ~ExchangeLease() {
-        exchange_->wipe();
-        const std::size_t bytes =
-            exchange_->in.capacity() + exchange_->out.capacity() + exchange_->request.body.capacity();
+        exchange_->end_with(shard_.worker);
+        const std::size_t bytes = exchange_->out.capacity() + exchange_->request.body.capacity();
         if (bytes > kLargestSpare || shard_.spare_.size() >= kSpareExchanges) return;
         shard_.spare_.push_back(std::move(exchange_));
     }

@@ -41,7 +41,7 @@ struct Config {
     std::chrono::milliseconds upstream_head{300'000};
     std::chrono::milliseconds upstream_stream_idle{600'000};
     std::size_t upstream_connections = 512;  // per origin and worker
-    std::size_t upstream_idle_connections = 64;
+    std::size_t upstream_idle_connections = 256;
 
     std::size_t limit_header_bytes = 32 * 1024;
     std::size_t limit_body_bytes = 4 * 1024 * 1024;
