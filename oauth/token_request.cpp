@@ -1,6 +1,7 @@
 #include "oauth/token_request.h"
 
 #include "base/bytes.h"
+#include "net/token.h"
 #include "net/wiping.h"
 
 #include <algorithm>
@@ -36,6 +37,10 @@ public:
 private:
     std::string text_;
 };
+
+bool is_ascii(std::string_view text) {
+    return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
 
 bool has_line_break(std::string_view text) {
     return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
@@ -121,6 +126,11 @@ base::Status check_client(const ClientIdentity& client) {
         return base::failure(ErrorKind::invalid_request, "client_auth.no_secret",
                              "The client is to show a secret but has none.",
                              "Give the client its secret, or choose another method.");
+    const bool raw = client.method == client_secret_basic && client.basic_encoding == BasicEncoding::raw;
+    if (raw && client.client_id.find(':') != std::string::npos)
+        return base::failure(ErrorKind::invalid_request, "client_auth.colon_in_id",
+                             "The client id holds a colon, where raw Basic credentials would be cut.",
+                             "Use the encoding of RFC 6749 for this client, or client_secret_post.");
     return {};
 }
 
@@ -214,14 +224,21 @@ Secret RequestFields::json() const {
     return out.secret();
 }
 
-base::Status RequestFields::check() const {
+base::Status RequestFields::check(BodyFormat format) const {
     std::size_t bytes = 0;
     for (const auto& [name, value] : fields_) {
-        bool broken = has_line_break(name);
-        look(value, [&](std::string_view text) { broken |= has_line_break(text); });
+        bool broken = has_line_break(name), ascii = is_ascii(name);
+        look(value, [&](std::string_view text) {
+            broken |= has_line_break(text);
+            ascii &= is_ascii(text);
+        });
         if (broken)
             return base::failure(ErrorKind::invalid_request, "token_request.control_character",
                                  "A field of the token request holds a line break or a zero byte.",
+                                 "Check what was entered for the client and for the provider.");
+        if (format == BodyFormat::json && !ascii)
+            return base::failure(ErrorKind::invalid_request, "token_request.not_ascii",
+                                 "A field of the token request holds more than ASCII, and its body is JSON.",
                                  "Check what was entered for the client and for the provider.");
         bytes += name.size() + value.size();
     }
@@ -322,10 +339,30 @@ base::Result<TokenRequest> authenticated(RequestFields fields, const ClientIdent
     headers.push_back({"Accept", Secret::copy_of(std::string_view("application/json"))});
     if (auto status = add_proof(fields, headers, client, now); !status)
         return std::unexpected(status.error());
-    if (auto status = fields.check(); !status) return std::unexpected(status.error());
+    if (auto status = fields.check(format); !status) return std::unexpected(status.error());
     const bool as_json = format == BodyFormat::json;
     return TokenRequest{as_json ? "application/json" : "application/x-www-form-urlencoded",
                         as_json ? fields.json() : fields.form(), std::move(headers)};
+}
+
+base::Status add_header(TokenRequest& request, std::string_view name, std::string_view value) {
+    if (name.empty() || !std::ranges::all_of(name, net::is_token) ||
+        std::ranges::any_of(value, net::is_control))
+        return base::failure(ErrorKind::invalid_request, "token_request.header_invalid",
+                             "A header of the token request has characters that HTTP does not allow.",
+                             "Check the headers in the provider's profile.");
+    request.headers.push_back({std::string(name), Secret::copy_of(value)});
+    return {};
+}
+
+bool basic_is_ambiguous(const ClientIdentity& client) {
+    if (client.method != ClientAuthMethod::client_secret_basic || !client.secret) return false;
+    bool ambiguous = false;
+    look(*client.secret, [&](std::string_view secret) {
+        ambiguous = basic_credentials(client.client_id, secret, BasicEncoding::rfc) !=
+                    basic_credentials(client.client_id, secret, BasicEncoding::raw);
+    });
+    return ambiguous;
 }
 
 }  // namespace claviger::oauth

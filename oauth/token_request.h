@@ -42,8 +42,9 @@ public:
     crypto::Secret json() const;
 
     /// Errors: invalid_request "token_request.control_character" when a name or value holds CR, LF or NUL,
-    /// "token_request.too_large".
-    base::Status check() const;
+    /// "token_request.not_ascii" when a JSON body would hold more than ASCII (RFC 6749 appendix A knows no
+    /// more), "token_request.too_large".
+    base::Status check(BodyFormat format) const;
 
 private:
     std::vector<std::pair<std::string, crypto::Secret>> fields_;
@@ -85,8 +86,16 @@ RequestFields device_authorization(const Wanted& wanted);                       
 RequestFields pushed_authorization(const std::vector<std::pair<std::string, std::string>>& parameters);
 
 /// Adds the client's proof and writes the body. Errors: those of RequestFields::check and client_assertion,
-/// and invalid_request "client_auth.no_secret", "client_auth.control_character".
+/// and invalid_request "client_auth.no_secret", "client_auth.control_character", "client_auth.colon_in_id".
 base::Result<TokenRequest> authenticated(RequestFields fields, const ClientIdentity& client,
                                          BodyFormat format, base::Time now);
+
+/// Appends what a profile or a proof of possession asks for. Errors: invalid_request
+/// "token_request.header_invalid" when the name is no HTTP token or the value holds control characters.
+base::Status add_header(TokenRequest& request, std::string_view name, std::string_view value);
+
+/// True when the two encodings of Basic differ for this client, so that "invalid_client" may only mean that
+/// the server reads the other one: client_secret_post is worth a try where it is advertised.
+bool basic_is_ambiguous(const ClientIdentity& client);
 
 }  // namespace claviger::oauth

@@ -134,9 +134,43 @@ TEST_CASE("What would break a request is refused before anything is sent", "[oau
     CHECK(code_of(plain(), {.client_id = "id", .method = client_secret_basic, .secret = &broken}) ==
           "client_auth.control_character");
     CHECK(code_of(plain(), {.client_id = "id", .method = client_secret_post}) == "client_auth.no_secret");
+    ClientIdentity colon{.client_id = "a:b", .method = client_secret_basic, .secret = &good};
+    CHECK(code_of(plain(), colon).empty());
+    colon.basic_encoding = BasicEncoding::raw;
+    CHECK(code_of(plain(), colon) == "client_auth.colon_in_id");
+    const auto foreign = authenticated(client_credentials_grant({.scope = "\xC2\xA3"}), {.client_id = "id"},
+                                       BodyFormat::json, kNow);
+    REQUIRE_FALSE(foreign);
+    CHECK(foreign.error().code == "token_request.not_ascii");
     CHECK(code_of(plain(), {.client_id = "id", .method = private_key_jwt}) == "client_auth.no_key");
     CHECK(code_of(client_credentials_grant({.scope = std::string(70'000, 'x')}), {.client_id = "id"}) ==
           "token_request.too_large");
+}
+
+TEST_CASE("Headers of a profile are added whole or not at all", "[oauth]") {
+    auto request = sent(client_credentials_grant({}), {.client_id = "id"});
+    CHECK(add_header(request, "Notion-Version", "2022-06-28"));
+    CHECK(header_of(request, "Notion-Version") == "2022-06-28");
+    const auto headers = request.headers.size();
+    for (const auto& [name, value] : {std::pair{"X", "a\r\nEvil: 1"}, std::pair{"X", "a\x7f"},
+                                      std::pair{"X: 1\r\nY", "a"}, std::pair{"", "a"}}) {
+        const auto status = add_header(request, name, value);
+        REQUIRE_FALSE(status);
+        CHECK(status.error().code == "token_request.header_invalid");
+    }
+    CHECK_FALSE(add_header(request, "X", std::string_view("a\0b", 3)));
+    CHECK(request.headers.size() == headers);
+}
+
+TEST_CASE("Special characters in Basic credentials are known before the server stumbles", "[oauth]") {
+    const auto plain = hidden("s3cret-_."), special = hidden("s%");
+    ClientIdentity client{
+        .client_id = "id", .method = ClientAuthMethod::client_secret_basic, .secret = &plain};
+    CHECK_FALSE(basic_is_ambiguous(client));
+    client.secret = &special;
+    CHECK(basic_is_ambiguous(client));
+    client.method = ClientAuthMethod::client_secret_post;
+    CHECK_FALSE(basic_is_ambiguous(client));
 }
 
 }  // namespace
