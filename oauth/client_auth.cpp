@@ -1,13 +1,19 @@
 #include "oauth/client_auth.h"
 
+#include "base/bytes.h"
 #include "crypto/random.h"
 #include "oauth/jose.h"
+#include "oauth/jose_openssl.h"
 
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <memory>
 #include <utility>
 
 namespace claviger::oauth {
@@ -62,6 +68,22 @@ base::Result<ClientAuthMethod> choose_client_auth(const MethodHints& hints) {
                              "Register the client with a method that the server lists in "
                              "token_endpoint_auth_methods_supported.");
     return none;
+}
+
+base::Result<std::string> certificate_sha256(std::string_view pem) {
+    const QuietOpenSsl quiet;
+    const std::unique_ptr<BIO, decltype(&BIO_free)> text(
+        BIO_new_mem_buf(pem.data(), static_cast<int>(std::min<std::size_t>(pem.size(), 64 * 1024))),
+        &BIO_free);
+    const std::unique_ptr<X509, decltype(&X509_free)> certificate(
+        PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr), &X509_free);
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned bytes = 0;
+    if (!certificate || X509_digest(certificate.get(), EVP_sha256(), digest.data(), &bytes) != 1)
+        return base::failure(ErrorKind::invalid_request, "client_auth.certificate_invalid",
+                             "The text is not a certificate in PEM.",
+                             "Give the client's certificate with its BEGIN and END lines.");
+    return base::to_base64url({reinterpret_cast<const char*>(digest.data()), bytes});
 }
 
 base::Result<crypto::Secret> client_assertion(std::string_view client_id, const AssertionSigner& signer,

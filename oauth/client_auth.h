@@ -63,6 +63,10 @@ struct MethodHints {
 /// invalid_request "client_auth.no_method" when we have a secret or key that the server will not take.
 base::Result<ClientAuthMethod> choose_client_auth(const MethodHints& hints);
 
+/// The "x5t#S256" of the first certificate in a PEM text. Errors: invalid_request
+/// "client_auth.certificate_invalid".
+base::Result<std::string> certificate_sha256(std::string_view pem);
+
 /// One client assertion: good for one attempt, four minutes, fresh "jti". Errors: invalid_request
 /// "client_auth.no_key", and those of sign_jwt.
 base::Result<crypto::Secret> client_assertion(std::string_view client_id, const AssertionSigner& signer,

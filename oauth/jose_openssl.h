@@ -1,5 +1,5 @@
 // What JOSE needs of OpenSSL 3: keys from the members of a JWK, and signatures as JWS writes them.
-// For the jose_*.cpp files only.
+// Not for callers: only jose_*.cpp and client_auth.cpp include it.
 #pragma once
 
 #include "base/result.h"
