@@ -129,7 +129,7 @@ struct Ledger::State {
     std::vector<QueuedEntry> queued;
     std::deque<QueuedChange> changes;
     bool hurried = false;  // somebody waits for one of `queued`
-    bool asleep = false;   // the commit thread waits without a limit: even an entry without hurry must wake it
+    bool asleep = false;  // the commit thread waits without a limit: even an entry without hurry must wake it
     bool stopping = false;
 
     mutable std::mutex head_mutex;  // guards the two below
@@ -166,7 +166,9 @@ void Ledger::State::run() {
 /// without work, to try.
 bool Ledger::State::wait_for_work(std::vector<QueuedEntry>& appends, std::optional<QueuedChange>& change) {
     std::unique_lock lock(queue_mutex);
-    const auto due = [&] { return stopping || hurried || !changes.empty() || queued.size() >= kGroupEntries; };
+    const auto due = [&] {
+        return stopping || hurried || !changes.empty() || queued.size() >= kGroupEntries;
+    };
     const auto arrived = [&] { return due() || !queued.empty(); };
     if (failed && !stopped) {
         work.wait_until(lock, retry_at, arrived);

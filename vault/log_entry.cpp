@@ -53,6 +53,12 @@ constexpr std::string_view kReasonCodes[] = {
     "task.unknown",
     "credential.not_sendable",
     "credential.no_secret",
+    "grant.transient",
+    "grant.needs_reauth",
+    "grant.needs_config",
+    "grant.uncertain",
+    "grant.superseded",
+    "grant.refresh_outcome_lost",
 };
 
 template <class Enum>
@@ -64,7 +70,7 @@ constexpr Verdict kLast<Verdict> = Verdict::denied;
 template <>
 constexpr ObjectKind kLast<ObjectKind> = ObjectKind::session_token;
 template <>
-constexpr Action kLast<Action> = Action::read_log;
+constexpr Action kLast<Action> = Action::connect;
 template <>
 constexpr ActorKind kLast<ActorKind> = ActorKind::session;
 
@@ -251,6 +257,14 @@ std::string_view name_of(Action action) {
             return "initialise";
         case Action::read_log:
             return "read_log";
+        case Action::refresh:
+            return "refresh";
+        case Action::refreshed:
+            return "refreshed";
+        case Action::refresh_failed:
+            return "refresh_failed";
+        case Action::connect:
+            return "connect";
     }
     return "";
 }

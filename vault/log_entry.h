@@ -55,6 +55,10 @@ enum class Action : std::uint8_t {  // on disk: append only
     stop = 10,
     initialise = 11,
     read_log = 12,
+    refresh = 13,         // a grant: an attempt begins, before the first byte leaves
+    refreshed = 14,       // a new token set is in use
+    refresh_failed = 15,  // the attempt brought none; the reason says why
+    connect = 16,         // a person granted access
 };
 
 /// Who acted: an admin's API key, a session, or Claviger itself.

@@ -63,6 +63,8 @@ void fields(Vault& object, F&& field);
 template <class F>
 void fields(Credential& object, F&& field);
 template <class F>
+void fields(Grant& object, F&& field);
+template <class F>
 void fields(Environment& object, F&& field);
 template <class F>
 void fields(Agent& object, F&& field);
@@ -287,6 +289,16 @@ void fields(Credential& o, F&& f) {
     f("archived", o.archived);
 }
 template <class F>
+void fields(Grant& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("vault", o.vault);
+    f("facts", o.facts);
+    f("created", o.created);
+    f("updated", o.updated);
+}
+template <class F>
 void fields(Environment& o, F&& f) {
     f("id", o.id);
     f("created_seq", o.created_seq);
@@ -442,6 +454,8 @@ template base::Bytes encode_object(const Vault&);
 template base::Result<Vault> decode_object(base::ByteView);
 template base::Bytes encode_object(const Credential&);
 template base::Result<Credential> decode_object(base::ByteView);
+template base::Bytes encode_object(const Grant&);
+template base::Result<Grant> decode_object(base::ByteView);
 template base::Bytes encode_object(const Environment&);
 template base::Result<Environment> decode_object(base::ByteView);
 template base::Bytes encode_object(const Agent&);

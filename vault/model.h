@@ -111,6 +111,18 @@ struct Credential {
     const base::RawId& scope() const { return vault.raw; }
 };
 
+/// How an OAuth credential's grant stands. What it says is oauth's own (oauth/stored_grant.h); the vault
+/// keeps it sealed under the vault's key, apart from the credential, so that nothing else ever changes it.
+struct Grant {
+    base::CredentialId id;  // the credential whose grant it is
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    base::VaultId vault;
+    std::string facts;
+    Time created{}, updated{};
+    const base::RawId& scope() const { return vault.raw; }
+};
+
 /// Where the credential's secret may go, as bound into its seal.
 crypto::Constraints constraints_of(const Credential& credential);
 

@@ -23,7 +23,7 @@ RowHeader header_of(const T& object) {
         header.workspace = object.workspace.raw;
     }
     if constexpr (std::is_same_v<T, Vault>) header.vault = object.id.raw;
-    if constexpr (std::is_same_v<T, Credential>) header.vault = object.vault.raw;
+    if constexpr (std::is_same_v<T, Credential> || std::is_same_v<T, Grant>) header.vault = object.vault.raw;
     return header;
 }
 
@@ -31,7 +31,7 @@ template <class T>
 base::RawId owner_of(const KeyRing& keys, const T& object) {
     if constexpr (std::is_same_v<T, Workspace> || std::is_same_v<T, ApiKey>)
         return keys.instance();
-    else if constexpr (std::is_same_v<T, Credential>)
+    else if constexpr (std::is_same_v<T, Credential> || std::is_same_v<T, Grant>)
         return object.vault.raw;
     else
         return object.workspace.raw;
@@ -116,6 +116,9 @@ base::Status Change::erase(const T& object) {
             transaction_.batch().erase(Table::data_key, secret_key(object));
         }
         transaction_.batch().erase(Table::usage, object.id.key());
+        if (const auto grant = catalog_.find<Grant>(object.id)) {
+            if (auto erased = erase(*grant); !erased) return erased;
+        }
     }
     transaction_.batch().erase(Table::meta, meta_key(kMetaKind<T>, object.id.raw));
     transaction_.when_durable([&catalog = writable_, id = object.id] { catalog.erase<T>(id); });
@@ -193,6 +196,7 @@ template base::Status Change::store(Workspace);
 template base::Status Change::store(ApiKey);
 template base::Status Change::store(Vault);
 template base::Status Change::store(Credential);
+template base::Status Change::store(Grant);
 template base::Status Change::store(Environment);
 template base::Status Change::store(Agent);
 template base::Status Change::store(Session);
@@ -200,6 +204,7 @@ template base::Status Change::store(SessionToken);
 template base::Status Change::erase(const ApiKey&);
 template base::Status Change::erase(const Vault&);
 template base::Status Change::erase(const Credential&);
+template base::Status Change::erase(const Grant&);
 template base::Status Change::erase(const Environment&);
 template base::Status Change::erase(const Session&);
 template base::Status Change::erase(const SessionToken&);
@@ -272,7 +277,7 @@ base::Result<std::unique_ptr<Records>> Records::open(StorageEngine& engine, std:
 
     auto& catalog = records->catalog_;
     const auto& ring = *records->keys_;
-    for (const auto load_kind : {load<Workspace>, load<ApiKey>, load<Vault>, load<Credential>,
+    for (const auto load_kind : {load<Workspace>, load<ApiKey>, load<Vault>, load<Credential>, load<Grant>,
                                  load<Environment>, load<Agent>, load<Session>, load<SessionToken>}) {
         if (auto loaded = load_kind(engine, ring, catalog); !loaded)
             return std::unexpected(std::move(loaded).error());

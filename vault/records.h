@@ -31,6 +31,8 @@ struct SecretParts {
     std::optional<crypto::Secret>
         token;  // static_bearer's token, mcp_oauth's access token, environment_variable's value
     std::optional<crypto::Secret> refresh_token, client_secret;
+    /// The one before, until the newest has been used: some servers' replicas lag.
+    std::optional<crypto::Secret> previous_refresh_token = {};
 };
 
 /// A credential's sealed value as it rests, with everything needed to open it. Safe to keep in caches.

@@ -19,6 +19,7 @@ base::RawId owner_of(const KeyRing& keys, MetaKind kind, const RowHeader& header
         case MetaKind::api_key:
             return keys.instance();
         case MetaKind::credential:
+        case MetaKind::grant:
             return header.vault;
         case MetaKind::vault:
         case MetaKind::environment:
@@ -48,7 +49,7 @@ crypto::Place row_place(const KeyRing& keys, const RowHeader& header, ByteView r
     return place;
 }
 
-enum PartTag : unsigned char { kToken = 1, kRefreshToken = 2, kClientSecret = 3 };
+enum PartTag : unsigned char { kToken = 1, kRefreshToken = 2, kClientSecret = 3, kPreviousRefreshToken = 4 };
 
 std::optional<std::span<const std::byte>> find_part(std::span<const std::byte> joined, PartTag wanted) {
     while (joined.size() >= 5) {
@@ -157,7 +158,10 @@ crypto::Place value_place(const KeyRing& keys, const Credential& credential) {
 
 crypto::Secret join_parts(const SecretParts& parts) {
     const std::pair<PartTag, const std::optional<crypto::Secret>*> all[] = {
-        {kToken, &parts.token}, {kRefreshToken, &parts.refresh_token}, {kClientSecret, &parts.client_secret}};
+        {kToken, &parts.token},
+        {kRefreshToken, &parts.refresh_token},
+        {kClientSecret, &parts.client_secret},
+        {kPreviousRefreshToken, &parts.previous_refresh_token}};
     std::size_t size = 0;
     for (const auto& [tag, part] : all)
         if (*part) size += 5 + (*part)->size();
@@ -184,6 +188,8 @@ base::Result<SecretParts> split_parts(const crypto::Secret& joined) {
             parts.refresh_token = crypto::Secret::copy_of(*part);
         if (const auto part = find_part(bytes, kClientSecret))
             parts.client_secret = crypto::Secret::copy_of(*part);
+        if (const auto part = find_part(bytes, kPreviousRefreshToken))
+            parts.previous_refresh_token = crypto::Secret::copy_of(*part);
     });
     if (!parts.token) return std::unexpected(no_token());
     return parts;

@@ -20,6 +20,7 @@ enum class MetaKind : unsigned char {
     session = 7,
     session_token = 8,
     agent_version = 9,
+    grant = 10,
 };
 
 template <class T>
@@ -30,6 +31,8 @@ template <>
 inline constexpr MetaKind kMetaKind<Vault> = MetaKind::vault;
 template <>
 inline constexpr MetaKind kMetaKind<Credential> = MetaKind::credential;
+template <>
+inline constexpr MetaKind kMetaKind<Grant> = MetaKind::grant;
 template <>
 inline constexpr MetaKind kMetaKind<Environment> = MetaKind::environment;
 template <>
@@ -64,7 +67,7 @@ crypto::Place value_place(const KeyRing& keys, const Credential& credential);
 crypto::Place data_key_place(const KeyRing& keys, const Credential& credential);
 
 /// The plaintext of a value: {tag u8, length u32, bytes} per part, in tag order (1 token, 2 refresh token, 3
-/// client secret).
+/// client secret, 4 the refresh token before).
 crypto::Secret join_parts(const SecretParts& parts);
 base::Result<SecretParts> split_parts(const crypto::Secret& joined);
 base::Result<crypto::Secret> token_of(const crypto::Secret& joined);

@@ -54,9 +54,13 @@ public:
         std::uint64_t version;  // 0: the row must be absent
     };
 
-    void put(Table table, ByteView key, Bytes value) { writes_.push_back({table, Bytes(key), std::move(value)}); }
+    void put(Table table, ByteView key, Bytes value) {
+        writes_.push_back({table, Bytes(key), std::move(value)});
+    }
     void erase(Table table, ByteView key) { writes_.push_back({table, Bytes(key), std::nullopt}); }
-    void require(Table table, ByteView key, std::uint64_t version) { preconditions_.push_back({table, Bytes(key), version}); }
+    void require(Table table, ByteView key, std::uint64_t version) {
+        preconditions_.push_back({table, Bytes(key), version});
+    }
     const std::vector<Write>& writes() const { return writes_; }
     const std::vector<Precondition>& preconditions() const { return preconditions_; }
     bool empty() const { return writes_.empty(); }
@@ -76,8 +80,9 @@ using Visitor = std::function<bool(ByteView key, ByteView value, std::uint64_t v
 /// One changed key of one commit; called in commit order.
 using ChangeVisitor = std::function<bool(std::uint64_t commit_seq, Table table, ByteView key)>;
 
-/// Sees only sealed bytes; knows nothing of keys, workspaces or credentials. Nothing may assume that it is the only writer.
-/// Thread safety: every member, any thread, any time. Blocking: reads usually answer from memory; commit() waits for the disk.
+/// Sees only sealed bytes; knows nothing of keys, workspaces or credentials. Nothing may assume that it is
+/// the only writer. Thread safety: every member, any thread, any time. Blocking: reads usually answer from
+/// memory; commit() waits for the disk.
 class StorageEngine {
 public:
     virtual ~StorageEngine() = default;
@@ -85,13 +90,15 @@ public:
     /// An absent key is an answer (nullopt), not an error.
     virtual base::Result<std::optional<Row>> get(Table table, ByteView key) const = 0;
 
-    /// Keys with the prefix, from one snapshot, in byte order or its reverse, beginning at `from` (inclusive; empty: the
-    /// first, or last, key of the prefix), until `visit` returns false.
-    virtual base::Status scan(Table table, ByteView prefix, ByteView from, Order order, const Visitor& visit) const = 0;
+    /// Keys with the prefix, from one snapshot, in byte order or its reverse, beginning at `from` (inclusive;
+    /// empty: the first, or last, key of the prefix), until `visit` returns false.
+    virtual base::Status scan(Table table, ByteView prefix, ByteView from, Order order,
+                              const Visitor& visit) const = 0;
 
-    /// All or nothing as commit `commit_seq`, which must be last_commit() + 1 (else conflict "storage.conflict", also for a
-    /// precondition that does not hold). Once this succeeds the batch survives a power cut. After "storage.unavailable"
-    /// nothing of the batch is visible, and nothing of it may become visible later: call recover() before the next commit.
+    /// All or nothing as commit `commit_seq`, which must be last_commit() + 1 (else conflict
+    /// "storage.conflict", also for a precondition that does not hold). Once this succeeds the batch survives
+    /// a power cut. After "storage.unavailable" nothing of the batch is visible, and nothing of it may become
+    /// visible later: call recover() before the next commit.
     virtual base::Status commit(std::uint64_t commit_seq, const Batch& batch) = 0;
 
     virtual std::uint64_t last_commit() const = 0;
@@ -99,18 +106,19 @@ public:
     /// Tries to make a failed engine writable again (the disk has space again). Cheap when nothing is wrong.
     virtual base::Status recover() = 0;
 
-    /// Changed keys of commits after `commit_seq`, append-only tables left out. "storage.feed_trimmed" (conflict) when the
-    /// feed no longer reaches back that far.
+    /// Changed keys of commits after `commit_seq`, append-only tables left out. "storage.feed_trimmed"
+    /// (conflict) when the feed no longer reaches back that far.
     virtual base::Status changes_after(std::uint64_t commit_seq, const ChangeVisitor& visit) const = 0;
     /// Forgets feed entries up to and including `commit_seq`.
     virtual base::Status trim_changes(std::uint64_t commit_seq) = 0;
 };
 
-/// RocksDB in `directory` (created 0700 when absent). Errors: unavailable "storage.unavailable" (text in detail), corrupt
-/// "storage.corrupt", conflict "storage.locked" when another process has it open.
+/// RocksDB in `directory` (created 0700 when absent). Errors: unavailable "storage.unavailable" (text in
+/// detail), corrupt "storage.corrupt", conflict "storage.locked" when another process has it open.
 base::Result<std::unique_ptr<StorageEngine>> open_rocksdb(const std::filesystem::path& directory);
 
-/// The same contract without a disk, for tests. Several engines over one `SharedRows` behave like several processes.
+/// The same contract without a disk, for tests. Several engines over one `SharedRows` behave like several
+/// processes.
 struct SharedRows;
 std::shared_ptr<SharedRows> new_shared_rows();
 std::unique_ptr<StorageEngine> open_in_memory(std::shared_ptr<SharedRows> rows = new_shared_rows());

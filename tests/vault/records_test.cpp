@@ -288,6 +288,7 @@ TEST_CASE("A grant keeps its parts apart", "[vault][records]") {
         auto parts = parts_of("access");
         parts.refresh_token = crypto::Secret::copy_of(std::string_view("refresh"));
         parts.client_secret = crypto::Secret::copy_of(std::string_view(""));
+        parts.previous_refresh_token = crypto::Secret::copy_of(std::string_view("refresh before"));
         now.note(EntryKind::write, Action::update, ObjectKind::credential, objects.linear.id.raw);
         return now.store_with_secret(objects.linear, parts);
     }));
@@ -297,6 +298,7 @@ TEST_CASE("A grant keeps its parts apart", "[vault][records]") {
     REQUIRE(parts);
     CHECK(text_of(*parts->refresh_token) == "refresh");
     CHECK(text_of(*parts->client_secret).empty());
+    CHECK(text_of(*parts->previous_refresh_token) == "refresh before");
 
     std::string seen;
     REQUIRE(change(*disk.records, [&](Change& now) -> base::Status {
@@ -309,6 +311,46 @@ TEST_CASE("A grant keeps its parts apart", "[vault][records]") {
     }));
     CHECK(seen == "refresh");
     CHECK(token_of(*disk.records, objects.linear.id) == "next access");
+}
+
+TEST_CASE("What is known of a grant rests beside its credential and goes with it", "[vault][records]") {
+    Disk disk;
+    const Objects objects(*disk.records);
+    const auto id = objects.linear.id;
+    const auto note = [&](Change& now) {
+        now.note(EntryKind::grant, Action::refreshed, ObjectKind::credential, id.raw,
+                 objects.linear.vault.raw);
+    };
+    const auto before = disk.records->catalog().revision();
+    REQUIRE(change(*disk.records, [&](Change& now) {
+        note(now);
+        return now.store(Grant{.id = id,
+                               .workspace = objects.linear.workspace,
+                               .vault = objects.linear.vault,
+                               .facts = "{\"state\":\"ready\"}"});
+    }));
+    CHECK(disk.records->catalog().revision() == before);  // no session has to be resolved again
+    const auto held = [&] {
+        std::size_t rows = 0;
+        for (const auto& [key, value] : rows_of(*disk.engine, Table::meta)) {
+            CHECK(value.value.find("ready") == std::string::npos);
+            rows += key[0] == 10 ? 1 : 0;
+        }
+        return rows;
+    };
+    CHECK(held() == 1);
+    disk.reopen();
+    const auto grant = disk.records->catalog().find<Grant>(id);
+    REQUIRE(grant);
+    CHECK(grant->facts == "{\"state\":\"ready\"}");
+    CHECK(grant->vault == objects.linear.vault);
+
+    REQUIRE(change(*disk.records, [&](Change& now) {
+        now.note(EntryKind::write, Action::erase, ObjectKind::credential, id.raw);
+        return now.erase(*now.catalog().find<Credential>(id));
+    }));
+    CHECK_FALSE(disk.records->catalog().find<Grant>(id));
+    CHECK(held() == 0);
 }
 
 TEST_CASE("A value opens only at its place and for its purpose", "[vault][records]") {
