@@ -32,10 +32,13 @@ enum Key : unsigned {
     kUri,
     kTaskId,
     kMeta,
-    kArguments,  // params
+    kArguments,
+    kCursor,
+    kRequestState,  // params
     kVersion,
     kCapabilities,
-    kProgressToken,  // _meta
+    kProgressToken,
+    kRelatedTask,  // _meta
     kOtherKey
 };
 
@@ -56,29 +59,13 @@ constexpr std::array kKnownKeys{
     KnownKey{Level::params, "taskId", kTaskId},
     KnownKey{Level::params, "_meta", kMeta},
     KnownKey{Level::params, "arguments", kArguments},
+    KnownKey{Level::params, "cursor", kCursor},
+    KnownKey{Level::params, "requestState", kRequestState},
     KnownKey{Level::meta, kVersionKey, kVersion},
     KnownKey{Level::meta, kCapabilitiesKey, kCapabilities},
     KnownKey{Level::meta, "progressToken", kProgressToken},
+    KnownKey{Level::meta, kRelatedTaskKey, kRelatedTask},
 };
-
-/// Readers that ignore case (Go's encoding/json does, with Unicode folding) take "Method" or "method" spelled
-/// with U+017F for "method": what they would read must be what is decided on.
-bool spelled_alike(std::string_view key, std::string_view known) {
-    std::size_t at = 0;
-    for (const char wanted : known) {
-        const char lower = static_cast<char>(wanted | 0x20);
-        if (at < key.size() && (key[at] == wanted || ((key[at] | 0x20) == lower && wanted != '_'))) {
-            ++at;
-        } else if (lower == 's' && key.substr(at).starts_with("\u017f")) {
-            at += 2;
-        } else if (lower == 'k' && key.substr(at).starts_with("\u212a")) {
-            at += 3;
-        } else {
-            return false;
-        }
-    }
-    return at == key.size();
-}
 
 /// Receives the parser's events (Boost.JSON basic_parser). Keeps only the texts that are needed.
 class Handler {
@@ -120,7 +107,8 @@ public:
         for (const auto& known : kKnownKeys) {
             if (known.level != level_) continue;
             if (known.text != text_) {
-                if (level_ != Level::meta && spelled_alike(text_, known.text)) duplicate = true;
+                if ((level_ != Level::meta || known.key == kRelatedTask) && spelled_alike(text_, known.text))
+                    duplicate = true;
                 continue;
             }
             key_ = known.key;
@@ -128,6 +116,8 @@ public:
             seen |= 1U << key_;
             if (key_ == kVersion) message.modern = true;
             if (key_ == kArguments) message.has_arguments = true;
+            if (key_ == kTaskId || key_ == kCursor || key_ == kRequestState || key_ == kRelatedTask)
+                message.may_hold_handles = true;
         }
         text_.clear();
         return true;
@@ -258,6 +248,23 @@ std::unexpected<base::Error> invalid(std::string message) {
 
 }  // namespace
 
+bool spelled_alike(std::string_view key, std::string_view known) {
+    std::size_t at = 0;
+    for (const char wanted : known) {
+        const char lower = static_cast<char>(wanted | 0x20);
+        if (at < key.size() && (key[at] == wanted || ((key[at] | 0x20) == lower && wanted != '_'))) {
+            ++at;
+        } else if (lower == 's' && key.substr(at).starts_with("\u017f")) {
+            at += 2;
+        } else if (lower == 'k' && key.substr(at).starts_with("\u212a")) {
+            at += 3;
+        } else {
+            return false;
+        }
+    }
+    return at == key.size();
+}
+
 base::Result<Message> parse_message(std::string_view body, JsonLimits limits, std::string& id_if_known) {
     json::parse_options options;
     options.max_depth = limits.depth;
@@ -303,6 +310,8 @@ base::Result<Message> parse_message(std::string_view body, JsonLimits limits, st
         message.method = "response";
         message.id.clear();  // no answer is due to it
     }
+    if (message.kind == MessageKind::response || message.method == "subscriptions/listen")
+        message.may_hold_handles = true;
     return std::move(message);
 }
 

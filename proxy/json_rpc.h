@@ -28,15 +28,25 @@ struct Message {
     bool client_capabilities =
         false;  // params._meta["io.modelcontextprotocol/clientCapabilities"] is an object
     bool has_arguments = false;
+    bool may_hold_handles = false;  // a task id, request state or cursor, where handle_rewriter.h finds it
 };
+
+/// Of the _meta of a message that belongs to a task of the 2025-11-25 revision.
+inline constexpr std::string_view kRelatedTaskKey = "io.modelcontextprotocol/related-task";
+
+/// Readers that ignore case (Go's encoding/json does, with Unicode folding) take "Method" or "method" spelled
+/// with U+017F for "method": what they would read must be what is decided on.
+bool spelled_alike(std::string_view key, std::string_view known);
 
 struct JsonLimits {
     std::size_t depth = 64;
 };
 
 /// RFC 8259 strictly, UTF-8 checked, no duplicate key among jsonrpc, method, id, params, result, error at the
-/// top, nor among name, uri, taskId, _meta, arguments in params, nor of the version key in _meta; in the
-/// first two places no other spelling of these keys either ("Method"), because some servers ignore case.
+/// top, nor among name, uri, taskId, cursor, requestState, _meta, arguments in params, nor of the version and
+/// related-task keys in _meta; in the first two places and for the last no other spelling of these keys
+/// either
+/// ("Method"), because some servers ignore case.
 /// Error codes: "json.invalid" (-32700), "json.too_deep" (-32700), "rpc.batch" (-32600: arrays are refused),
 /// "rpc.invalid" (-32600: not an object, jsonrpc not "2.0", id null or of another type, method not a string,
 /// both result and error, …), "rpc.duplicate_key" (-32600). On an error `id_if_known` holds the id's JSON

@@ -1,0 +1,173 @@
+#include "proxy/handles.h"
+
+#include "crypto/sealed_text.h"
+
+#include <algorithm>
+
+namespace claviger::proxy {
+namespace {
+
+constexpr std::size_t kMostTaskId = 2'048;  // sealed, it still fits into any header
+constexpr std::string_view kServerTask = "mcp-server-task", kAgentTask = "mcp-agent-task";
+
+std::string_view purpose_of(HandleSpot spot) {
+    switch (spot) {
+        case HandleSpot::asked_task:
+        case HandleSpot::named_task:
+            return kServerTask;
+        case HandleSpot::state:
+            return "mcp-request-state";
+        case HandleSpot::cursor:
+            return "mcp-cursor";
+    }
+    return {};
+}
+
+bool is_task(HandleSpot spot) { return spot == HandleSpot::asked_task || spot == HandleSpot::named_task; }
+
+std::unexpected<base::Error> unknown(HandleSpot spot) {
+    using base::ErrorKind;
+    if (spot == HandleSpot::state)
+        return base::failure(ErrorKind::not_found, "state.unknown", "Unknown requestState",
+                             "Repeat the call without it, and answer with the requestState it then gives.");
+    if (spot == HandleSpot::cursor)
+        return base::failure(ErrorKind::not_found, "cursor.unknown", "Invalid cursor",
+                             "Begin the list anew; a cursor belongs to the session that it was given to.");
+    return base::failure(ErrorKind::not_found, "task.unknown", "Unknown task",
+                         "A task belongs to the session that started it.");
+}
+
+}  // namespace
+
+/// Fixed-width ids before the name, and a purpose that begins no other, so that nothing imitates another.
+std::string Handles::binding(std::string_view purpose) const {
+    std::string text(purpose);
+    text += '\0';
+    text += context_.session->id.key();
+    text += server_.credential->id.key();
+    text += server_.name;
+    return text;
+}
+
+std::optional<std::string> Handles::sealed(std::string_view purpose, std::string_view plain) const {
+    const bool task = purpose == kServerTask || purpose == kAgentTask;
+    if (plain.size() > (task ? kMostTaskId : crypto::kMaxSealedPlain)) return std::nullopt;
+    return crypto::seal_text_repeatably(keys_.derived(crypto::Purpose::agent_handles), binding(purpose),
+                                        plain);
+}
+
+std::optional<std::string> Handles::open(std::string_view purpose, std::string_view sealed) const {
+    return crypto::open_text(keys_.derived(crypto::Purpose::agent_handles), binding(purpose), sealed);
+}
+
+std::optional<std::string> Handles::for_agent(HandleSpot spot, std::string_view handle) const {
+    if (is_task(spot))
+        if (auto own = open(kAgentTask, handle)) return own;
+    return sealed(purpose_of(spot), handle);
+}
+
+std::optional<std::string> Handles::opened(HandleSpot spot, std::string_view handle) const {
+    // Some clients send an empty cursor for the first page. It says nothing, so it is nobody's.
+    if (handle.empty() && !is_task(spot)) return "";
+    return open(purpose_of(spot), handle);
+}
+
+std::optional<std::string> Handles::for_server(HandleSpot spot, std::string_view handle) const {
+    auto plain = opened(spot, handle);
+    return plain || !is_task(spot) ? plain : sealed(kAgentTask, handle);
+}
+
+base::Result<ForServer> open_handles(const Handles& handles, const Message& message, std::string_view body) {
+    ForServer out;
+    if (!message.may_hold_handles) return out;
+    const bool asks = message.kind == MessageKind::request;
+    const auto replace = [&](HandleSpot spot, std::string_view handle) {
+        const bool strictly = asks && spot == HandleSpot::asked_task;
+        auto plain = strictly ? handles.opened(spot, handle) : handles.for_server(spot, handle);
+        if (spot == HandleSpot::asked_task && handle == message.task_id) out.task_id = plain;
+        return plain;
+    };
+    HandleRewriter rewriter(Towards::server, replace);
+    rewriter.feed(body, out.body.emplace());
+    if (rewriter.failed()) return unknown(*rewriter.failed());
+    return out;
+}
+
+HandleStream::HandleStream(Handles handles, Body body)
+    : handles_(handles),
+      body_(body),
+      rewriter_(Towards::agent, [this](HandleSpot spot, std::string_view handle) {
+          return handles_.for_agent(spot, handle);
+      }) {}
+
+base::Result<std::string_view> HandleStream::pass(std::string_view bytes) {
+    out_.clear();
+    if (body_ == Body::json) {
+        rewriter_.feed(bytes, out_);
+    } else {
+        line(bytes);
+    }
+    if (rewriter_.failed())
+        return base::failure(base::ErrorKind::unavailable, "upstream.invalid",
+                             "The server gave a task id, request state or cursor that is too long to be "
+                             "passed on.");
+    return std::string_view(out_);
+}
+
+base::Result<std::string_view> HandleStream::pass_whole(std::string_view body) {
+    for (const auto* key : {"taskId", "nextCursor", "requestState"})
+        if (body.find(key) != body.npos) return pass(body);
+    return body;
+}
+
+/// Only what the data lines of events say is JSON (WHATWG HTML 9.2.6); all else passes as it is.
+void HandleStream::line(std::string_view bytes) {
+    constexpr std::string_view mark = "\xef\xbb\xbf";
+    while (!bytes.empty()) {
+        if (part_ == Part::value || part_ == Part::rest) {
+            const auto end = std::min(bytes.find_first_of("\r\n"), bytes.size());
+            if (part_ == Part::value) {
+                rewriter_.feed(bytes.substr(0, end), out_);
+            } else {
+                out_ += bytes.substr(0, end);
+            }
+            bytes.remove_prefix(end);
+            if (bytes.empty()) return;
+        }
+        const char byte = bytes.front();
+        if (part_ == Part::space && byte != ' ' && byte != '\r' && byte != '\n') {
+            part_ = Part::value;
+            continue;
+        }
+        bytes.remove_prefix(1);
+        if (byte == '\r' || byte == '\n') {
+            end_line(byte);
+            continue;
+        }
+        out_ += byte;
+        after_cr_ = false;
+        if (part_ == Part::space) {
+            part_ = Part::value;
+        } else if (byte == ':') {
+            if (at_start_ && name_.starts_with(mark)) name_.erase(0, mark.size());
+            part_ = name_ == "data" ? Part::space : Part::rest;
+        } else if (name_.size() <= mark.size() + 4) {
+            name_ += byte;
+        }
+    }
+}
+
+void HandleStream::end_line(char byte) {
+    const bool second_half = byte == '\n' && after_cr_;
+    if (!second_half) {
+        if (part_ == Part::value) rewriter_.line_break(out_);
+        if (part_ == Part::name && name_.empty()) rewriter_.start();  // a blank line ends an event
+        name_.clear();
+        part_ = Part::name;
+        at_start_ = false;
+    }
+    after_cr_ = byte == '\r';
+    out_ += byte;
+}
+
+}  // namespace claviger::proxy
