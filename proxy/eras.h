@@ -25,7 +25,12 @@ struct EraRefusal {
 /// server.
 std::optional<EraRefusal> check_headers(const net::Headers& headers, const Message& message);
 
+/// Whether Mcp-Name has a meaning for this message; where it has none it does not travel.
+bool mirrors_name(const Message& message);
+
 /// "=?base64?…?=" decoded, anything else as it is; nullopt for bad padding or alphabet.
 std::optional<std::string> decode_mirrored(std::string_view value);
+/// The other way round: as it is where a header can hold it, else in Base64.
+std::string encode_mirrored(std::string_view text);
 
 }  // namespace claviger::proxy

@@ -9,21 +9,22 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
     return text.size() >= prefix.size() && net::equal_ignoring_case(text.substr(0, prefix.size()), prefix);
 }
 
-/// The closed list of mcp.md 8.1: mirrored protocol headers and tracing. Last-Event-ID only with a session
-/// that is the agent's own: to the server, all agents with one credential are one.
-bool travels(std::string_view name, bool has_session) {
-    for (const auto* allowed :
-         {"MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "traceparent", "tracestate", "baggage"})
+/// The closed list of mcp.md 8.1: mirrored protocol headers and tracing. The legacy era mirrors nothing, so
+/// what claims to be mirrored there was compared with nothing and stays here. Last-Event-ID only with a
+/// session that is the agent's own: to the server, all agents with one credential are one.
+bool travels(std::string_view name, Era era, MirroredName mirrored_name, bool has_session) {
+    for (const auto* allowed : {"MCP-Protocol-Version", "traceparent", "tracestate", "baggage"})
         if (net::equal_ignoring_case(name, allowed)) return true;
-    if (starts_with_ignoring_case(name, "Mcp-Param-")) return true;
-    return has_session && net::equal_ignoring_case(name, "Last-Event-ID");
+    if (era == Era::legacy) return has_session && net::equal_ignoring_case(name, "Last-Event-ID");
+    if (net::equal_ignoring_case(name, "Mcp-Name")) return mirrored_name == MirroredName::travels;
+    return net::equal_ignoring_case(name, "Mcp-Method") || starts_with_ignoring_case(name, "Mcp-Param-");
 }
 
 }  // namespace
 
 base::Status write_head(net::OutboundHead& head, const net::Request& request, Era era,
                         const ServerContext& server, const std::optional<std::string>& upstream_session,
-                        const crypto::Secret& secret) {
+                        const crypto::Secret& secret, MirroredName mirrored_name) {
     head.begin(request.method, server.url.target, server.origin);
     bool good = true;
     if (request.method == "POST") {
@@ -38,7 +39,7 @@ base::Status write_head(net::OutboundHead& head, const net::Request& request, Er
         const auto field = request.headers.at(i);
         if (net::equal_ignoring_case(field.name, injection.header))
             continue;  // ours alone, whatever its name
-        if (travels(field.name, era == Era::legacy && upstream_session.has_value()))
+        if (travels(field.name, era, mirrored_name, upstream_session.has_value()))
             good &= head.add(field.name, field.value);
     }
     if (upstream_session) good &= head.add("Mcp-Session-Id", *upstream_session);

@@ -1,5 +1,6 @@
 #include "proxy/mcp_endpoint.h"
 
+#include "proxy/batch.h"
 #include "proxy/eras.h"
 #include "proxy/error_reply.h"
 #include "proxy/json_rpc.h"
@@ -7,6 +8,9 @@
 
 #include <algorithm>
 
+#include <array>
+
+#include <arpa/inet.h>
 #include <boost/asio/this_coro.hpp>
 
 namespace claviger::proxy {
@@ -28,6 +32,22 @@ std::string_view without_port(std::string_view authority) {
                : authority;
 }
 
+/// The address in "[2001:db8::1]" or "2001:db8::1", however it is written.
+std::optional<std::array<unsigned char, 16>> ipv6_address(std::string_view host) {
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    std::array<unsigned char, 16> bytes{};
+    if (inet_pton(AF_INET6, std::string(host).c_str(), bytes.data()) != 1) return std::nullopt;
+    return bytes;
+}
+
+bool same_host(std::string_view allowed, std::string_view name) {
+    if (net::equal_ignoring_case(allowed, name)) return true;
+    if (!name.starts_with('[')) return false;
+    const auto address = ipv6_address(name);
+    const auto ours = ipv6_address(allowed);
+    return address && ours && *address == *ours;
+}
+
 /// DNS rebinding: the Host must be a name of ours, and a browser's Origin one that was allowed (mcp.md 10).
 bool host_is_ours(const net::Request& request, const ProxySettings& settings) {
     const auto host = request.headers.find("Host");
@@ -35,7 +55,7 @@ bool host_is_ours(const net::Request& request, const ProxySettings& settings) {
     const auto name = without_port(*host);
     return is_loopback_name(name) ||
            std::ranges::any_of(settings.allowed_hosts, [&](const std::string& allowed) {
-               return net::equal_ignoring_case(allowed, name) || net::equal_ignoring_case(allowed, *host);
+               return same_host(allowed, name) || net::equal_ignoring_case(allowed, *host);
            });
 }
 
@@ -85,6 +105,10 @@ std::string percent_decoded(std::string_view text) {
 McpEndpoint::McpEndpoint(const std::vector<std::unique_ptr<Lane>>& lanes, const ProxySettings& settings,
                          ProxyCounters& counters)
     : lanes_(lanes), settings_(settings), counters_(counters) {}
+
+void McpEndpoint::end_streams() const {
+    for (const auto& lane : lanes_) lane->worker.deliver([&streams = lane->streams] { streams.end_all(); });
+}
 
 net::awaitable<void> McpEndpoint::handle(const net::Request& request, net::ResponseWriter& writer) const {
     counters_.calls.fetch_add(1, std::memory_order_relaxed);
@@ -158,6 +182,17 @@ net::awaitable<void> McpEndpoint::message(Lane& lane, const net::Request& reques
                encoding && !net::equal_ignoring_case(*encoding, "identity")) {
         refused = error_reply("", 415, -32600, "Encoded request bodies are not accepted.",
                               "request.content_encoding");
+    } else if (is_batch(request.body)) {
+        auto elements = parse_batch(request.body, {.depth = settings_.json_depth});
+        if (!elements) {
+            refused = error_reply("", elements.error());
+        } else if (auto refusal = refuse_batch(lane, request, *context, server)) {
+            refused = std::move(*refusal);
+        } else {
+            co_await run_batch(lane, counters_, request, std::move(context), server, std::move(*elements),
+                               writer);
+            co_return;
+        }
     } else {
         std::string id;
         auto parsed = parse_message(request.body, {.depth = settings_.json_depth}, id);

@@ -2,12 +2,14 @@
 
 #include "net/sse.h"
 #include "policy/policy.h"
+#include "proxy/handles.h"
 #include "proxy/json_rpc.h"
 #include "proxy/json_span.h"
 #include "proxy/session_ids.h"
 #include "proxy/tool_list.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace claviger::proxy {
 namespace {
@@ -72,7 +74,8 @@ void copy_headers(const net::ResponseHead& head, Redactor& redactor, net::Header
     }
 }
 
-void map_session_id(Lane& lane, const net::ResponseHead& head, const RelayPlan& plan, net::Headers& out) {
+void map_session_id(Lane& lane, const net::ResponseHead& head, const RelayPlan& plan,
+                    std::string_view revision, net::Headers& out) {
     if (plan.era == Era::modern) return;
     const auto upstream_id = head.headers.find("Mcp-Session-Id");
     if (!upstream_id || upstream_id->empty()) return;
@@ -80,8 +83,24 @@ void map_session_id(Lane& lane, const net::ResponseHead& head, const RelayPlan& 
         out.add("Mcp-Session-Id", plan.session_in);
     } else {
         out.add("Mcp-Session-Id",
-                seal_session_id(lane.records.keys(), plan.context, plan.server, *upstream_id));
+                seal_session_id(lane.records.keys(), plan.context, plan.server, *upstream_id, revision));
     }
+}
+
+/// What the server's answer to an initialize says the two speak from now on.
+std::string revision_of(std::string_view message) {
+    const auto result = valid_json(message, kErrorDepth) ? member(message, "result") : std::nullopt;
+    const auto revision = result ? member(*result, "protocolVersion") : std::nullopt;
+    return revision ? string_value(*revision).value_or("") : "";
+}
+
+/// How a server ends a subscription in good order (mcp.md 4.5).
+std::string listen_result(std::string_view id) {
+    return R"(event: message
+data: {"jsonrpc":"2.0","id":)" +
+           std::string(id) +
+           R"(,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":)" +
+           std::string(id) + "}}}\n\n";
 }
 
 std::string error_event(std::string_view id, const base::Error& error) {
@@ -113,7 +132,13 @@ class Relay {
 public:
     Relay(Lane& lane, net::Answer& answer, Redactor& redactor, net::ResponseWriter& writer,
           const RelayPlan& plan)
-        : lane_(lane), answer_(answer), redactor_(redactor), writer_(writer), plan_(plan) {}
+        : lane_(lane),
+          answer_(answer),
+          redactor_(redactor),
+          writer_(writer),
+          plan_(plan),
+          handles_({lane.records.keys(), plan.context, plan.server},
+                   is_event_stream(answer.head()) ? HandleStream::Body::events : HandleStream::Body::json) {}
 
     net::awaitable<Relayed> run() {
         const auto& head = answer_.head();
@@ -126,14 +151,15 @@ public:
         answer_.idle_limit(plan_.due == Due::stream ? std::chrono::milliseconds(0)
                                                     : lane_.settings.stream_idle);
         copy_headers(head, redactor_, headers_);
-        map_session_id(lane_, head, plan_, headers_);
+        // The session id of an initialize waits for the revision that comes in the body.
+        if (!opens_session()) map_session_id(lane_, head, plan_, {}, headers_);
         if (head.status >= 400) {
             co_await error_answer();
         } else if (plan_.due == Due::nothing) {
             co_await acknowledged();
         } else if (!is_event_stream(head)) {
             co_await json_answer();
-        } else if (plan_.filters_list) {
+        } else if (plan_.filters_list || plan_.in_batch) {
             co_await filtered_events();
         } else {
             co_await events();
@@ -142,6 +168,8 @@ public:
     }
 
 private:
+    bool opens_session() const { return plan_.rpc_method == "initialize" && plan_.due == Due::response; }
+
     /// Answers that never reach the agent, whatever is in them.
     std::optional<base::Error> refused(const net::ResponseHead& head) const {
         using base::ErrorKind;
@@ -259,6 +287,8 @@ private:
                                "The server answered the call with an empty body, or with something else than "
                                "the JSON it declared."}));
         } else if (!plan_.filters_list) {
+            if (opens_session())
+                map_session_id(lane_, answer_.head(), plan_, revision_of(response.body), headers_);
             co_await redacted(std::move(response.body), ended);
         } else if (!ended) {
             co_await fail({base::ErrorKind::unavailable, "upstream.invalid",
@@ -275,9 +305,14 @@ private:
             co_await streamed(body);
             co_return;
         }
+        const auto sealed = handles_.pass_whole(body);
+        if (!sealed) {
+            co_await fail(broken_stream(sealed.error()));
+            co_return;
+        }
         net::Response response;
         response.status = relayed_.status;
-        response.body = redactor_.pass(body);
+        response.body = redactor_.pass(*sealed);
         response.body += redactor_.finish();
         response.headers = std::move(headers_);
         co_await send(std::move(response));
@@ -285,10 +320,16 @@ private:
 
     /// A long answer: its beginning is `read` already, the rest passes as it comes.
     net::awaitable<void> streamed(std::string_view read) {
-        auto written = co_await writer_.start(relayed_.status, headers_, answer_.declared_length());
-        base::Result<std::string_view> part(read);
+        // Sealed handles are longer than their texts, so how long the body is will show at its end.
+        auto written = co_await writer_.start(relayed_.status, headers_, std::nullopt);
+        bool end = read.empty();
+        auto part = handles_.pass(read);
         while (true) {
-            const bool end = part->empty();
+            if (!part) {
+                relayed_.failure = part.error().code;
+                writer_.abort();  // a body that was begun and cannot be completed
+                co_return;
+            }
             const auto bytes = end ? redactor_.finish() : redactor_.pass(*part);
             relayed_.bytes += bytes.size();
             if (written && !plan_.client_gone && !bytes.empty()) written = co_await writer_.write(bytes);
@@ -298,11 +339,8 @@ private:
                 co_return;
             }
             part = co_await answer_.next();
-            if (!part) {
-                relayed_.failure = part.error().code;
-                writer_.abort();  // a body that was promised and cannot be completed
-                co_return;
-            }
+            end = part && part->empty();
+            if (part) part = handles_.pass(*part);
         }
         if (written && !plan_.client_gone) co_await writer_.finish();
     }
@@ -327,25 +365,59 @@ private:
         return part;
     }
 
+    /// Reads the stream of an initialize up to its answer, whose revision goes into the session id.
+    net::awaitable<void> read_revision() {
+        net::SseSplitter splitter(kGatherBytes);
+        std::string revision;
+        bool answered = false;
+        while (!answered && begun_.size() < kGatherBytes) {
+            auto part = co_await answer_.next();
+            if (!part || part->empty()) {
+                after_begun_ = std::move(part);
+                break;
+            }
+            begun_ += *part;
+            if (const auto fed = splitter.feed(*part); !fed) break;
+            while (const auto event = splitter.next()) {
+                if (!event->has_data || response_id(event->data) != plan_.id) continue;
+                answered = true;
+                revision = revision_of(event->data);
+            }
+        }
+        map_session_id(lane_, answer_.head(), plan_, revision, headers_);
+    }
+
+    /// The next bytes of the stream: first what was read of it before its head went out.
+    net::awaitable<base::Result<std::string_view>> next_part() {
+        if (!begun_.empty()) {
+            read_ = std::exchange(begun_, {});
+            co_return std::string_view(read_);
+        }
+        if (after_begun_) co_return *std::exchange(after_begun_, std::nullopt);
+        co_return co_await answer_.next();
+    }
+
     net::awaitable<void> events() {
+        if (opens_session()) co_await read_revision();
         const auto started = co_await writer_.start(200, headers_, std::nullopt);
         agent_lost_ = !started;
         net::SseWatcher watcher(plan_.id);
         std::optional<base::Error> broken;
         while (true) {
-            const auto part = unless_revoked(co_await answer_.next());
+            auto part = unless_revoked(co_await next_part());
+            const bool end = part && part->empty();
+            if (part) part = handles_.pass(*part);
             if (!part) {
                 broken = part.error();
                 break;
             }
-            const bool end = part->empty();
             const auto bytes = end ? redactor_.finish() : redactor_.pass(*part);
             watcher.feed(bytes);
             const bool go_on = co_await emit(bytes);
             if (!go_on) co_return;
             if (end) break;
         }
-        if (broken) relayed_.failure = broken->code;
+        if (broken && !plan_.stopping) relayed_.failure = broken->code;
         if (plan_.due == Due::response && !watcher.answered()) {
             // A legacy client that holds an event id comes back for the rest; everybody else would wait for
             // ever.
@@ -359,8 +431,10 @@ private:
         const base::Error closed{base::ErrorKind::unavailable, "upstream.closed",
                                  "The server ended the stream without answering the call."};
         const auto error = broken_stream(broken ? *broken : closed);
-        relayed_.failure = error.code;
-        const auto event = (between_events ? "" : "\n\n") + error_event(plan_.id, error);
+        const bool ends_here = plan_.stopping && plan_.rpc_method == kListen;
+        relayed_.failure = ends_here ? std::string_view() : error.code;
+        const auto event = (between_events ? "" : "\n\n") +
+                           (ends_here ? listen_result(plan_.id) : error_event(plan_.id, error));
         co_await emit(event);
     }
 
@@ -380,14 +454,22 @@ private:
             const auto fed = splitter.feed(*part);
             if (!fed) broken = fed.error();
             while (const auto event = splitter.next()) {
-                if (event->has_id) resumable = !event->id.empty();
-                auto out = event->has_data ? filtered_event(*event, answered) : std::string(event->raw);
+                if (event->has_id && !plan_.in_batch) resumable = !event->id.empty();
+                auto out = plan_.in_batch    ? batched_event(*event, answered)
+                           : event->has_data ? filtered_event(*event, answered)
+                                             : std::string(event->raw);
+                const auto sealed = handles_.pass(out);
+                if (!sealed) {
+                    broken = sealed.error();
+                    break;
+                }
+                out = *sealed;
                 redactor_.redact(out);
                 const bool go_on = co_await emit(out);
                 if (!go_on) co_return;
             }
         }
-        if (broken) relayed_.failure = broken->code;
+        if (broken && !plan_.stopping) relayed_.failure = broken->code;
         if (plan_.due == Due::response && !answered && (plan_.era == Era::modern || !resumable))
             co_await missing_response(broken, true);
         if (!agent_lost_ && !plan_.client_gone) co_await writer_.finish();
@@ -406,6 +488,19 @@ private:
                                           filtered.error().code, ""));
     }
 
+    /// Without its id and retry.
+    std::string batched_event(const net::SseEvent& event, bool& answered) const {
+        if (event.data.empty()) return {};
+        if (!plan_.filters_list) {
+            answered = answered || response_id(event.data) == plan_.id;
+            return event_of({}, event.data);
+        }
+        const auto filtered = filter(event.data);
+        if (!filtered) return {};  // the missing response tells of it
+        answered = answered || response_id(event.data) == plan_.id;
+        return event_of({}, *filtered);
+    }
+
     base::Result<std::string> filter(std::string_view message) const {
         const auto policy = plan_.context.policy();
         return filter_tool_list(
@@ -421,8 +516,11 @@ private:
     Redactor& redactor_;
     net::ResponseWriter& writer_;
     const RelayPlan& plan_;
+    HandleStream handles_;
     net::Headers headers_;
     Relayed relayed_;
+    std::string begun_, read_;  // of a stream, before its head went out
+    std::optional<base::Result<std::string_view>> after_begun_;
     bool agent_lost_ = false;
 };
 

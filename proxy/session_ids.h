@@ -17,8 +17,14 @@ bool valid_session_id(std::string_view upstream_id);
 /// is kept, so a restart or another node changes nothing (docs/decisions/0007-sealed-session-ids.md).
 /// `upstream_id` must be valid.
 std::string seal_session_id(const vault::KeyRing& keys, const SessionContext& context,
-                            const ServerContext& server, std::string_view upstream_id);
-std::optional<std::string> open_session_id(const vault::KeyRing& keys, const SessionContext& context,
-                                           const ServerContext& server, std::string_view agent_id);
+                            const ServerContext& server, std::string_view upstream_id,
+                            std::string_view revision = {});
+
+struct OpenedSession {
+    std::string upstream_id;
+    std::string revision;  // of the protocol, as the server's answer to initialize named it; may be empty
+};
+std::optional<OpenedSession> open_session_id(const vault::KeyRing& keys, const SessionContext& context,
+                                             const ServerContext& server, std::string_view agent_id);
 
 }  // namespace claviger::proxy

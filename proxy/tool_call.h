@@ -19,6 +19,7 @@ struct Call {
     const net::Request& request;
     Message message;  // of GET and DELETE: method "GET" or "DELETE", no id
     Era era = Era::legacy;
+    bool in_batch = false;  // its answer is one of several, so nothing of it can be fetched again
 };
 
 /// Answers the call through `writer`, whatever happens. Never opens a credential before its intent is

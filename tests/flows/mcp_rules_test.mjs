@@ -314,6 +314,155 @@ describe('Claviger in front of a dual-era server', () => {
         });
     });
 
+    describe('batches', () => {
+        const initialize = (protocolVersion) =>
+            rpc('init', 'initialize', {
+                protocolVersion,
+                capabilities: {},
+                clientInfo: { name: 'flow', version: '1' },
+            });
+        const call = (id, name) => rpc(id, 'tools/call', { name, arguments: {} });
+        let limited;
+        before(async () => {
+            limited = await grant(claviger, {
+                url: fixture.url,
+                token: upstreamToken,
+                serverName: 'fixture',
+                toolset: {
+                    default_config: { enabled: true, permission_policy: { type: 'always_allow' } },
+                    configs: [{ name: 'test_error_handling', enabled: false }],
+                },
+            });
+        });
+
+        async function openSession(version) {
+            const opened = await post(limited.endpoint, limited.sessionToken, initialize(version));
+            assert.equal(opened.status, 200, opened.text);
+            assert.equal(opened.message.result.protocolVersion, version);
+            const headers = { 'mcp-session-id': opened.headers.get('mcp-session-id') };
+            await post(
+                limited.endpoint,
+                limited.sessionToken,
+                { jsonrpc: '2.0', method: 'notifications/initialized' },
+                headers,
+            );
+            await fixture.forget();
+            return headers;
+        }
+
+        it('of 2025-03-26 are answered message by message, and hide no forbidden tool', async () => {
+            const headers = await openSession('2025-03-26');
+            const answer = await post(
+                limited.endpoint,
+                limited.sessionToken,
+                [call(1, 'test_simple_text'), call('two', 'test_error_handling'), rpc(3, 'tools/list')],
+                headers,
+            );
+            assert.equal(answer.status, 200, answer.text);
+            assert.deepEqual(
+                answer.messages.map(({ id }) => id),
+                [1, 'two', 3],
+            );
+            const [text, forbidden, list] = answer.messages;
+            assert.ok(text.result.content[0].text.length > 0);
+            assert.equal(forbidden.error.code, -32602);
+            assert.doesNotMatch(JSON.stringify(list), /test_error_handling/);
+            assert.ok(list.result.tools.length > 3);
+            assert.deepEqual(tracesOf(upstreamToken, answer.raw), []);
+
+            const seen = await fixture.seen();
+            assert.equal(seen.length, 2, 'the upstream did not get exactly the two allowed messages');
+            for (const { body } of seen) {
+                assert.ok(!body.startsWith('['), 'the upstream got an array');
+                assert.doesNotMatch(body, /test_error_handling/);
+            }
+            const denied = (await accessLog(claviger, limited.session.id)).filter((entry) =>
+                /den(y|ied)/.test(JSON.stringify(entry)),
+            );
+            assert.ok(denied.length >= 1, 'the refusal of one message is not in the log');
+        });
+
+        it('of notifications alone are accepted', async () => {
+            const headers = await openSession('2025-03-26');
+            const answer = await post(
+                limited.endpoint,
+                limited.sessionToken,
+                [{ jsonrpc: '2.0', method: 'notifications/roots/list_changed' }],
+                headers,
+            );
+            assert.equal(answer.status, 202, answer.text);
+            assert.equal(answer.text, '');
+        });
+
+        it('of a later revision are refused, whatever the header says', async () => {
+            const headers = await openSession('2025-11-25');
+            for (const more of [{}, { 'mcp-protocol-version': '2025-03-26' }]) {
+                const answer = await post(
+                    limited.endpoint,
+                    limited.sessionToken,
+                    [call(1, 'test_simple_text')],
+                    { ...headers, ...more },
+                );
+                assert.equal(answer.status, 400, answer.text);
+                assert.equal(answer.message.error.code, -32600);
+            }
+            assert.deepEqual(await fixture.seen(), []);
+        });
+
+        const unacceptable = [
+            ['an empty array', []],
+            ['an array in an array', [[rpc(1, 'ping')]]],
+            ['an initialize', [initialize('2025-03-26')]],
+            ['an id twice', [rpc(1, 'ping'), rpc(1, 'tools/list')]],
+            ['a modern message', [rpc(1, 'ping'), modernRequest(2, 'tools/list')]],
+            ['33 messages', Array.from({ length: 33 }, (_, id) => rpc(id, 'ping'))],
+        ];
+        for (const [what, body] of unacceptable) {
+            it(`with ${what} are refused as a whole`, async () => {
+                const headers = await openSession('2025-03-26');
+                const answer = await post(limited.endpoint, limited.sessionToken, body, headers);
+                assert.equal(answer.status, 400, answer.text);
+                assert.equal(answer.message.error.code, -32600, answer.text);
+                assert.deepEqual(await fixture.seen(), []);
+            });
+        }
+    });
+
+    it('mirrored headers of a legacy message, which nobody compares, do not travel', async () => {
+        const opened = await post(
+            granted.endpoint,
+            granted.sessionToken,
+            rpc(1, 'initialize', {
+                protocolVersion: '2025-11-25',
+                capabilities: {},
+                clientInfo: { name: 'flow', version: '1' },
+            }),
+            { 'mcp-method': 'tools/list', 'mcp-name': 'test_wait', 'mcp-param-region': 'x' },
+        );
+        assert.equal(opened.status, 200, opened.text);
+        const [seen] = await fixture.seen();
+        for (const name of ['mcp-method', 'mcp-name', 'mcp-param-region'])
+            assert.equal(seen.headers[name], undefined, `${name} reached the upstream`);
+    });
+
+    it('an IPv6 address that was configured is a Host in every spelling, another one is not', async () => {
+        const other = await startClaviger({
+            config: { agents: { allowed_hosts: ['2001:db8::1'] } },
+        });
+        const theirs = await grant(other, { url: fixture.url, token: upstreamToken, serverName: 'fixture' });
+        const statusOf = async (host) =>
+            (
+                await post(theirs.endpoint, theirs.sessionToken, modernRequest(1, 'tools/list'), {
+                    ...modernHeaders('tools/list'),
+                    host,
+                })
+            ).status;
+        assert.equal(await statusOf('[2001:db8::1]:8700'), 200);
+        assert.equal(await statusOf('[2001:DB8:0::1]'), 200);
+        assert.equal(await statusOf('[2001:db8::2]:8700'), 403);
+        assert.equal(await statusOf('2001:db8::2'), 403);
+    });
+
     describe('when the upstream is not itself', () => {
         it('an upstream that refuses the token does not send the agent into an OAuth flow', async () => {
             await fixture.setToken('another-token');

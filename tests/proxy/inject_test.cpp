@@ -93,6 +93,7 @@ TEST_CASE("The protocol's own headers travel", "[proxy][inject]") {
                              "traceparent", "tracestate", "baggage", "Last-Event-ID"})
         call.request.headers.add(name, "kept");
     call.session = "upstream-session";
+    bool mirrored = false;  // only the modern era mirrors, and compares
     SECTION("legacy, with its session") {
         REQUIRE(call.write());
         CHECK(call.sends("Last-Event-ID: kept\r\n"));
@@ -105,19 +106,31 @@ TEST_CASE("The protocol's own headers travel", "[proxy][inject]") {
     }
     SECTION("modern, where nothing can be resumed") {
         call.session.reset();
+        mirrored = true;
         REQUIRE(call.write(proxy::Era::modern));
         CHECK_FALSE(call.sends("Last-Event-ID"));
     }
-    for (const auto* name : {"MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Param-Region",
-                             "traceparent", "tracestate", "baggage"})
+    for (const auto* name : {"MCP-Protocol-Version", "traceparent", "tracestate", "baggage"})
         CHECK(call.sends(std::string(name) + ": kept\r\n"));
+    for (const auto* name : {"Mcp-Method", "Mcp-Name", "Mcp-Param-Region"})
+        CHECK(call.sends(std::string(name) + ": kept\r\n") == mirrored);
+}
+
+TEST_CASE("A mirrored name stays here where the message has none", "[proxy][inject]") {
+    Outbound call;
+    call.request.headers.add("Mcp-Method", "tools/list");
+    call.request.headers.add("mcp-name", "another tool");
+    REQUIRE(proxy::write_head(call.head, call.request, proxy::Era::modern, call.server, std::nullopt,
+                              crypto::Secret::copy_of(call.secret), proxy::MirroredName::stays));
+    CHECK(call.sends("Mcp-Method: tools/list\r\n"));
+    CHECK_FALSE(call.sends("another tool"));
 }
 
 TEST_CASE("The secret stands where the credential says, and only there", "[proxy][inject]") {
     Outbound call;
     call.request.headers.add("Mcp-Param-Token", "the agent's");
     call.server.credential = credential_with({.header = "mcp-param-token", .scheme = ""});
-    REQUIRE(call.write());
+    REQUIRE(call.write(proxy::Era::modern));
     CHECK(call.sends("\r\nmcp-param-token: the-secret\r\n"));
     CHECK_FALSE(call.sends("the agent's"));
     CHECK_FALSE(call.sends("Authorization"));
@@ -139,14 +152,14 @@ TEST_CASE("No line can be smuggled in", "[proxy][inject]") {
          std::vector<std::string>{"\r\n", "\n", "\r", std::string(1, '\0'), "\x7f"}) {
         Outbound by_agent;
         by_agent.request.headers.add("Mcp-Name", "a" + break_ + "X-Admin: 1");
-        const auto refused = by_agent.write();
+        const auto refused = by_agent.write(proxy::Era::modern);
         REQUIRE_FALSE(refused);
         CHECK(refused.error().code == "request.invalid");
         CHECK(refused.error().kind == base::ErrorKind::invalid_request);
 
         Outbound by_name;
         by_name.request.headers.add("Mcp-Param-X" + break_ + "X-Admin", "1");
-        CHECK_FALSE(by_name.write());
+        CHECK_FALSE(by_name.write(proxy::Era::modern));
 
         Outbound by_session;
         by_session.session = "s" + break_ + "X-Admin: 1";
@@ -194,8 +207,10 @@ TEST_CASE("A session id opens only for whom it was sealed", "[proxy][session_ids
     const auto server = server_of("upstream", 7);
     const auto sealed = proxy::seal_session_id(*store.keys, alice, server, "upstream-id");
 
-    CHECK(proxy::open_session_id(*store.keys, alice, server, sealed) ==
-          std::optional<std::string>("upstream-id"));
+    const auto opened = proxy::open_session_id(*store.keys, alice, server, sealed);
+    REQUIRE(opened);
+    CHECK(opened->upstream_id == "upstream-id");
+    CHECK(opened->revision.empty());
     CHECK(sealed.find("upstream-id") == std::string::npos);
     CHECK(proxy::valid_session_id(sealed));
     CHECK(proxy::seal_session_id(*store.keys, alice, server, "upstream-id") != sealed);
@@ -213,7 +228,15 @@ TEST_CASE("A session id opens only for whom it was sealed", "[proxy][session_ids
         CHECK_FALSE(proxy::open_session_id(*store.keys, alice, server, sealed.substr(0, i)));
     }
     const auto longest = std::string(2'048, 'x');
-    CHECK(proxy::open_session_id(*store.keys, alice, server,
-                                 proxy::seal_session_id(*store.keys, alice, server, longest)) ==
-          std::optional<std::string>(longest));
+    const auto with_revision =
+        proxy::open_session_id(*store.keys, alice, server,
+                               proxy::seal_session_id(*store.keys, alice, server, longest, "2025-03-26"));
+    REQUIRE(with_revision);
+    CHECK(with_revision->upstream_id == longest);
+    CHECK(with_revision->revision == "2025-03-26");
+    const auto strange = proxy::open_session_id(
+        *store.keys, alice, server, proxy::seal_session_id(*store.keys, alice, server, "id", "a b"));
+    REQUIRE(strange);  // a revision that no server has is none
+    CHECK(strange->upstream_id == "id");
+    CHECK(strange->revision.empty());
 }

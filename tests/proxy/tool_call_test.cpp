@@ -385,7 +385,7 @@ TEST_CASE("A request that is wrong in itself gets a clear answer and leaves no t
         {"text", "POST", ping, {{"Content-Type", "text/plain"}}, 415, -32600},
         {"compressed", "POST", ping, {{"Content-Encoding", "gzip"}}, 415, -32600},
         {"no JSON", "POST", "{", {}, 400, -32700},
-        {"a batch", "POST", "[" + ping + "]", {}, 400, -32600},
+        {"a batch", "POST", "[" + ping + "]", {{"MCP-Protocol-Version", "2025-06-18"}}, 400, -32600},
         {"a modern header over a legacy body",
          "POST",
          ping,
