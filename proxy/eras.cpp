@@ -2,6 +2,8 @@
 
 #include "base/bytes.h"
 
+#include <algorithm>
+
 namespace claviger::proxy {
 namespace {
 
@@ -49,6 +51,14 @@ std::optional<std::string> decode_mirrored(std::string_view value) {
     if (!value.starts_with(open) || !value.ends_with(close) || value.size() < open.size() + close.size())
         return std::string(value);
     return base::from_base64(value.substr(open.size(), value.size() - open.size() - close.size()));
+}
+
+std::string encode_mirrored(std::string_view text) {
+    const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+    const bool plain = std::ranges::all_of(text, [](char c) { return c >= 0x20 && c < 0x7f; }) &&
+                       (text.empty() || (!blank(text.front()) && !blank(text.back()))) &&
+                       !(text.starts_with("=?base64?") && text.ends_with("?="));
+    return plain ? std::string(text) : "=?base64?" + base::to_base64(text) + "?=";
 }
 
 std::optional<EraRefusal> check_headers(const net::Headers& headers, const Message& message) {

@@ -30,5 +30,7 @@ bool mirrors_name(const Message& message);
 
 /// "=?base64?…?=" decoded, anything else as it is; nullopt for bad padding or alphabet.
 std::optional<std::string> decode_mirrored(std::string_view value);
+/// The other way round: as it is where a header can hold it, else in Base64.
+std::string encode_mirrored(std::string_view text);
 
 }  // namespace claviger::proxy

@@ -10,6 +10,12 @@ vault::Fingerprint Fingerprints::of(std::string_view name) {
     return known_.emplace(std::string(name), log_.fingerprint(domain_, name)).first->second;
 }
 
+void OpenStreams::end_all() {
+    ended_ = true;
+    const Ends ends = ends_;  // a stream may leave the list while another is being ended
+    for (const auto& end : ends) end();
+}
+
 Lane::Lane(net::Worker& worker_, vault::Records& records_, const ProxySettings& settings_,
            std::shared_ptr<net::TlsClient> tls, net::ClientLimits limits)
     : worker(worker_),

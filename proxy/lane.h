@@ -9,6 +9,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <functional>
+#include <list>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -51,6 +53,34 @@ private:
     std::unordered_map<std::string, vault::Fingerprint, Hash, std::equal_to<>> known_;
 };
 
+/// The streams of a worker that would go on until somebody ends them. Not thread safe.
+class OpenStreams {
+    using Ends = std::list<std::function<void()>>;
+
+public:
+    /// From now until it goes, a stream that `end` ends; called at most once.
+    class Entry {
+    public:
+        Entry(OpenStreams& streams, std::function<void()> end)
+            : streams_(streams), at_(streams.ends_.insert(streams.ends_.end(), std::move(end))) {}
+        ~Entry() { streams_.ends_.erase(at_); }
+        Entry(const Entry&) = delete;
+        Entry& operator=(const Entry&) = delete;
+
+    private:
+        OpenStreams& streams_;
+        Ends::iterator at_;
+    };
+
+    void end_all();
+    /// end_all() was called: no stream should begin any more.
+    bool ended() const { return ended_; }
+
+private:
+    Ends ends_;
+    bool ended_ = false;
+};
+
 struct Lane {
     Lane(net::Worker& worker_, vault::Records& records_, const ProxySettings& settings_,
          std::shared_ptr<net::TlsClient> tls, net::ClientLimits limits);
@@ -61,6 +91,7 @@ struct Lane {
     net::ClientPool pool;
     SessionContexts contexts;
     Fingerprints methods, tools;
+    OpenStreams streams;
 };
 
 }  // namespace claviger::proxy

@@ -106,6 +106,10 @@ McpEndpoint::McpEndpoint(const std::vector<std::unique_ptr<Lane>>& lanes, const 
                          ProxyCounters& counters)
     : lanes_(lanes), settings_(settings), counters_(counters) {}
 
+void McpEndpoint::end_streams() const {
+    for (const auto& lane : lanes_) lane->worker.deliver([&streams = lane->streams] { streams.end_all(); });
+}
+
 net::awaitable<void> McpEndpoint::handle(const net::Request& request, net::ResponseWriter& writer) const {
     counters_.calls.fetch_add(1, std::memory_order_relaxed);
     const auto executor = co_await net::asio::this_coro::executor;

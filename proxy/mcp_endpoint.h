@@ -16,6 +16,9 @@ public:
                 ProxyCounters& counters);
 
     net::awaitable<void> handle(const net::Request& request, net::ResponseWriter& writer) const;
+    /// Ends the streams that no call waits for, and refuses new ones, so that a server that stops need not
+    /// wait for them. Any thread, while the workers exist; does not block.
+    void end_streams() const;
 
 private:
     net::awaitable<void> message(Lane& lane, const net::Request& request, net::ResponseWriter& writer,

@@ -2,6 +2,7 @@
 
 #include "net/sse.h"
 #include "policy/policy.h"
+#include "proxy/handles.h"
 #include "proxy/json_rpc.h"
 #include "proxy/json_span.h"
 #include "proxy/session_ids.h"
@@ -93,6 +94,15 @@ std::string revision_of(std::string_view message) {
     return revision ? string_value(*revision).value_or("") : "";
 }
 
+/// How a server ends a subscription in good order (mcp.md 4.5).
+std::string listen_result(std::string_view id) {
+    return R"(event: message
+data: {"jsonrpc":"2.0","id":)" +
+           std::string(id) +
+           R"(,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":)" +
+           std::string(id) + "}}}\n\n";
+}
+
 std::string error_event(std::string_view id, const base::Error& error) {
     const auto wire = wire_of(error);
     return "event: message\ndata: " + error_body(id, wire.code, error.message, error.code, error.hint) +
@@ -122,7 +132,13 @@ class Relay {
 public:
     Relay(Lane& lane, net::Answer& answer, Redactor& redactor, net::ResponseWriter& writer,
           const RelayPlan& plan)
-        : lane_(lane), answer_(answer), redactor_(redactor), writer_(writer), plan_(plan) {}
+        : lane_(lane),
+          answer_(answer),
+          redactor_(redactor),
+          writer_(writer),
+          plan_(plan),
+          handles_({lane.records.keys(), plan.context, plan.server},
+                   is_event_stream(answer.head()) ? HandleStream::Body::events : HandleStream::Body::json) {}
 
     net::awaitable<Relayed> run() {
         const auto& head = answer_.head();
@@ -289,9 +305,14 @@ private:
             co_await streamed(body);
             co_return;
         }
+        const auto sealed = handles_.pass_whole(body);
+        if (!sealed) {
+            co_await fail(broken_stream(sealed.error()));
+            co_return;
+        }
         net::Response response;
         response.status = relayed_.status;
-        response.body = redactor_.pass(body);
+        response.body = redactor_.pass(*sealed);
         response.body += redactor_.finish();
         response.headers = std::move(headers_);
         co_await send(std::move(response));
@@ -299,10 +320,16 @@ private:
 
     /// A long answer: its beginning is `read` already, the rest passes as it comes.
     net::awaitable<void> streamed(std::string_view read) {
-        auto written = co_await writer_.start(relayed_.status, headers_, answer_.declared_length());
-        base::Result<std::string_view> part(read);
+        // Sealed handles are longer than their texts, so how long the body is will show at its end.
+        auto written = co_await writer_.start(relayed_.status, headers_, std::nullopt);
+        bool end = read.empty();
+        auto part = handles_.pass(read);
         while (true) {
-            const bool end = part->empty();
+            if (!part) {
+                relayed_.failure = part.error().code;
+                writer_.abort();  // a body that was begun and cannot be completed
+                co_return;
+            }
             const auto bytes = end ? redactor_.finish() : redactor_.pass(*part);
             relayed_.bytes += bytes.size();
             if (written && !plan_.client_gone && !bytes.empty()) written = co_await writer_.write(bytes);
@@ -312,11 +339,8 @@ private:
                 co_return;
             }
             part = co_await answer_.next();
-            if (!part) {
-                relayed_.failure = part.error().code;
-                writer_.abort();  // a body that was promised and cannot be completed
-                co_return;
-            }
+            end = part && part->empty();
+            if (part) part = handles_.pass(*part);
         }
         if (written && !plan_.client_gone) co_await writer_.finish();
     }
@@ -380,19 +404,20 @@ private:
         net::SseWatcher watcher(plan_.id);
         std::optional<base::Error> broken;
         while (true) {
-            const auto part = unless_revoked(co_await next_part());
+            auto part = unless_revoked(co_await next_part());
+            const bool end = part && part->empty();
+            if (part) part = handles_.pass(*part);
             if (!part) {
                 broken = part.error();
                 break;
             }
-            const bool end = part->empty();
             const auto bytes = end ? redactor_.finish() : redactor_.pass(*part);
             watcher.feed(bytes);
             const bool go_on = co_await emit(bytes);
             if (!go_on) co_return;
             if (end) break;
         }
-        if (broken) relayed_.failure = broken->code;
+        if (broken && !plan_.stopping) relayed_.failure = broken->code;
         if (plan_.due == Due::response && !watcher.answered()) {
             // A legacy client that holds an event id comes back for the rest; everybody else would wait for
             // ever.
@@ -406,8 +431,10 @@ private:
         const base::Error closed{base::ErrorKind::unavailable, "upstream.closed",
                                  "The server ended the stream without answering the call."};
         const auto error = broken_stream(broken ? *broken : closed);
-        relayed_.failure = error.code;
-        const auto event = (between_events ? "" : "\n\n") + error_event(plan_.id, error);
+        const bool ends_here = plan_.stopping && plan_.rpc_method == kListen;
+        relayed_.failure = ends_here ? std::string_view() : error.code;
+        const auto event = (between_events ? "" : "\n\n") +
+                           (ends_here ? listen_result(plan_.id) : error_event(plan_.id, error));
         co_await emit(event);
     }
 
@@ -431,12 +458,18 @@ private:
                 auto out = plan_.in_batch    ? batched_event(*event, answered)
                            : event->has_data ? filtered_event(*event, answered)
                                              : std::string(event->raw);
+                const auto sealed = handles_.pass(out);
+                if (!sealed) {
+                    broken = sealed.error();
+                    break;
+                }
+                out = *sealed;
                 redactor_.redact(out);
                 const bool go_on = co_await emit(out);
                 if (!go_on) co_return;
             }
         }
-        if (broken) relayed_.failure = broken->code;
+        if (broken && !plan_.stopping) relayed_.failure = broken->code;
         if (plan_.due == Due::response && !answered && (plan_.era == Era::modern || !resumable))
             co_await missing_response(broken, true);
         if (!agent_lost_ && !plan_.client_gone) co_await writer_.finish();
@@ -483,6 +516,7 @@ private:
     Redactor& redactor_;
     net::ResponseWriter& writer_;
     const RelayPlan& plan_;
+    HandleStream handles_;
     net::Headers headers_;
     Relayed relayed_;
     std::string begun_, read_;  // of a stream, before its head went out

@@ -15,6 +15,9 @@
 
 namespace claviger::proxy {
 
+/// A stream that goes on until somebody ends it.
+inline constexpr std::string_view kListen = "subscriptions/listen";
+
 /// What the server owes: a response to a request, the event stream of a GET, or nothing but a status.
 enum class Due { response, stream, nothing };
 
@@ -34,7 +37,8 @@ struct RelayPlan {
     std::string_view
         session_in;  // the agent's Mcp-Session-Id and what it stands for, so that the same id goes back
     std::string_view upstream_session_in;
-    const bool& client_gone;  // becomes true while the relay waits
+    const bool& client_gone;  // these become true while the relay waits
+    const bool& stopping;     // the answer was cancelled because Claviger stops
 };
 
 /// For the outcome entry.

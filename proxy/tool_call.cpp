@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "policy/policy.h"
+#include "proxy/handles.h"
 #include "proxy/inject.h"
 #include "proxy/redact.h"
 #include "proxy/relay.h"
@@ -142,6 +143,9 @@ net::Response refusal_reply(const Call& call, const Refusal& refusal) {
         return error_reply(id, call.era == Era::modern ? 404 : 200, kMethodNotFound, "Method not found");
     if (!id.empty() && refusal.hidden && call.message.method == "tools/call")
         return error_reply(id, 200, kInvalidParams, "Unknown tool: " + call.message.name);
+    if (refusal.error.code.ends_with(".unknown"))  // a handle that is not this session's
+        return error_reply(id, id.empty() ? 400 : 200, kInvalidParams, refusal.error.message,
+                           refusal.error.code, refusal.error.hint);
     if (!id.empty() && refusal.for_the_model)
         return refused_result(
             id, call.era,
@@ -166,10 +170,19 @@ struct InFlight {
 };
 
 /// The part after the intent is durable; gives what the outcome entry says.
-net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, std::uint32_t& redactions,
-                                  net::ResponseWriter& writer) {
+net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, const ForServer& message,
+                                  std::uint32_t& redactions, net::ResponseWriter& writer) {
     const auto& server = call.server;
     const auto fail = [&](const base::Error& error) { return error_reply(call.message.id, error); };
+
+    // Nobody waits for the end of these, so they must not keep a server from stopping.
+    const bool endless = call.request.method == "GET" || call.message.method == kListen;
+    const base::Error stopped{ErrorKind::unavailable, "server.stopping", "Claviger is stopping.",
+                              "Try again in a moment."};
+    if (endless && lane.streams.ended()) {
+        co_await writer.send(fail(stopped));
+        co_return Relayed{};
+    }
 
     std::string session_in, upstream_session;
     std::optional<std::string> session;
@@ -199,10 +212,16 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, std::uint32_t& r
     }
     Redactor redactor(*secret);
     net::OutboundHead head(lane.worker);
-    if (const auto written =
-            write_head(head, call.request, call.era, server, session, *secret,
-                       mirrors_name(call.message) ? MirroredName::travels : MirroredName::stays);
-        !written) {
+    // To the server a task has another id, and Mcp-Name must repeat that.
+    const bool renamed =
+        call.era == Era::modern && call.message.method.starts_with("tasks/") && message.task_id;
+    auto written =
+        write_head(head, call.request, call.era, server, session, *secret,
+                   mirrors_name(call.message) && !renamed ? MirroredName::travels : MirroredName::stays);
+    if (written && renamed && !head.add("Mcp-Name", encode_mirrored(*message.task_id)))
+        written = base::failure(ErrorKind::invalid_request, "request.invalid",
+                                "The task id cannot be sent on in a header.");
+    if (!written) {
         co_await writer.send(fail(written.error()));
         co_return Relayed{.failure = written.error().code};
     }
@@ -213,8 +232,14 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, std::uint32_t& r
     // Modern: the client closing its stream is the cancel signal. Legacy: only GET streams end with their
     // client (mcp.md 8.2).
     const bool outlives_client = call.era == Era::legacy && call.request.method == "POST";
-    bool client_gone = false;
+    bool client_gone = false, stopping = false;
     std::function<void()> cancel;
+    std::optional<OpenStreams::Entry> open_stream;
+    if (endless)
+        open_stream.emplace(lane.streams, [&] {
+            stopping = true;
+            if (cancel) cancel();
+        });
     writer.on_client_gone([&] {
         client_gone = true;
         if (!outlives_client && cancel) cancel();
@@ -225,7 +250,9 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, std::uint32_t& r
         .head_timeout = lane.settings.head_timeout,
         .on_cancellable = [&](std::function<void()> action) { cancel = std::move(action); }};
     // Only a POST's body was read and decided on.
-    const std::string_view body = call.request.method == "POST" ? call.request.body : std::string_view();
+    const std::string_view body = call.request.method != "POST" ? std::string_view()
+                                  : message.body                ? *message.body
+                                                                : call.request.body;
     auto answer = co_await lane.pool.send(server.origin, head, body, options);
     Relayed relayed;
     if (answer) {
@@ -243,8 +270,11 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, std::uint32_t& r
                              .in_batch = call.in_batch,
                              .session_in = session_in,
                              .upstream_session_in = upstream_session,
-                             .client_gone = client_gone};
+                             .client_gone = client_gone,
+                             .stopping = stopping};
         relayed = co_await relay(lane, **answer, redactor, writer, plan);
+    } else if (stopping) {
+        co_await writer.send(fail(stopped));
     } else {
         base::log_error("upstream.failed", answer.error());
         relayed.failure = answer.error().code;
@@ -276,7 +306,17 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
                               net::ResponseWriter& writer) {
     const auto started = std::chrono::steady_clock::now();
     const InFlight in_flight(counters);
-    const auto refusal = decide(call);
+    auto refusal = decide(call);
+    ForServer message;
+    if (!refusal) {
+        const Handles handles(lane.records.keys(), *call.context, call.server);
+        auto opened = open_handles(handles, call.message, call.request.body);
+        if (opened) {
+            message = std::move(*opened);
+        } else {
+            refusal = Refusal{std::move(opened).error()};
+        }
+    }
 
     const auto kind = refusal ? vault::EntryKind::deny : vault::EntryKind::use_intent;
     const auto verdict = refusal ? vault::Verdict::denied : vault::Verdict::allowed;
@@ -297,7 +337,7 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
     counters.allowed.fetch_add(1, std::memory_order_relaxed);
 
     std::uint32_t redactions = 0;
-    const auto relayed = co_await carry_out(lane, call, redactions, writer);
+    const auto relayed = co_await carry_out(lane, call, message, redactions, writer);
 
     outcome.kind = vault::EntryKind::use_outcome;
     outcome.intent = *intent + 1;

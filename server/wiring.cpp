@@ -259,6 +259,7 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
 
     stopping.store(true);
     base::log(base::LogLevel::info, "stopping");
+    if (records_gate.load() != nullptr) unsealed->endpoint().end_streams();
     drain_all(agents, admin, local, config->drain);
     if (records_gate.load() != nullptr) unsealed->note(vault::Action::stop);
     return {};
