@@ -14,7 +14,7 @@ namespace claviger::oauth {
 inline constexpr std::size_t kMaxAnswer = 64 * 1024;
 
 /// The fields of an answer. Owns ordinary memory that may hold tokens: every string in it is wiped when the
-/// object dies. Copies that the JSON parser made on its way cannot be reached; see the threat model.
+/// object dies. Copies that the JSON parser made on its way cannot be reached.
 class AnswerBody {
 public:
     /// JSON object or form, whatever the content type claims: the text decides, the content type only where
