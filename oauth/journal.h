@@ -1,0 +1,65 @@
+// The answers of token endpoints, sealed and on disk before anybody reads them: whatever breaks afterwards, a
+// rotated refresh token is not lost (oauth.md 10).
+#pragma once
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/result.h"
+#include "crypto/secret.h"
+#include "vault/key_ring.h"
+#include "vault/storage_engine.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace claviger::oauth {
+
+/// One answer as it came, and the attempt it belongs to.
+struct JournalEntry {
+    base::RawId attempt{};
+    base::CredentialId credential;
+    base::WorkspaceId workspace;
+    base::VaultId vault;
+    std::uint64_t epoch = 0, parent_gen = 0;
+    base::Time sent_at{};
+    unsigned status = 0;
+    std::string content_type;
+    crypto::Secret body = crypto::Secret::copy_of(std::string_view());
+};
+
+inline constexpr std::size_t kLongestJournalledBody = 64 * 1024;
+
+/// A folder with one file for each answer that is not committed yet; layout: docs/storage_format.md. Local to
+/// this process's machine, so that it does not share the fate of a store elsewhere. Everything here blocks
+/// for the disk: call it from a thread that may wait. Thread safe for different attempts.
+class Journal {
+public:
+    /// Makes the folder (mode 0700) when it is missing, and takes away what a crash left half written under a
+    /// temporary name. Unavailable "journal.folder".
+    static base::Result<Journal> open(std::filesystem::path folder, const vault::StorageEngine& engine,
+                                      const vault::KeyRing& keys);
+
+    /// On disk, with its name, when this returns. Errors: unavailable "journal.not_durable"; invalid_request
+    /// "journal.too_large" (body above kLongestJournalledBody, content type above 256 bytes).
+    base::Status write(const JournalEntry& entry) const;
+    /// Nothing when the attempt has no answer here. Corrupt "journal.refused" when the file does not open.
+    base::Result<std::optional<JournalEntry>> read(const base::RawId& attempt) const;
+    /// The attempts with an answer. Unavailable "journal.folder".
+    base::Result<std::vector<base::RawId>> attempts() const;
+    /// The answer is committed, or nobody wants it any more. Doing it twice does no harm.
+    base::Status discard(const base::RawId& attempt) const;
+
+private:
+    Journal(std::filesystem::path folder, const vault::StorageEngine& engine, const vault::KeyRing& keys)
+        : folder_(std::move(folder)), engine_(&engine), keys_(&keys) {}
+    std::filesystem::path file_of(const base::RawId& attempt) const;
+
+    std::filesystem::path folder_;
+    const vault::StorageEngine* engine_;  // never null; a pointer so that a Journal can be moved
+    const vault::KeyRing* keys_;          // likewise
+};
+
+}  // namespace claviger::oauth
