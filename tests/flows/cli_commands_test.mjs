@@ -72,6 +72,17 @@ describe('the command line', () => {
         assert.equal((await json(['status'])).ready, true);
     });
 
+    it('knows OAuth providers, also without a server', async () => {
+        const alone = { env: { CLAVIGER_URL: 'http://127.0.0.1:1', CLAVIGER_API_KEY_FILE: '/nonexistent' } };
+        assert.match(await good(['provider', 'list'], alone), /^linear-mcp .*https:\/\/mcp\.linear\.app$/m);
+        const profile = await json(['provider', 'show', 'linear'], alone);
+        assert.equal(profile.refresh_token.grace_seconds, 1800);
+        writeFileSync(path.join(folder, 'acme.json'), JSON.stringify({ ...profile, name: 'acme', pkce: 'off' }));
+        assert.match(await refused(1, ['provider', 'test', './acme.json'], alone), /acme\.json: pkce is not a member/);
+        writeFileSync(path.join(folder, 'acme.json'), JSON.stringify({ ...profile, name: 'acme' }));
+        assert.match(await good(['provider', 'test', './acme.json'], alone), /The profile 'acme' is good/);
+    });
+
     it('keeps vaults', async () => {
         assert.match(await good(['vault', 'create', 'keeper', '--metadata', 'team=ops']), /Created vault 'keeper' \(vlt_/);
         const vault = await json(['vault', 'get', 'keeper']);

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <iterator>
 #include <set>
 
 namespace claviger::oauth {
@@ -402,6 +403,26 @@ TEST_CASE("The schema lists the words that the reader takes, and the defaults th
                     }
                 });
     CHECK(lists == 21);
+}
+
+TEST_CASE("The documentation names every member and every word of the format", "[oauth][provider]") {
+    std::ifstream in(CLAVIGER_VECTORS "/../../docs/provider_profiles.md");
+    const std::string text((std::istreambuf_iterator<char>(in)), {});
+    each_object(schema(), complete_document(), json::json_pointer(""),
+                [&](const json& node, const json::json_pointer& place) {
+                    for (const auto& [name, member] : node.at("properties").items()) {
+                        INFO(place.to_string() << "/" << name);
+                        CHECK((text.contains("`" + name + "`") || text.contains("." + name + "`") ||
+                               text.contains("\"" + name + "\":")));
+                        const auto& words = member.value("type", "") == "array" ? member.at("items") : member;
+                        for (const auto& word : words.value("enum", json::array())) {
+                            INFO(word);
+                            const auto plain = word.get<std::string>();
+                            CHECK((text.contains("`" + plain + "`") || text.contains("`\"" + plain + "\"`") ||
+                                   plain == "|"));
+                        }
+                    }
+                });
 }
 
 TEST_CASE("Variables are put into the URLs, and nothing else gets in with them", "[oauth][provider]") {
