@@ -11,6 +11,7 @@
 #include "tests/support/vault_tampered_engine.h"
 #include "tests/support/vault_test_store.h"
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -59,6 +60,9 @@ public:
     AgentReply send(std::string_view method, std::string_view body, const FieldList& fields = {});
     std::string request_text(std::string_view method, std::string_view body, const FieldList& fields);
     RawClient connect() { return RawClient(server_->port()); }
+    void end_streams() { endpoint_->end_streams(); }
+    /// As a stopping server does; at the latest after `grace` everything is closed.
+    void drain(std::chrono::milliseconds grace) { server_->drain(grace); }
 
     /// On the commit thread; fails the test when it fails.
     void change(const std::function<base::Status(vault::Change&)>& apply);
