@@ -225,3 +225,16 @@ TEST_CASE("A marked header value is decoded, any other is itself", "[proxy][eras
     CHECK(proxy::decode_mirrored("=?base64?=") == std::optional<std::string>("=?base64?="));
     CHECK_FALSE(proxy::decode_mirrored("=?base64?Z?="));
 }
+
+TEST_CASE("What a header cannot hold is marked, and comes back as it was", "[proxy][eras]") {
+    for (const auto* plain : {"us west 1", "", "a", "=?base64?x", "x?=", "=?BASE64?x?="})
+        CHECK(proxy::encode_mirrored(plain) == plain);
+    CHECK(proxy::encode_mirrored(" us-west1") == "=?base64?IHVzLXdlc3Qx?=");
+    CHECK(proxy::encode_mirrored("zürich") == "=?base64?esO8cmljaA==?=");
+    CHECK(proxy::encode_mirrored("=?base64?literal?=") == "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?=");
+    for (const std::string text : {"a\tb", "tab\t", "x ", "a\r\nX: y", "\x7f", "=?base64?b?="}) {
+        const auto marked = proxy::encode_mirrored(text);
+        CHECK(marked.starts_with("=?base64?"));
+        CHECK(proxy::decode_mirrored(marked) == std::optional(text));
+    }
+}
