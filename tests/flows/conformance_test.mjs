@@ -6,6 +6,7 @@ import { before, describe, it } from 'node:test';
 import {
     freshSecret,
     grant,
+    node22,
     nodeSupport,
     run,
     startClaviger,
@@ -15,11 +16,6 @@ import {
 
 const packages = createRequire(import.meta.url);
 const suite = packages.resolve('@modelcontextprotocol/conformance/dist/index.js');
-// The suite needs Node 22 or later; the npm package node-linux-* carries one.
-const node22 =
-    Number(process.versions.node.split('.')[0]) >= 22
-        ? process.execPath
-        : packages.resolve(`node-linux-${process.arch}/bin/node`);
 
 const revisions = [
     { name: '2025-11-25', selection: ['--requirements', '2025-11-25'], expected: { passed: 84, failed: 0 } },
@@ -32,7 +28,7 @@ const revisions = [
 
 /// Runs the suite against `url` with `token` on every request and returns its own count.
 async function conformance(url, token, selection) {
-    const { code, stdout, stderr } = await run(node22, [suite, 'server', '--url', url, ...selection], {
+    const { code, stdout, stderr } = await run(node22(), [suite, 'server', '--url', url, ...selection], {
         limitMs: 120_000,
         cwd: temporaryFolder(),
         env: {

@@ -4,6 +4,7 @@
 // CLAVIGER_BIN names the binary; without it build/dev/claviger of this checkout is taken.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -106,8 +107,14 @@ export async function stopProcess(child) {
     return end;
 }
 
-export const startNode = (script, args = [], options = {}) =>
-    startProcess(process.execPath, [path.join(nodeSupport, script), ...args], options);
+export const startNode = (script, args = [], { node = process.execPath, ...options } = {}) =>
+    startProcess(node, [path.join(nodeSupport, script), ...args], options);
+
+/// The npm package node-linux-* carries a Node 22, for programs that need one.
+export function node22() {
+    if (Number(process.versions.node.split('.')[0]) >= 22) return process.execPath;
+    return createRequire(import.meta.url).resolve(`node-linux-${process.arch}/bin/node`);
+}
 
 /// A port that was free a moment ago, for programs that cannot pick one themselves.
 export const freePort = () =>
@@ -232,10 +239,11 @@ let grants = 0;
 
 /// Everything an agent needs to call one upstream with one token: vault, credential, environment, agent, session.
 /// `toolset` replaces the agent's permissions, `environment` adds to the environment (tool_rules, config, limits).
+/// `auth` replaces the token: any other credential for an MCP server.
 /// `shared` takes the result of an earlier grant and opens only another session of a new agent on the same vault.
 export async function grant(
     claviger,
-    { url, token, serverName = 'upstream', toolset, environment = {}, shared },
+    { url, token, auth, serverName = 'upstream', toolset, environment = {}, shared },
 ) {
     const number = ++grants;
     let { vault, credential, environment: made } = shared ?? {};
@@ -243,7 +251,7 @@ export async function grant(
         vault = await claviger.admin('POST', '/v1/vaults', { display_name: `flow vault ${number}` });
         credential = await claviger.admin('POST', `/v1/vaults/${vault.id}/credentials`, {
             display_name: `flow credential ${number}`,
-            auth: { type: 'static_bearer', mcp_server_url: url, token },
+            auth: auth ?? { type: 'static_bearer', mcp_server_url: url, token },
         });
         made = await claviger.admin('POST', '/v1/environments', {
             name: `flow-${number}`,

@@ -5,112 +5,21 @@
 // Prints {"port":N,"control_port":M} when it listens (127.0.0.1 only). With a token file, which is read anew for every
 // request, it demands that token as a bearer token. The control port answers GET /__seen with all requests
 // so far, DELETE /__seen forgets them, DELETE /__sessions ends all sessions behind the clients' backs.
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { parseArgs } from 'node:util';
+import { dualEra, refuse } from './dual_era.mjs';
 import { contractServer } from './fixture_contract.mjs';
 import { packages } from './packages.mjs';
 
-const { createMcpHandler, isInitializeRequest, isLegacyRequest } = packages('@modelcontextprotocol/server');
-const {
-    NodeStreamableHTTPServerTransport,
-    localhostHostValidation,
-    localhostOriginValidation,
-    toNodeHandler,
-    toWebRequest,
-} = packages('@modelcontextprotocol/node');
+const { localhostHostValidation, localhostOriginValidation } = packages('@modelcontextprotocol/node');
 
 const settings = parseArgs({ options: { 'token-file': { type: 'string' } } }).values;
 const bodyLimitBytes = 8 << 20;
 const rememberedRequests = 5000;
 
 const seen = [];
-const cancelled = [];
-const sessions = new Map(); // id → { server, transport, watched }
-const exchanges = new AsyncLocalStorage();
-
-/// Keeps every event of one session in order, so that a client that lost its stream can read on.
-function eventStore() {
-    const events = [];
-    return {
-        async storeEvent(streamId, message) {
-            events.push({ streamId, message });
-            return String(events.length);
-        },
-        async getStreamIdForEventId(eventId) {
-            return events[Number(eventId) - 1]?.streamId;
-        },
-        async replayEventsAfter(lastEventId, { send }) {
-            const streamId = events[Number(lastEventId) - 1]?.streamId;
-            for (const [index, event] of [...events.entries()].slice(Number(lastEventId))) {
-                const empty = Object.keys(event.message).length === 0; // a priming event says nothing
-                if (event.streamId === streamId && !empty) await send(String(index + 1), event.message);
-            }
-            return streamId;
-        },
-    };
-}
-
-const world = {
-    exchange: () => exchanges.getStore().socket,
-    cancelled: (id) => cancelled.push(id),
-    watch: (id, uri) => sessions.get(id)?.watched.add(uri),
-    unwatch: (id, uri) => sessions.get(id)?.watched.delete(uri),
-    publish(event) {
-        modern.bus.publish(event);
-        for (const { server, watched } of sessions.values()) {
-            const told =
-                event.kind === 'tools_list_changed'
-                    ? server.server.sendToolListChanged()
-                    : event.kind === 'prompts_list_changed'
-                      ? server.server.sendPromptListChanged()
-                      : watched.has(event.uri)
-                        ? server.server.sendResourceUpdated({ uri: event.uri })
-                        : undefined;
-            told?.catch(() => {}); // a client without an open stream misses it
-        }
-    },
-};
-
-const modern = createMcpHandler(() => contractServer('modern', world), { legacy: 'reject' });
-const serveModern = toNodeHandler(modern);
-
-async function openSession() {
-    const session = { server: contractServer('legacy', world), watched: new Set() };
-    session.transport = new NodeStreamableHTTPServerTransport({
-        sessionIdGenerator: randomUUID,
-        eventStore: eventStore(),
-        retryInterval: 300,
-        onsessioninitialized: (id) => {
-            sessions.set(id, session);
-        },
-        onsessionclosed: (id) => {
-            sessions.delete(id);
-        },
-    });
-    await session.server.connect(session.transport);
-    return session;
-}
-
-function refuse(response, status, code, message, id = null) {
-    response.writeHead(status, { 'content-type': 'application/json' });
-    response.end(JSON.stringify({ jsonrpc: '2.0', error: { code, message }, id }));
-}
-
-async function serveLegacy(request, response, body) {
-    const id = request.headers['mcp-session-id'];
-    if (id !== undefined) {
-        const session = sessions.get(id);
-        if (!session) return refuse(response, 404, -32001, 'Session not found');
-        return session.transport.handleRequest(request, response, body);
-    }
-    if (!isInitializeRequest(body))
-        return refuse(response, 400, -32000, 'Bad Request: Mcp-Session-Id is missing');
-    const session = await openSession();
-    return session.transport.handleRequest(request, response, body);
-}
+const mcp = dualEra(contractServer);
 
 function authorized(request) {
     const file = settings['token-file'];
@@ -161,19 +70,7 @@ async function serve(request, response) {
         response.setHeader('www-authenticate', 'Bearer realm="fixture", error="invalid_token"');
         return refuse(response, 401, -32001, 'The fixture wants its token.');
     }
-    if (request.method !== 'POST') {
-        return request.headers['mcp-session-id']
-            ? serveLegacy(request, response)
-            : serveModern(request, response);
-    }
-    let message;
-    try {
-        message = JSON.parse(body);
-    } catch {
-        return refuse(response, 400, -32700, 'Parse error: the body is not JSON.');
-    }
-    const legacy = await isLegacyRequest(await toWebRequest(request, message));
-    return legacy ? serveLegacy(request, response, message) : serveModern(request, response, message);
+    return mcp.serve(request, response, body);
 }
 
 function control(request, response) {
@@ -182,14 +79,13 @@ function control(request, response) {
         response.end(JSON.stringify(value));
     };
     const what = `${request.method} ${request.url}`;
-    if (what === 'GET /__seen') return answer({ requests: seen, cancelled });
+    if (what === 'GET /__seen') return answer({ requests: seen, cancelled: mcp.cancelled });
     if (what === 'DELETE /__seen') {
-        seen.length = cancelled.length = 0;
+        seen.length = mcp.cancelled.length = 0;
         return answer({});
     }
     if (what === 'DELETE /__sessions') {
-        for (const { server } of sessions.values()) server.close().catch(() => {});
-        sessions.clear();
+        mcp.endSessions();
         return answer({});
     }
     response.writeHead(404).end();
@@ -202,13 +98,11 @@ const listening = (server) =>
     });
 
 const server = createServer((request, response) => {
-    exchanges
-        .run(response, () => serve(request, response))
-        .catch((error) => {
-            console.error(error);
-            if (!response.headersSent) refuse(response, 500, -32603, 'The fixture failed.');
-            else response.destroy();
-        });
+    serve(request, response).catch((error) => {
+        console.error(error);
+        if (!response.headersSent) refuse(response, 500, -32603, 'The fixture failed.');
+        else response.destroy();
+    });
 });
 const port = await listening(server);
 const control_port = await listening(createServer(control));

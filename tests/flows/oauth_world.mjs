@@ -1,0 +1,188 @@
+// The authorization server of tests/support/node, people who sign in to it, and credentials that hold its tokens.
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { eventually, grant, node22, startNode } from './harness.mjs';
+import { modernHeaders, modernRequest, post } from './wire.mjs';
+
+/// One authorization server with an MCP server that trusts it, and everything a test may do to them.
+export async function startAuthorizationServer() {
+    const child = await startNode('authorization_server.mjs', [], { node: node22() });
+    const { issuer, resource, control_port, callback, clients, assertion_key } = child.ready;
+    async function control(method, target, body) {
+        const response = await fetch(`http://127.0.0.1:${control_port}${target}`, {
+            method,
+            body: body === undefined ? undefined : JSON.stringify(body),
+        });
+        if (!response.ok) throw new Error(`the authorization server knows no ${method} ${target}`);
+        return response.json();
+    }
+    const log = () => control('GET', '/log');
+    return {
+        child,
+        issuer,
+        resource,
+        callback,
+        clients,
+        assertion_key,
+        tokenEndpoint: `${issuer}/token`,
+        mode: (change) => control('POST', '/mode', change),
+        resourceMode: (change) => control('POST', '/resource', change),
+        fault: (fault) => control('POST', '/faults', fault),
+        clearFaults: () => control('DELETE', '/faults'),
+        release: () => control('POST', '/release'),
+        drop: () => control('POST', '/drop'),
+        expire: (token) => control('POST', '/expire', token === undefined ? {} : { token }),
+        revoke: (refresh_token) => control('POST', '/revoke', { refresh_token }),
+        device: (decision) => control('POST', '/device', decision),
+        issued: () => control('GET', '/issued'),
+        log,
+        seen: () => control('GET', '/seen'),
+        forget: async () => {
+            await control('DELETE', '/log');
+            await control('DELETE', '/seen');
+        },
+        tokenRequests: async (grantType) =>
+            (await log()).filter((one) => one.path === '/token' && (!grantType || one.grant === grantType)),
+        /// Waits for a token request that is held by a fault.
+        held: () =>
+            eventually('a token request is held', async () => (await log()).find((one) => one.held), 15_000),
+    };
+}
+
+/// What a person does with a browser: follows redirects, signs in, agrees. Returns the first address that starts with
+/// `until`, which is not fetched, or with `fetchLast` the answer to it.
+export async function browse(start, { until, user = 'alice', allow = true, fetchLast = false, jar = new Map() }) {
+    let url = new URL(start);
+    let form;
+    for (let steps = 0; steps < 20; ++steps) {
+        const last = until !== undefined && url.href.startsWith(until);
+        if (last && !fetchLast) return { url };
+        const key = url.origin;
+        const cookies = jar.get(key) ?? new Map();
+        const response = await fetch(url, {
+            redirect: 'manual',
+            method: form ? 'POST' : 'GET',
+            headers: { cookie: [...cookies].map((pair) => pair.join('=')).join('; ') },
+            body: form,
+        });
+        for (const line of response.headers.getSetCookie()) {
+            const [name, value] = line.split(';')[0].split(/=(.*)/s);
+            if (value) cookies.set(name, value);
+            else cookies.delete(name);
+        }
+        jar.set(key, cookies);
+        form = undefined;
+        const location = response.headers.get('location');
+        if (location) {
+            url = new URL(location, url);
+            continue;
+        }
+        const text = await response.text();
+        if (last) return { url, status: response.status, headers: response.headers, text };
+        if (/name="user"/.test(text)) form = new URLSearchParams({ user });
+        else if (/name="allow"/.test(text)) form = new URLSearchParams({ allow: allow ? 'yes' : 'no' });
+        else return { url, status: response.status, headers: response.headers, text };
+    }
+    throw new Error(`the browser went in circles and ended at ${url}`);
+}
+
+export const basicAuth = (id, secret) =>
+    `Basic ${Buffer.from([id, secret].map((one) => encodeURIComponent(one)).join(':')).toString('base64')}`;
+
+/// A token set, by authorization code and PKCE, without Claviger: {access_token, refresh_token, …}.
+export async function login(as, { client = 'public', resource = as.resource, scope = 'mcp:read', user } = {}) {
+    const verifier = randomBytes(32).toString('base64url');
+    const start = new URL(`${as.issuer}/auth`);
+    const query = {
+        client_id: client,
+        response_type: 'code',
+        redirect_uri: as.callback,
+        scope: `openid ${scope}`,
+        resource,
+        code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+        code_challenge_method: 'S256',
+        state: 's',
+    };
+    for (const [name, value] of Object.entries(query)) start.searchParams.set(name, value);
+    const { url, text } = await browse(start, { until: as.callback, user });
+    const code = url.searchParams.get('code');
+    assert.ok(code, `no code came back: ${url} ${text}`);
+
+    const secret = as.clients[client]?.client_secret;
+    const byPost = client === 'post';
+    const response = await fetch(as.tokenEndpoint, {
+        method: 'POST',
+        headers: secret && !byPost ? { authorization: basicAuth(client, secret) } : {},
+        body: new URLSearchParams({
+            grant_type: 'authorization_code',
+            code,
+            redirect_uri: as.callback,
+            code_verifier: verifier,
+            resource,
+            ...(secret && !byPost ? {} : { client_id: client }),
+            ...(byPost ? { client_secret: secret } : {}),
+        }),
+    });
+    const tokens = await response.json();
+    assert.equal(response.status, 200, JSON.stringify(tokens));
+    return tokens;
+}
+
+const past = '2020-01-01T00:00:00Z';
+/// When a token set of now ends; for `expires_at`.
+export const inSeconds = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
+
+/// The `auth` of a credential with these tokens. `expires_at` may be 'past', 'unknown' or a time; default: as the server
+/// said.
+export function oauthAuth(as, tokens, { client = 'public', resource = as.resource, expires_at, refresh = {}, ...more } = {}) {
+    const secret = as.clients[client]?.client_secret;
+    const expiry =
+        expires_at === 'past' ? past : expires_at === 'unknown' ? null : (expires_at ?? inSeconds(tokens.expires_in));
+    return {
+        type: 'mcp_oauth',
+        mcp_server_url: resource,
+        access_token: tokens.access_token,
+        expires_at: expiry,
+        refresh: refresh && {
+            token_endpoint: as.tokenEndpoint,
+            client_id: client,
+            refresh_token: tokens.refresh_token,
+            resource,
+            token_endpoint_auth: secret
+                ? { type: `client_secret_${client === 'post' ? 'post' : 'basic'}`, client_secret: secret }
+                : { type: 'none' },
+            ...refresh,
+        },
+        ...more,
+    };
+}
+
+/// Signs in, stores the tokens, and gives an agent with a session. `dead`: the access token is expired on both sides.
+export async function connected(claviger, as, { client, resource, scope, dead = false, expires_at, refresh, ...more } = {}) {
+    const tokens = await login(as, { client, resource, scope });
+    if (dead) await as.expire(tokens.access_token);
+    const auth = oauthAuth(as, tokens, { client, resource, expires_at: dead ? 'past' : expires_at, refresh });
+    const granted = await grant(claviger, { url: resource ?? as.resource, auth, ...more });
+    return { ...granted, tokens, credentialPath: `/v1/vaults/${granted.vault.id}/credentials/${granted.credential.id}` };
+}
+
+/// One call of the tool in the modern era. `id` is found again in as.seen().
+export const call = (granted, id = 1, tool = 'read_note', options = {}) =>
+    post(
+        granted.endpoint,
+        granted.sessionToken,
+        modernRequest(id, 'tools/call', { name: tool, arguments: {} }),
+        modernHeaders('tools/call', tool),
+        'POST',
+        options,
+    );
+
+/// The answer of a tool, or a failed test that says what came instead.
+export async function callWell(granted, id, tool, options) {
+    const answer = await call(granted, id, tool, options);
+    assert.ok(answer.message?.result, `the call failed (${answer.status}): ${answer.text}`);
+    return answer;
+}
+
+/// The state of the grant behind a credential, as an operator sees it.
+export const grantOf = (claviger, granted) => claviger.admin('GET', `${granted.credentialPath}/grant`);
