@@ -56,6 +56,8 @@ using EnvironmentId = Id<"env_">;
 using AgentId = Id<"agent_">;
 using SessionId = Id<"sesn_">;
 using SessionTokenId = Id<"stok_">;
+using ConnectLinkId = Id<"clnk_">;
+using OauthClientId = Id<"ocli_">;
 using RequestId = Id<"req_">;
 
 /// For hash tables: ids are random, so any eight bytes are a good hash.

@@ -30,6 +30,8 @@ const char* label_of(Purpose purpose) {
             return "AUDITENC";
         case Purpose::agent_handles:
             return "HANDLES_";
+        case Purpose::connect_secrets:
+            return "CONNECT_";
     }
     require(false, "every purpose has a label");
     return "";

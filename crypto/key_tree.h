@@ -18,6 +18,7 @@ enum class Purpose {
     cursors,            // "CURSORS_"
     audit_entries,      // "AUDITENC"
     agent_handles,      // "HANDLES_"
+    connect_secrets,    // "CONNECT_"
 };
 
 /// The same root, purpose and id always give the same key; any other gives an unrelated one.

@@ -6,6 +6,15 @@
 
 namespace claviger::vault {
 
+namespace {
+
+/// Calls go by the credential: what else belongs to a grant does not change what a session may do.
+template <class T>
+constexpr bool kUnseenByCalls =
+    std::is_same_v<T, Grant> || std::is_same_v<T, ConnectFlow> || std::is_same_v<T, OauthClient>;
+
+}  // namespace
+
 std::size_t Catalog::DigestHash::operator()(const crypto::Digest& digest) const {
     std::size_t hash;
     std::memcpy(&hash, digest.data(), sizeof hash);
@@ -40,7 +49,7 @@ void Catalog::put(T object) {
         auto& place = by_id[id];
         const bool is_new = place == nullptr;
         place = std::move(ref);
-        if constexpr (std::is_same_v<T, Grant>) return;  // calls go by the credential
+        if constexpr (kUnseenByCalls<T>) return;
         if (is_new && harmless_when_new) return;
     }
     revision_.fetch_add(1, std::memory_order_release);
@@ -57,6 +66,7 @@ void Catalog::erase(const decltype(T::id)& id) {
         if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_.erase(found->second->hash);
         by_age.erase({found->second->scope(), found->second->created_seq});
         by_id.erase(found);
+        if constexpr (kUnseenByCalls<T>) return;
     }
     revision_.fetch_add(1, std::memory_order_release);
 }
@@ -66,6 +76,8 @@ template void Catalog::put(ApiKey);
 template void Catalog::put(Vault);
 template void Catalog::put(Credential);
 template void Catalog::put(Grant);
+template void Catalog::put(ConnectFlow);
+template void Catalog::put(OauthClient);
 template void Catalog::put(Environment);
 template void Catalog::put(Agent);
 template void Catalog::put(Session);
@@ -74,6 +86,8 @@ template void Catalog::erase<ApiKey>(const base::ApiKeyId&);
 template void Catalog::erase<Vault>(const base::VaultId&);
 template void Catalog::erase<Credential>(const base::CredentialId&);
 template void Catalog::erase<Grant>(const base::CredentialId&);
+template void Catalog::erase<ConnectFlow>(const base::ConnectLinkId&);
+template void Catalog::erase<OauthClient>(const base::OauthClientId&);
 template void Catalog::erase<Environment>(const base::EnvironmentId&);
 template void Catalog::erase<Session>(const base::SessionId&);
 template void Catalog::erase<SessionToken>(const base::SessionTokenId&);

@@ -59,6 +59,17 @@ constexpr std::string_view kReasonCodes[] = {
     "grant.uncertain",
     "grant.superseded",
     "grant.refresh_outcome_lost",
+    "connect.denied",
+    "connect.refused",
+    "connect.wrong_issuer",
+    "connect.no_issuer",
+    "connect.other_account",
+    "connect.unusable_answer",
+    "connect.outcome_unknown",
+    "connect.client_refused",
+    "connect.expired",
+    "connect.discovery",
+    "connect.target_gone",
 };
 
 template <class Enum>
@@ -68,7 +79,7 @@ constexpr EntryKind kLast<EntryKind> = EntryKind::sink;
 template <>
 constexpr Verdict kLast<Verdict> = Verdict::denied;
 template <>
-constexpr ObjectKind kLast<ObjectKind> = ObjectKind::session_token;
+constexpr ObjectKind kLast<ObjectKind> = ObjectKind::oauth_client;
 template <>
 constexpr Action kLast<Action> = Action::connect;
 template <>
@@ -303,6 +314,10 @@ std::string_view name_of(ObjectKind object) {
             return "session";
         case ObjectKind::session_token:
             return "session_token";
+        case ObjectKind::connect_link:
+            return "connect_link";
+        case ObjectKind::oauth_client:
+            return "oauth_client";
     }
     return "";
 }

@@ -39,6 +39,8 @@ enum class ObjectKind : std::uint8_t {  // on disk: append only
     agent = 7,
     session = 8,
     session_token = 9,
+    connect_link = 10,
+    oauth_client = 11,
 };
 
 enum class Action : std::uint8_t {  // on disk: append only

@@ -32,7 +32,9 @@ constexpr std::pair<AuthType, std::string_view> kAuthTypes[] = {
 constexpr std::pair<TokenEndpointAuth, std::string_view> kEndpointAuths[] = {
     {TokenEndpointAuth::none, "none"},
     {TokenEndpointAuth::client_secret_basic, "client_secret_basic"},
-    {TokenEndpointAuth::client_secret_post, "client_secret_post"}};
+    {TokenEndpointAuth::client_secret_post, "client_secret_post"},
+    {TokenEndpointAuth::private_key_jwt, "private_key_jwt"},
+    {TokenEndpointAuth::secret_as_user_name, "secret_as_user_name"}};
 
 // One field list per object serves both directions, so that writing and reading cannot drift apart.
 // A Writer fills a JSON object; a Reader takes the members out and counts them, so that unknown ones are
@@ -64,6 +66,10 @@ template <class F>
 void fields(Credential& object, F&& field);
 template <class F>
 void fields(Grant& object, F&& field);
+template <class F>
+void fields(ConnectFlow& object, F&& field);
+template <class F>
+void fields(OauthClient& object, F&& field);
 template <class F>
 void fields(Environment& object, F&& field);
 template <class F>
@@ -224,6 +230,11 @@ void fields(Refresh& o, F&& f) {
     f("scope", o.scope);
     f("resource", o.resource);
     f("auth", o.auth);
+    f("grant", o.grant);
+    f("variables", o.variables);
+    f("client_from", o.client_from);
+    f("subject", o.subject);
+    f("key_id", o.key_id);
 }
 template <class F>
 void fields(Injection& o, F&& f) {
@@ -295,6 +306,35 @@ void fields(Grant& o, F&& f) {
     f("workspace", o.workspace);
     f("vault", o.vault);
     f("facts", o.facts);
+    f("created", o.created);
+    f("updated", o.updated);
+}
+template <class F>
+void fields(ConnectFlow& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("vault", o.vault);
+    f("link", o.link);
+    f("facts", o.facts);
+    f("secrets", o.secrets);
+    f("created", o.created);
+    f("updated", o.updated);
+    f("expires", o.expires);
+}
+template <class F>
+void fields(OauthClient& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("issuer", o.issuer);
+    f("client_id", o.client_id);
+    f("auth", o.auth);
+    f("dynamic", o.dynamic);
+    f("redirect_uri", o.redirect_uri);
+    f("registration_uri", o.registration_uri);
+    f("secrets", o.secrets);
+    f("secret_expires", o.secret_expires);
     f("created", o.created);
     f("updated", o.updated);
 }
@@ -456,6 +496,10 @@ template base::Bytes encode_object(const Credential&);
 template base::Result<Credential> decode_object(base::ByteView);
 template base::Bytes encode_object(const Grant&);
 template base::Result<Grant> decode_object(base::ByteView);
+template base::Bytes encode_object(const ConnectFlow&);
+template base::Result<ConnectFlow> decode_object(base::ByteView);
+template base::Bytes encode_object(const OauthClient&);
+template base::Result<OauthClient> decode_object(base::ByteView);
 template base::Bytes encode_object(const Environment&);
 template base::Result<Environment> decode_object(base::ByteView);
 template base::Bytes encode_object(const Agent&);

@@ -62,7 +62,13 @@ enum class AuthType { static_bearer, mcp_oauth, environment_variable };
 std::string_view name_of(AuthType type);
 std::optional<AuthType> auth_type_from(std::string_view name);
 
-enum class TokenEndpointAuth { none, client_secret_basic, client_secret_post };
+enum class TokenEndpointAuth {
+    none,
+    client_secret_basic,
+    client_secret_post,
+    private_key_jwt,     // the client secret is the private key, in PEM
+    secret_as_user_name  // Stripe: the secret is the user name of Basic
+};
 std::string_view name_of(TokenEndpointAuth auth);
 std::optional<TokenEndpointAuth> token_endpoint_auth_from(std::string_view name);
 
@@ -71,6 +77,15 @@ struct Refresh {
     std::string token_endpoint, client_id;
     std::optional<std::string> scope, resource;
     TokenEndpointAuth auth = TokenEndpointAuth::none;
+
+    // What only the connect flow knows; nothing in blocks that were stored by hand.
+    /// How the next token set is got when there is no refresh token, as oauth::word_of names it:
+    /// "client_credentials", "github_installation", "google_service_account".
+    std::optional<std::string> grant = {};
+    std::optional<Metadata> variables = {};       // of the provider's profile
+    std::optional<std::string> client_from = {};  // "registered", "metadata_document", "dynamic"
+    std::optional<std::string> subject = {};      // of google_service_account: for whom it acts
+    std::optional<std::string> key_id = {};       // of the private key
 };
 
 /// Where the injected secret stands in the outbound request.
@@ -121,6 +136,38 @@ struct Grant {
     std::string facts;
     Time created{}, updated{};
     const base::RawId& scope() const { return vault.raw; }
+};
+
+/// A link by which a person connects an account, and how far they got. What it says is oauth's own
+/// (oauth/connect_flow.h). Sealed under the vault's key; what is secret in it is sealed once more, so that
+/// it is nowhere in memory either.
+struct ConnectFlow {
+    base::ConnectLinkId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    base::VaultId vault;
+    crypto::Digest link{};  // SHA-256 of the link's secret half
+    std::string facts;      // oauth::encode
+    std::string secrets;    // sealed text; empty when there are none
+    Time created{}, updated{}, expires{};
+    const base::RawId& scope() const { return vault.raw; }
+};
+
+/// A client that Claviger is at an authorization server: told to it by an operator, or registered by itself.
+struct OauthClient {
+    base::OauthClientId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    std::string issuer;  // whose client it is; no other server ever gets to see it
+    std::string client_id;
+    TokenEndpointAuth auth = TokenEndpointAuth::none;
+    bool dynamic = false;          // RFC 7591
+    std::string redirect_uri;      // of dynamic ones: what it was registered with
+    std::string registration_uri;  // of dynamic ones: RFC 7592; may be empty
+    std::string secrets;           // sealed text; empty when there are none
+    std::optional<Time> secret_expires;
+    Time created{}, updated{};
+    const base::RawId& scope() const { return workspace.raw; }
 };
 
 /// Where the credential's secret may go, as bound into its seal.

@@ -10,6 +10,11 @@ using base::ErrorKind;
 
 constexpr std::uint64_t kMostCreated = 255;  // by one change: the low byte of created_seq
 
+/// What belongs to a vault and is sealed under its key.
+template <class T>
+constexpr bool kOfVault =
+    std::is_same_v<T, Credential> || std::is_same_v<T, Grant> || std::is_same_v<T, ConnectFlow>;
+
 std::uint64_t millis(base::Time time) { return static_cast<std::uint64_t>(time.time_since_epoch().count()); }
 
 /// What the row's header says of the object: where it belongs, and the version of its content.
@@ -23,7 +28,7 @@ RowHeader header_of(const T& object) {
         header.workspace = object.workspace.raw;
     }
     if constexpr (std::is_same_v<T, Vault>) header.vault = object.id.raw;
-    if constexpr (std::is_same_v<T, Credential> || std::is_same_v<T, Grant>) header.vault = object.vault.raw;
+    if constexpr (kOfVault<T>) header.vault = object.vault.raw;
     return header;
 }
 
@@ -31,7 +36,7 @@ template <class T>
 base::RawId owner_of(const KeyRing& keys, const T& object) {
     if constexpr (std::is_same_v<T, Workspace> || std::is_same_v<T, ApiKey>)
         return keys.instance();
-    else if constexpr (std::is_same_v<T, Credential> || std::is_same_v<T, Grant>)
+    else if constexpr (kOfVault<T>)
         return object.vault.raw;
     else
         return object.workspace.raw;
@@ -173,6 +178,19 @@ void Change::forget_key_of(const base::RawId& owner) {
 
 void Change::note(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
                   const base::RawId& vault) {
+    transaction_.note(entry_of(kind, action, object, object_id, vault));
+}
+
+void Change::note_failure(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
+                          const base::RawId& vault, std::string_view reason) {
+    auto entry = entry_of(kind, action, object, object_id, vault);
+    entry.verdict = Verdict::denied;
+    entry.reason = reason_number(reason);
+    transaction_.note(entry);
+}
+
+LogEntry Change::entry_of(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
+                          const base::RawId& vault) const {
     LogEntry entry;
     entry.kind = kind;
     entry.action = action;
@@ -189,6 +207,24 @@ void Change::note(EntryKind kind, Action action, ObjectKind object, const base::
     if (object == ObjectKind::environment) entry.environment = object_id;
     if (object == ObjectKind::agent) entry.agent = object_id;
     if (object == ObjectKind::session) entry.session = object_id;
+    return entry;
+}
+
+void Change::note_grant(Action action, const Credential& credential, std::string_view reason) {
+    LogEntry entry;
+    entry.kind = EntryKind::grant;
+    entry.action = action;
+    entry.verdict = reason.empty() ? Verdict::allowed : Verdict::none;
+    entry.reason = reason_number(reason);
+    entry.actor = actor_.kind;
+    entry.actor_id = actor_.id;
+    entry.workspace = credential.workspace.raw;
+    entry.source = actor_.source;
+    entry.object = ObjectKind::credential;
+    entry.object_id = credential.id.raw;
+    entry.credential = credential.id.raw;
+    entry.credential_version = credential.version;
+    entry.vault = credential.vault.raw;
     transaction_.note(entry);
 }
 
@@ -197,6 +233,8 @@ template base::Status Change::store(ApiKey);
 template base::Status Change::store(Vault);
 template base::Status Change::store(Credential);
 template base::Status Change::store(Grant);
+template base::Status Change::store(ConnectFlow);
+template base::Status Change::store(OauthClient);
 template base::Status Change::store(Environment);
 template base::Status Change::store(Agent);
 template base::Status Change::store(Session);
@@ -205,6 +243,8 @@ template base::Status Change::erase(const ApiKey&);
 template base::Status Change::erase(const Vault&);
 template base::Status Change::erase(const Credential&);
 template base::Status Change::erase(const Grant&);
+template base::Status Change::erase(const ConnectFlow&);
+template base::Status Change::erase(const OauthClient&);
 template base::Status Change::erase(const Environment&);
 template base::Status Change::erase(const Session&);
 template base::Status Change::erase(const SessionToken&);
@@ -277,8 +317,9 @@ base::Result<std::unique_ptr<Records>> Records::open(StorageEngine& engine, std:
 
     auto& catalog = records->catalog_;
     const auto& ring = *records->keys_;
-    for (const auto load_kind : {load<Workspace>, load<ApiKey>, load<Vault>, load<Credential>, load<Grant>,
-                                 load<Environment>, load<Agent>, load<Session>, load<SessionToken>}) {
+    for (const auto load_kind :
+         {load<Workspace>, load<ApiKey>, load<Vault>, load<Credential>, load<Grant>, load<ConnectFlow>,
+          load<OauthClient>, load<Environment>, load<Agent>, load<Session>, load<SessionToken>}) {
         if (auto loaded = load_kind(engine, ring, catalog); !loaded)
             return std::unexpected(std::move(loaded).error());
     }

@@ -73,8 +73,15 @@ public:
     /// The entry of this change. Ids that do not apply stay zero.
     void note(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
               const base::RawId& vault = {});
+    /// The entry of what happened to a credential's OAuth grant. `reason`: one of the closed list, or empty.
+    void note_grant(Action action, const Credential& credential, std::string_view reason = {});
+    /// The entry of something that did not come about; `reason` as in note_grant.
+    void note_failure(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
+                      const base::RawId& vault, std::string_view reason);
 
 private:
+    LogEntry entry_of(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
+                      const base::RawId& vault) const;
     Transaction& transaction_;
     const Catalog& catalog_;
     Catalog& writable_;

@@ -20,6 +20,7 @@ base::RawId owner_of(const KeyRing& keys, MetaKind kind, const RowHeader& header
             return keys.instance();
         case MetaKind::credential:
         case MetaKind::grant:
+        case MetaKind::connect_flow:
             return header.vault;
         case MetaKind::vault:
         case MetaKind::environment:
@@ -27,6 +28,7 @@ base::RawId owner_of(const KeyRing& keys, MetaKind kind, const RowHeader& header
         case MetaKind::session:
         case MetaKind::session_token:
         case MetaKind::agent_version:
+        case MetaKind::oauth_client:
             return header.workspace;
     }
     return {};

@@ -21,6 +21,8 @@ enum class MetaKind : unsigned char {
     session_token = 8,
     agent_version = 9,
     grant = 10,
+    connect_flow = 11,
+    oauth_client = 12,
 };
 
 template <class T>
@@ -33,6 +35,10 @@ template <>
 inline constexpr MetaKind kMetaKind<Credential> = MetaKind::credential;
 template <>
 inline constexpr MetaKind kMetaKind<Grant> = MetaKind::grant;
+template <>
+inline constexpr MetaKind kMetaKind<ConnectFlow> = MetaKind::connect_flow;
+template <>
+inline constexpr MetaKind kMetaKind<OauthClient> = MetaKind::oauth_client;
 template <>
 inline constexpr MetaKind kMetaKind<Environment> = MetaKind::environment;
 template <>

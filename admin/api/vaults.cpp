@@ -73,6 +73,9 @@ base::Status erase(vault::Change& change, const vault::Vault& vault) {
         change.note(EntryKind::write, Action::erase, ObjectKind::credential, credential->id.raw,
                     vault.id.raw);
     }
+    for (const auto& flow : change.catalog().page<vault::ConnectFlow>(
+             {.scope = vault.id.raw, .after = {}, .limit = kEverything, .wanted = {}}))
+        if (auto erased = change.erase(*flow); !erased) return erased;
     if (auto unbound = take_out_of_bindings(change, vault); !unbound) return unbound;
     if (auto erased = change.erase(vault); !erased) return erased;
     change.forget_key_of(vault.id.raw);
