@@ -37,15 +37,10 @@ export async function startAuthorizationServer() {
         issued: () => control('GET', '/issued'),
         log,
         seen: () => control('GET', '/seen'),
-        forget: async () => {
-            await control('DELETE', '/log');
-            await control('DELETE', '/seen');
-        },
         tokenRequests: async (grantType) =>
             (await log()).filter((one) => one.path === '/token' && (!grantType || one.grant === grantType)),
         /// Waits for a token request that is held by a fault.
-        held: () =>
-            eventually('a token request is held', async () => (await log()).find((one) => one.held), 15_000),
+        held: () => eventually('a token request is held', async () => (await log()).find((one) => one.held), 15_000),
     };
 }
 
@@ -157,13 +152,28 @@ export function oauthAuth(as, tokens, { client = 'public', resource = as.resourc
     };
 }
 
-/// Signs in, stores the tokens, and gives an agent with a session. `dead`: the access token is expired on both sides.
-export async function connected(claviger, as, { client, resource, scope, dead = false, expires_at, refresh, ...more } = {}) {
+let resources = 0;
+
+/// Signs in, stores the tokens, and gives an agent with a session. Every credential has a resource of its own, so that
+/// its requests can be told from all others. `dead`: the access token is expired, and everybody knows it.
+export async function connected(claviger, as, { client, scope, dead = false, expires_at, refresh, ...more } = {}) {
+    const resource = `${as.resource}/${++resources}`;
     const tokens = await login(as, { client, resource, scope });
     if (dead) await as.expire(tokens.access_token);
     const auth = oauthAuth(as, tokens, { client, resource, expires_at: dead ? 'past' : expires_at, refresh });
-    const granted = await grant(claviger, { url: resource ?? as.resource, auth, ...more });
-    return { ...granted, tokens, credentialPath: `/v1/vaults/${granted.vault.id}/credentials/${granted.credential.id}` };
+    const granted = await grant(claviger, { url: resource, auth, ...more });
+    const { pathname } = new URL(resource);
+    return {
+        ...granted,
+        tokens,
+        resource,
+        credentialPath: `/v1/vaults/${granted.vault.id}/credentials/${granted.credential.id}`,
+        /// What the authorization server and the MCP server were asked because of this credential.
+        refreshes: async () => (await as.tokenRequests('refresh_token')).filter((one) => one.resource === resource),
+        seen: async () => (await as.seen()).filter((one) => one.path === pathname && one.rpc === 'tools/call'),
+        /// A fault that only this credential meets.
+        fault: (fault) => as.fault({ resource, ...fault }),
+    };
 }
 
 /// One call of the tool in the modern era. `id` is found again in as.seen().

@@ -7,7 +7,7 @@
 //   POST /resource      the same for the MCP server: see resource_server.mjs
 //   POST /faults        adds one, DELETE clears them: see fault_front.mjs
 //   POST /release, /drop  lets held requests go on, or drops their connections
-//   GET  /log, /seen    what reached the authorization server, and the MCP server; DELETE forgets it
+//   GET  /log, /seen    what reached the authorization server, and the MCP server
 //   GET  /issued        every token and code that was ever given out
 //   POST /expire        {token}, or {} for all: live access tokens die before their time
 //   POST /revoke        {refresh_token}: the whole grant is gone
@@ -247,9 +247,7 @@ const controls = {
     'POST /release': () => front.release(),
     'POST /drop': () => front.drop(),
     'GET /log': () => front.log,
-    'DELETE /log': () => (front.log.length = 0),
     'GET /seen': () => resources.seen,
-    'DELETE /seen': () => (resources.seen.length = 0),
     'GET /issued': () => front.issued,
     'POST /expire': ({ token }) =>
         Promise.all(token ? [expire(plainToken(token))] : [...liveTokens.values()].flatMap((all) => [...all].map(expire))),

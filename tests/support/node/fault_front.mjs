@@ -26,8 +26,8 @@ export async function readBody(request) {
     return Buffer.concat(parts);
 }
 
-/// A fault: {path, grant, count, kind, …}. It meets the next `count` (default 1) requests for that path (default
-/// /token) and grant type (default any). Its kinds:
+/// A fault: {path, grant, resource, count, kind, …}. It meets the next `count` (default 1) requests for that path (default
+/// /token), grant type and resource (default any). Its kinds:
 ///   pass                 nothing but its delays: delay_before, delay_after (ms), hold: 'before' | 'after'
 ///   drop_before          the server never sees the request
 ///   drop_after           the server acts, no byte of its answer comes back
@@ -119,7 +119,11 @@ export function faultFront(forwardTo, mode) {
         const grant = form.get('grant_type') ?? undefined;
         const sent = form.get('refresh_token') ?? undefined;
         const fault = faults.find(
-            (one) => one.count > 0 && one.path === path && (one.grant === undefined || one.grant === grant),
+            (one) =>
+                one.count > 0 &&
+                one.path === path &&
+                [undefined, grant].includes(one.grant) &&
+                [undefined, form.get('resource')].includes(one.resource),
         );
         if (fault) --fault.count;
         const entry = { at: Date.now(), method: request.method, path, grant, fault: fault?.kind };

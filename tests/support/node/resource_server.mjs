@@ -30,6 +30,7 @@ function smallServer() {
 ///   needs       tool name → scope that a call of it needs
 ///   resource    'exact': the token must have been issued for this URL; 'any'
 ///   challenge   false: 401 comes without WWW-Authenticate
+///   echo        true: every call gets its own access token back, in a header and in the answer
 export function resourceServer({ issuer, find, mode }) {
     const seen = [];
     const mcp = dualEra(smallServer);
@@ -95,6 +96,13 @@ export function resourceServer({ issuer, find, mode }) {
         if (needed && !live.scopes.includes(needed)) {
             challenge(request, response, path, { error: 'insufficient_scope', scope: needed });
             return refuse(response, 403, -32001, `The scope ${needed} is needed.`);
+        }
+        if (mode.echo && call.rpc === 'tools/call') {
+            const text = `${token} ${encodeURIComponent(token)} ${Buffer.from(token).toString('base64')}`;
+            response.writeHead(200, { 'content-type': 'application/json', 'x-token': token });
+            return response.end(
+                JSON.stringify({ jsonrpc: '2.0', id: call.id, result: { content: [{ type: 'text', text }] } }),
+            );
         }
         return mcp.serve(request, response, body);
     }
