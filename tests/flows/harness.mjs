@@ -10,6 +10,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { adminClient } from '../support/node/admin_client.mjs';
+export { grant } from '../support/node/admin_client.mjs';
 export { secretForms, tracesOf } from '../support/node/secret_forms.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -20,7 +22,6 @@ export const binary = process.env.CLAVIGER_BIN
 
 const startLimitMs = 20_000;
 const stopLimitMs = 8_000;
-const adminBeta = 'managed-agents-2026-04-01';
 
 const folders = [];
 const running = new Set();
@@ -180,32 +181,16 @@ export async function makeStore({ config = {}, data } = {}) {
 
 export const startClaviger = async (options) => serve(await makeStore(options));
 
-/// The binary, running on a store; again and again when a test likes.
-export async function serve(store) {
+/// The binary, running on a store; again and again when a test likes. `prefix`: what starts it.
+export async function serve(store, { prefix = [] } = {}) {
     const { folder, data, file, admin_api_key, workspace_id } = store;
-    const child = await startProcess(binary, ['serve', '--config', file]);
+    const [command, ...args] = [...prefix, binary, 'serve', '--config', file];
+    const child = await startProcess(command, args);
     const { agents_port, admin_port } = child.ready;
     const agentsUrl = `http://127.0.0.1:${agents_port}`;
     const adminUrl = `http://127.0.0.1:${admin_port}`;
 
-    /// Calls the admin API and fails the test on an unexpected status.
-    async function admin(method, target, body, { status = 200 } = {}) {
-        const response = await fetch(adminUrl + target, {
-            method,
-            headers: {
-                'x-api-key': admin_api_key,
-                'anthropic-version': '2023-06-01',
-                'anthropic-beta': adminBeta,
-                ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-            },
-            body: body === undefined ? undefined : JSON.stringify(body),
-        });
-        const text = await response.text();
-        if (response.status !== status)
-            throw new Error(`${method} ${target} answered ${response.status}: ${text}`);
-        return JSON.parse(text);
-    }
-
+    const admin = adminClient(adminUrl, admin_api_key);
     const readLog = () => {
         try {
             return readFileSync(store.log, 'utf8') + child.errors();
@@ -232,60 +217,6 @@ export async function serve(store) {
             child.kill('SIGKILL');
             return child.exited;
         },
-    };
-}
-
-let grants = 0;
-
-/// Everything an agent needs to call one upstream with one token: vault, credential, environment, agent, session.
-/// `toolset` replaces the agent's permissions, `environment` adds to the environment (tool_rules, config, limits).
-/// `auth` replaces the token: any other credential for an MCP server.
-/// `shared` takes the result of an earlier grant and opens only another session of a new agent on the same vault.
-export async function grant(
-    claviger,
-    { url, token, auth, serverName = 'upstream', toolset, environment = {}, shared },
-) {
-    const number = ++grants;
-    let { vault, credential, environment: made } = shared ?? {};
-    if (!shared) {
-        vault = await claviger.admin('POST', '/v1/vaults', { display_name: `flow vault ${number}` });
-        credential = await claviger.admin('POST', `/v1/vaults/${vault.id}/credentials`, {
-            display_name: `flow credential ${number}`,
-            auth: auth ?? { type: 'static_bearer', mcp_server_url: url, token },
-        });
-        made = await claviger.admin('POST', '/v1/environments', {
-            name: `flow-${number}`,
-            vault_bindings: [vault.id],
-            ...environment,
-        });
-    }
-    const agent = await claviger.admin('POST', '/v1/agents', {
-        name: `flow agent ${number}`,
-        model: 'any-model',
-        mcp_servers: [{ type: 'url', name: serverName, url }],
-        tools: [
-            {
-                type: 'mcp_toolset',
-                mcp_server_name: serverName,
-                ...(toolset ?? {
-                    default_config: { enabled: true, permission_policy: { type: 'always_allow' } },
-                }),
-            },
-        ],
-    });
-    const session = await claviger.admin('POST', '/v1/sessions', {
-        agent: agent.id,
-        environment_id: made.id,
-        vault_ids: [vault.id],
-    });
-    return {
-        vault,
-        credential,
-        environment: made,
-        agent,
-        session,
-        sessionToken: session.session_token,
-        endpoint: `${claviger.agentsUrl}/mcp/${serverName}`,
     };
 }
 

@@ -1,8 +1,11 @@
 // The authorization server of tests/support/node, people who sign in to it, and credentials that hold its tokens.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { browse } from '../support/node/browser.mjs';
 import { eventually, grant, node22, startNode } from './harness.mjs';
 import { modernHeaders, modernRequest, post } from './wire.mjs';
+
+export { browse };
 
 /// One authorization server with an MCP server that trusts it, and everything a test may do to them.
 export async function startAuthorizationServer() {
@@ -42,43 +45,6 @@ export async function startAuthorizationServer() {
         /// Waits for a token request that is held by a fault.
         held: () => eventually('a token request is held', async () => (await log()).find((one) => one.held), 15_000),
     };
-}
-
-/// What a person does with a browser: follows redirects, signs in, agrees. Returns the first address that starts with
-/// `until`, which is not fetched, or with `fetchLast` the answer to it.
-export async function browse(start, { until, user = 'alice', allow = true, fetchLast = false, jar = new Map() }) {
-    let url = new URL(start);
-    let form;
-    for (let steps = 0; steps < 20; ++steps) {
-        const last = until !== undefined && url.href.startsWith(until);
-        if (last && !fetchLast) return { url };
-        const key = url.origin;
-        const cookies = jar.get(key) ?? new Map();
-        const response = await fetch(url, {
-            redirect: 'manual',
-            method: form ? 'POST' : 'GET',
-            headers: { cookie: [...cookies].map((pair) => pair.join('=')).join('; ') },
-            body: form,
-        });
-        for (const line of response.headers.getSetCookie()) {
-            const [name, value] = line.split(';')[0].split(/=(.*)/s);
-            if (value) cookies.set(name, value);
-            else cookies.delete(name);
-        }
-        jar.set(key, cookies);
-        form = undefined;
-        const location = response.headers.get('location');
-        if (location) {
-            url = new URL(location, url);
-            continue;
-        }
-        const text = await response.text();
-        if (last) return { url, status: response.status, headers: response.headers, text };
-        if (/name="user"/.test(text)) form = new URLSearchParams({ user });
-        else if (/name="allow"/.test(text)) form = new URLSearchParams({ allow: allow ? 'yes' : 'no' });
-        else return { url, status: response.status, headers: response.headers, text };
-    }
-    throw new Error(`the browser went in circles and ended at ${url}`);
 }
 
 export const basicAuth = (id, secret) =>
