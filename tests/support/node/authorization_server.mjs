@@ -21,7 +21,9 @@ import { resourceServer } from './resource_server.mjs';
 const { Provider, errors } = await import(packages.resolve('oidc-provider'));
 
 const scopes = ['mcp:read', 'mcp:write', 'files:read', 'files:write'];
-const callback = 'http://127.0.0.1/callback'; // of native clients: any port
+// Of native clients: any port. The second is Claviger's own.
+const callback = 'http://127.0.0.1/callback';
+const callbacks = [callback, 'http://127.0.0.1/oauth/callback'];
 
 const mode = {
     token_path: '/token',
@@ -38,7 +40,7 @@ const resourceMode = {
     needs: {},
     resource: 'exact',
     challenge: true,
-    metadata: true,
+    metadata: {},
     scopes_supported: ['mcp:read'],
 };
 
@@ -53,7 +55,7 @@ const publicPart = ({ kty, crv, x, y, alg, use, kid }) => ({ kty, crv, x, y, alg
 const assertionKey = newKey('ES256');
 const oddSecret = () => `canary-secret_${randomBytes(9).toString('hex')}:/+%=& ~`;
 const codeGrants = { grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] };
-const native = { application_type: 'native', redirect_uris: [callback] };
+const native = { application_type: 'native', redirect_uris: callbacks };
 const ownGrants = { redirect_uris: [], response_types: [], grant_types: ['client_credentials'] };
 const clients = [
     { client_id: 'public', ...native, ...codeGrants, token_endpoint_auth_method: 'none' },

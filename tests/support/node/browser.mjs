@@ -33,9 +33,34 @@ export async function browse(
         }
         const text = await response.text();
         if (last) return { url, status: response.status, headers: response.headers, text };
-        if (/name="user"/.test(text)) form = new URLSearchParams({ user });
-        else if (/name="allow"/.test(text)) form = new URLSearchParams({ allow: allow ? 'yes' : 'no' });
-        else return { url, status: response.status, headers: response.headers, text };
+        const next = firstForm(text);
+        if (!next) return { url, status: response.status, headers: response.headers, text };
+        form = new URLSearchParams(next.fields);
+        if (next.asks.includes('user')) form.set('user', user);
+        if (next.asks.includes('allow')) form.set('allow', allow ? 'yes' : 'no');
+        url = rename(new URL(next.action, url));
     }
     throw new Error(`the browser went in circles and ended at ${url}`);
+}
+
+const attribute = (tag, name) =>
+    new RegExp(`\\b${name}="([^"]*)"`)
+        .exec(tag)?.[1]
+        .replaceAll('&quot;', '"')
+        .replaceAll('&lt;', '<')
+        .replaceAll('&gt;', '>')
+        .replaceAll('&#39;', "'")
+        .replaceAll('&amp;', '&');
+
+/// The first form that is sent by POST: where to, its hidden fields, and the names of what it asks for.
+function firstForm(html) {
+    const [, head, inside] = /<form\b([^>]*\bmethod="post"[^>]*)>(.*?)<\/form>/is.exec(html) ?? [];
+    if (head === undefined) return undefined;
+    const controls = inside.match(/<(input|button)\b[^>]*>/gi) ?? [];
+    const hidden = controls.filter((tag) => attribute(tag, 'type') === 'hidden');
+    return {
+        action: attribute(head, 'action') ?? '',
+        fields: hidden.map((tag) => [attribute(tag, 'name'), attribute(tag, 'value') ?? '']),
+        asks: controls.filter((tag) => !hidden.includes(tag)).map((tag) => attribute(tag, 'name')),
+    };
 }

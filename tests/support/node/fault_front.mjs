@@ -113,7 +113,7 @@ export function faultFront(forwardTo, mode) {
 
     async function serve(request, response) {
         let body = await readBody(request);
-        const [path] = request.url.split('?');
+        const [path, query] = request.url.split('?');
         const isForm = /x-www-form-urlencoded/.test(request.headers['content-type'] ?? '');
         const form = new URLSearchParams(isForm ? body.toString() : '');
         const grant = form.get('grant_type') ?? undefined;
@@ -127,6 +127,7 @@ export function faultFront(forwardTo, mode) {
         );
         if (fault) --fault.count;
         const entry = { at: Date.now(), method: request.method, path, grant, fault: fault?.kind };
+        if (query) entry.query = Object.fromEntries(new URLSearchParams(query));
         if (path === mode.token_path) {
             Object.assign(entry, {
                 client: form.get('client_id') ?? basicUser(request.headers.authorization),

@@ -30,6 +30,8 @@ function smallServer() {
 ///   needs       tool name → scope that a call of it needs
 ///   resource    'exact': the token must have been issued for this URL; 'any'
 ///   challenge   false: 401 comes without WWW-Authenticate
+///   metadata    members of its metadata that are changed; or {answer: {status, headers, body}, filler: bytes} for another
+///               answer, with so many bytes after it
 ///   echo        true: every call gets its own access token back, in a header and in the answer
 export function resourceServer({ issuer, find, mode }) {
     const seen = [];
@@ -45,6 +47,12 @@ export function resourceServer({ issuer, find, mode }) {
     }
 
     function metadata(request, response, path) {
+        const { answer, filler = 0, ...changed } = mode.metadata;
+        if (answer) {
+            response.writeHead(answer.status ?? 200, { 'content-type': 'application/json', ...answer.headers });
+            response.write(answer.body ?? ' ');
+            return fill(response, filler);
+        }
         response.writeHead(200, { 'content-type': 'application/json' });
         response.end(
             JSON.stringify({
@@ -53,6 +61,7 @@ export function resourceServer({ issuer, find, mode }) {
                 scopes_supported: mode.scopes_supported,
                 bearer_methods_supported: ['header'],
                 resource_name: 'Flow resource',
+                ...changed,
             }),
         );
     }
@@ -60,7 +69,7 @@ export function resourceServer({ issuer, find, mode }) {
     async function serve(request, response) {
         const [path] = request.url.split('?');
         const wellKnown = /^\/\.well-known\/oauth-protected-resource(\/.*)?$/.exec(path);
-        if (wellKnown && mode.metadata !== false) return metadata(request, response, wellKnown[1] ?? '/mcp');
+        if (wellKnown) return metadata(request, response, wellKnown[1] ?? '/mcp');
         if (!/^\/mcp(\/|$)/.test(path)) return refuse(response, 404, -32601, 'There is only /mcp here.');
 
         const body = (await readBody(request)).toString();
@@ -116,5 +125,16 @@ function called(body) {
         return { id, rpc, tool: params?.name };
     } catch {
         return {};
+    }
+}
+
+/// Ends the answer after so many bytes more, or when nobody reads them.
+function fill(response, bytes) {
+    const part = Buffer.alloc(Math.min(bytes, 1 << 20), ' ');
+    if (part.length === 0 || response.destroyed) return response.end();
+    if (response.write(part)) setImmediate(fill, response, bytes - part.length);
+    else {
+        response.once('drain', () => fill(response, bytes - part.length));
+        response.once('error', () => {});
     }
 }
