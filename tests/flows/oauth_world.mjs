@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { browse } from '../support/node/browser.mjs';
+import { fingerprint } from '../support/node/fault_front.mjs';
 import { eventually, grant, node22, startNode } from './harness.mjs';
 import { modernHeaders, modernRequest, post } from './wire.mjs';
 
-export { browse };
+export { browse, fingerprint };
 
 /// One authorization server with an MCP server that trusts it, and everything a test may do to them.
 export async function startAuthorizationServer() {

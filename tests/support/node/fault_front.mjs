@@ -42,6 +42,7 @@ export function faultFront(forwardTo, mode) {
     const issued = []; // { kind, value }
     const held = new Set();
     const replays = new Map(); // plain refresh token → { until, answer }
+    let together = 0; // token requests that are being answered
 
     function forward(request, body) {
         return new Promise((resolve, reject) => {
@@ -137,8 +138,11 @@ export function faultFront(forwardTo, mode) {
                 auth: request.headers.authorization?.split(' ')[0].toLowerCase(),
                 form: [...form.keys()],
                 accept: request.headers.accept,
+                together: ++together,
             });
+            response.on('close', () => --together);
         }
+        if (form.get('token')) entry.token = fingerprint(form.get('token')); // of a revocation
         log.push(entry);
         if (log.length > rememberedRequests) log.shift();
 
