@@ -58,6 +58,9 @@ using SessionId = Id<"sesn_">;
 using SessionTokenId = Id<"stok_">;
 using ConnectLinkId = Id<"clnk_">;
 using OauthClientId = Id<"ocli_">;
+using WebhookEndpointId = Id<"whep_">;
+using WebhookEventId = Id<"whe_">;
+using OutboxItemId = Id<"obx_">;
 using RequestId = Id<"req_">;
 
 /// For hash tables: ids are random, so any eight bytes are a good hash.

@@ -95,6 +95,17 @@ Digest sha256(std::initializer_list<base::ByteView> parts) {
     return digest;
 }
 
+Digest hmac_sha256(const Secret& key, std::initializer_list<base::ByteView> parts) {
+    static_assert(crypto_auth_hmacsha256_BYTES == sizeof(Digest));
+    Digest digest;
+    crypto_auth_hmacsha256_state state;
+    key.expose([&](std::span<const std::byte> k) { crypto_auth_hmacsha256_init(&state, raw(k), k.size()); });
+    for (const auto part : parts) crypto_auth_hmacsha256_update(&state, raw(part), part.size());
+    crypto_auth_hmacsha256_final(&state, digest.data());
+    sodium_memzero(&state, sizeof state);
+    return digest;
+}
+
 bool equal(base::ByteView a, base::ByteView b) {
     return a.size() == b.size() && (a.empty() || sodium_memcmp(a.data(), b.data(), a.size()) == 0);
 }

@@ -28,6 +28,9 @@ base::RawId blake2b_128_keyed(const Key& key, base::ByteView message);
 Digest sha256(base::ByteView message);
 Digest sha256(std::initializer_list<base::ByteView> parts);
 
+/// HMAC (RFC 2104) with SHA-256 over the concatenation of the parts.
+Digest hmac_sha256(const Secret& key, std::initializer_list<base::ByteView> parts);
+
 /// Takes the same time wherever the bytes differ. Lengths are not secret.
 bool equal(base::ByteView a, base::ByteView b);
 

@@ -32,6 +32,12 @@ const char* label_of(Purpose purpose) {
             return "HANDLES_";
         case Purpose::connect_secrets:
             return "CONNECT_";
+        case Purpose::webhook_secrets:
+            return "WEBHOOKS";
+        case Purpose::outbox_secrets:
+            return "OUTBOX__";
+        case Purpose::token_fingerprint:
+            return "TOKENFPR";
     }
     require(false, "every purpose has a label");
     return "";

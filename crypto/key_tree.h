@@ -19,6 +19,9 @@ enum class Purpose {
     audit_entries,      // "AUDITENC"
     agent_handles,      // "HANDLES_"
     connect_secrets,    // "CONNECT_"
+    webhook_secrets,    // "WEBHOOKS"
+    outbox_secrets,     // "OUTBOX__"
+    token_fingerprint,  // "TOKENFPR"
 };
 
 /// The same root, purpose and id always give the same key; any other gives an unrelated one.

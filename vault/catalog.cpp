@@ -8,10 +8,12 @@ namespace claviger::vault {
 
 namespace {
 
-/// Calls go by the credential: what else belongs to a grant does not change what a session may do.
+/// Calls go by the credential: what else belongs to a grant, and who is told of it, does not change what a
+/// session may do.
 template <class T>
 constexpr bool kUnseenByCalls =
-    std::is_same_v<T, Grant> || std::is_same_v<T, ConnectFlow> || std::is_same_v<T, OauthClient>;
+    std::is_same_v<T, Grant> || std::is_same_v<T, ConnectFlow> || std::is_same_v<T, OauthClient> ||
+    std::is_same_v<T, WebhookEndpoint> || std::is_same_v<T, OutboxItem>;
 
 }  // namespace
 
@@ -78,6 +80,8 @@ template void Catalog::put(Credential);
 template void Catalog::put(Grant);
 template void Catalog::put(ConnectFlow);
 template void Catalog::put(OauthClient);
+template void Catalog::put(WebhookEndpoint);
+template void Catalog::put(OutboxItem);
 template void Catalog::put(Environment);
 template void Catalog::put(Agent);
 template void Catalog::put(Session);
@@ -88,6 +92,8 @@ template void Catalog::erase<Credential>(const base::CredentialId&);
 template void Catalog::erase<Grant>(const base::CredentialId&);
 template void Catalog::erase<ConnectFlow>(const base::ConnectLinkId&);
 template void Catalog::erase<OauthClient>(const base::OauthClientId&);
+template void Catalog::erase<WebhookEndpoint>(const base::WebhookEndpointId&);
+template void Catalog::erase<OutboxItem>(const base::OutboxItemId&);
 template void Catalog::erase<Environment>(const base::EnvironmentId&);
 template void Catalog::erase<Session>(const base::SessionId&);
 template void Catalog::erase<SessionToken>(const base::SessionTokenId&);

@@ -52,6 +52,16 @@ public:
         return found;
     }
 
+    /// Every object of that kind that is wanted, in no order. One snapshot: for kinds of which there are few.
+    template <class T>
+    std::vector<Ref<T>> all(const std::function<bool(const T&)>& wanted) const {
+        const std::shared_lock lock(mutex_);
+        std::vector<Ref<T>> found;
+        for (const auto& [id, object] : table<T>().by_id)
+            if (wanted(*object)) found.push_back(object);
+        return found;
+    }
+
     template <class T>
     std::size_t count() const {
         const std::shared_lock lock(mutex_);
@@ -120,8 +130,8 @@ private:
 
     mutable std::shared_mutex mutex_;
     std::tuple<Table<Workspace>, Table<ApiKey>, Table<Vault>, Table<Credential>, Table<Grant>,
-               Table<ConnectFlow>, Table<OauthClient>, Table<Environment>, Table<Agent>, Table<Session>,
-               Table<SessionToken>>
+               Table<ConnectFlow>, Table<OauthClient>, Table<WebhookEndpoint>, Table<OutboxItem>,
+               Table<Environment>, Table<Agent>, Table<Session>, Table<SessionToken>>
         tables_;
     std::unordered_map<crypto::Digest, base::ApiKeyId, DigestHash> api_keys_by_hash_;
     std::unordered_map<crypto::Digest, base::SessionTokenId, DigestHash> session_tokens_by_hash_;

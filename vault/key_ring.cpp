@@ -15,10 +15,11 @@ constexpr ByteView kStateKey = "instance";
 constexpr std::uint64_t kFirstEpoch = 1;
 constexpr std::uint64_t kFirstCommit = 1;
 constexpr crypto::Purpose kPurposes[] = {
-    crypto::Purpose::vault_key_wrap,    crypto::Purpose::state_mac,   crypto::Purpose::blind_index,
-    crypto::Purpose::audit_fingerprint, crypto::Purpose::log_signing, crypto::Purpose::row_sums,
-    crypto::Purpose::session_ids,       crypto::Purpose::cursors,     crypto::Purpose::audit_entries,
-    crypto::Purpose::agent_handles,
+    crypto::Purpose::vault_key_wrap,    crypto::Purpose::state_mac,       crypto::Purpose::blind_index,
+    crypto::Purpose::audit_fingerprint, crypto::Purpose::log_signing,     crypto::Purpose::row_sums,
+    crypto::Purpose::session_ids,       crypto::Purpose::cursors,         crypto::Purpose::audit_entries,
+    crypto::Purpose::agent_handles,     crypto::Purpose::webhook_secrets, crypto::Purpose::outbox_secrets,
+    crypto::Purpose::token_fingerprint, crypto::Purpose::connect_secrets,
 };
 
 Bytes owner_row_key(const base::RawId& owner, std::uint64_t generation) {

@@ -70,6 +70,17 @@ constexpr std::string_view kReasonCodes[] = {
     "connect.expired",
     "connect.discovery",
     "connect.target_gone",
+    "webhook.refused",
+    "webhook.disabled",
+    "webhook.secret_refused",
+    "webhook.url",
+    "grant.revocation_incomplete",
+    "grant.revocation_refused",
+    "grant.revocation_unknown_endpoint",
+    "grant.suspended",
+    "grant.refreshing",
+    "grant.not_connected",
+    "grant.malformed",
 };
 
 template <class Enum>
@@ -79,9 +90,9 @@ constexpr EntryKind kLast<EntryKind> = EntryKind::sink;
 template <>
 constexpr Verdict kLast<Verdict> = Verdict::denied;
 template <>
-constexpr ObjectKind kLast<ObjectKind> = ObjectKind::oauth_client;
+constexpr ObjectKind kLast<ObjectKind> = ObjectKind::webhook_endpoint;
 template <>
-constexpr Action kLast<Action> = Action::connect;
+constexpr Action kLast<Action> = Action::deliver;
 template <>
 constexpr ActorKind kLast<ActorKind> = ActorKind::session;
 
@@ -276,6 +287,8 @@ std::string_view name_of(Action action) {
             return "refresh_failed";
         case Action::connect:
             return "connect";
+        case Action::deliver:
+            return "deliver";
     }
     return "";
 }
@@ -318,6 +331,8 @@ std::string_view name_of(ObjectKind object) {
             return "connect_link";
         case ObjectKind::oauth_client:
             return "oauth_client";
+        case ObjectKind::webhook_endpoint:
+            return "webhook_endpoint";
     }
     return "";
 }

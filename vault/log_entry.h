@@ -41,6 +41,7 @@ enum class ObjectKind : std::uint8_t {  // on disk: append only
     session_token = 9,
     connect_link = 10,
     oauth_client = 11,
+    webhook_endpoint = 12,
 };
 
 enum class Action : std::uint8_t {  // on disk: append only
@@ -61,6 +62,7 @@ enum class Action : std::uint8_t {  // on disk: append only
     refreshed = 14,       // a new token set is in use
     refresh_failed = 15,  // the attempt brought none; the reason says why
     connect = 16,         // a person granted access
+    deliver = 17,         // an event to a webhook endpoint
 };
 
 /// Who acted: an admin's API key, a session, or Claviger itself.

@@ -67,9 +67,21 @@ void fields(Credential& object, F&& field);
 template <class F>
 void fields(Grant& object, F&& field);
 template <class F>
+void fields(ConnectWish& object, F&& field);
+template <class F>
+void fields(ConnectTerms& object, F&& field);
+template <class F>
+void fields(DeviceWait& object, F&& field);
+template <class F>
+void fields(Problem& object, F&& field);
+template <class F>
 void fields(ConnectFlow& object, F&& field);
 template <class F>
 void fields(OauthClient& object, F&& field);
+template <class F>
+void fields(WebhookEndpoint& object, F&& field);
+template <class F>
+void fields(OutboxItem& object, F&& field);
 template <class F>
 void fields(Environment& object, F&& field);
 template <class F>
@@ -310,13 +322,69 @@ void fields(Grant& o, F&& f) {
     f("updated", o.updated);
 }
 template <class F>
+void fields(ConnectWish& o, F&& f) {
+    f("grant", o.grant);
+    f("server_url", o.server_url);
+    f("normal_url", o.normal_url);
+    f("provider", o.provider);
+    f("variables", o.variables);
+    f("credential", o.credential);
+    f("display_name", o.display_name);
+    f("metadata", o.metadata);
+    f("scopes", o.scopes);
+    f("other_account", o.other_account);
+    f("client_id", o.client_id);
+    f("client_auth", o.client_auth);
+    f("key_id", o.key_id);
+    f("subject", o.subject);
+}
+template <class F>
+void fields(ConnectTerms& o, F&& f) {
+    f("issuer", o.issuer);
+    f("token_endpoint", o.token_endpoint);
+    f("revocation_endpoint", o.revocation_endpoint);
+    f("jwks_uri", o.jwks_uri);
+    f("names_issuer", o.names_issuer);
+    f("client_id", o.client_id);
+    f("client_from", o.client_from);
+    f("client_auth", o.client_auth);
+    f("client", o.client);
+    f("redirect_uri", o.redirect_uri);
+    f("resource", o.resource);
+    f("scopes", o.scopes);
+}
+template <class F>
+void fields(DeviceWait& o, F&& f) {
+    f("user_code", o.user_code);
+    f("verification_uri", o.verification_uri);
+    f("verification_uri_complete", o.verification_uri_complete);
+    f("interval_s", o.interval_s);
+    f("next_poll", o.next_poll);
+    f("failures", o.failures);
+}
+template <class F>
+void fields(Problem& o, F&& f) {
+    f("code", o.code);
+    f("message", o.message);
+    f("hint", o.hint);
+}
+template <class F>
 void fields(ConnectFlow& o, F&& f) {
     f("id", o.id);
     f("created_seq", o.created_seq);
     f("workspace", o.workspace);
     f("vault", o.vault);
     f("link", o.link);
-    f("facts", o.facts);
+    f("state", o.state);
+    f("wish", o.wish);
+    f("terms", o.terms);
+    f("state_digest", o.state_digest);
+    f("browser", o.browser);
+    f("starts", o.starts);
+    f("step_until", o.step_until);
+    f("device", o.device);
+    f("problem", o.problem);
+    f("credential", o.credential);
     f("secrets", o.secrets);
     f("created", o.created);
     f("updated", o.updated);
@@ -335,6 +403,42 @@ void fields(OauthClient& o, F&& f) {
     f("registration_uri", o.registration_uri);
     f("secrets", o.secrets);
     f("secret_expires", o.secret_expires);
+    f("created", o.created);
+    f("updated", o.updated);
+}
+template <class F>
+void fields(WebhookEndpoint& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("name", o.name);
+    f("description", o.description);
+    f("url", o.url);
+    f("enabled_events", o.enabled_events);
+    f("enabled", o.enabled);
+    f("disabled_reason", o.disabled_reason);
+    f("secret", o.secret);
+    f("previous_secret", o.previous_secret);
+    f("previous_until", o.previous_until);
+    f("last_delivered", o.last_delivered);
+    f("last_failed", o.last_failed);
+    f("last_failure", o.last_failure);
+    f("created", o.created);
+    f("updated", o.updated);
+}
+template <class F>
+void fields(OutboxItem& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("kind", o.kind);
+    f("about", o.about);
+    f("label", o.label);
+    f("body", o.body);
+    f("secrets", o.secrets);
+    f("attempts", o.attempts);
+    f("next_attempt", o.next_attempt);
+    f("last_failure", o.last_failure);
     f("created", o.created);
     f("updated", o.updated);
 }
@@ -500,6 +604,10 @@ template base::Bytes encode_object(const ConnectFlow&);
 template base::Result<ConnectFlow> decode_object(base::ByteView);
 template base::Bytes encode_object(const OauthClient&);
 template base::Result<OauthClient> decode_object(base::ByteView);
+template base::Bytes encode_object(const WebhookEndpoint&);
+template base::Result<WebhookEndpoint> decode_object(base::ByteView);
+template base::Bytes encode_object(const OutboxItem&);
+template base::Result<OutboxItem> decode_object(base::ByteView);
 template base::Bytes encode_object(const Environment&);
 template base::Result<Environment> decode_object(base::ByteView);
 template base::Bytes encode_object(const Agent&);

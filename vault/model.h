@@ -80,7 +80,8 @@ struct Refresh {
 
     // What only the connect flow knows; nothing in blocks that were stored by hand.
     /// How the next token set is got when there is no refresh token, as oauth::word_of names it:
-    /// "client_credentials", "github_installation", "google_service_account".
+    /// "client_credentials", "github_installation", "google_service_account"; "none": not at all, and the
+    /// rest is kept to revoke and to connect anew.
     std::optional<std::string> grant = {};
     std::optional<Metadata> variables = {};       // of the provider's profile
     std::optional<std::string> client_from = {};  // "registered", "metadata_document", "dynamic"
@@ -138,17 +139,71 @@ struct Grant {
     const base::RawId& scope() const { return vault.raw; }
 };
 
-/// A link by which a person connects an account, and how far they got. What it says is oauth's own
-/// (oauth/connect_flow.h). Sealed under the vault's key; what is secret in it is sealed once more, so that
-/// it is nowhere in memory either.
+/// What the maker of a connect link asked for.
+struct ConnectWish {
+    std::string grant;  // as oauth::word_of names it
+    std::string server_url, normal_url;
+    std::string provider;                          // a profile's name; empty: the one that knows the server
+    Metadata variables;                            // of the profile
+    std::optional<base::CredentialId> credential;  // to be connected anew
+    std::optional<std::string> display_name;
+    Metadata metadata;
+    std::vector<std::string> scopes;  // empty: what the server asks for
+    bool other_account = false;       // on a reconnect another account will do
+    // The client that came with the wish; empty: none did.
+    std::string client_id, client_auth, key_id, subject;
+};
+
+/// With whom, as whom and for what a grant is being negotiated.
+struct ConnectTerms {
+    std::string issuer, token_endpoint, revocation_endpoint, jwks_uri;
+    bool names_issuer = false;  // RFC 9207: the answer must say who answers
+    std::string client_id, client_from;
+    TokenEndpointAuth client_auth = TokenEndpointAuth::none;
+    std::optional<base::OauthClientId> client;  // the row it came from
+    std::string redirect_uri, resource;
+    std::vector<std::string> scopes;
+};
+
+/// A device code that somebody has to confirm elsewhere (RFC 8628).
+struct DeviceWait {
+    std::string user_code, verification_uri, verification_uri_complete;
+    std::uint64_t interval_s = 5;
+    Time next_poll{};
+    std::uint64_t failures = 0;  // polls in a row that reached nobody
+};
+
+/// Why something did not work, for people.
+struct Problem {
+    std::string code, message, hint;
+};
+
+enum class ConnectState {
+    waiting,     // for the person
+    started,     // the person is at the provider
+    exchanging,  // the code is on its way to the token endpoint, once and never again
+    connected,
+    failed
+};
+
+/// A link by which a person connects an account, and how far they got. Sealed under the vault's key; what is
+/// secret in it is sealed once more, so that it is nowhere in memory either.
 struct ConnectFlow {
     base::ConnectLinkId id;
     std::uint64_t created_seq = 0;
     base::WorkspaceId workspace;
     base::VaultId vault;
     crypto::Digest link{};  // SHA-256 of the link's secret half
-    std::string facts;      // oauth::encode
-    std::string secrets;    // sealed text; empty when there are none
+    ConnectState state = ConnectState::waiting;
+    ConnectWish wish;
+    std::optional<ConnectTerms> terms;
+    crypto::Digest state_digest{}, browser{};  // of what the provider and the browser bring back
+    std::uint64_t starts = 0;
+    std::optional<Time> step_until;  // how long the step at the provider may take
+    std::optional<DeviceWait> device;
+    std::optional<Problem> problem;
+    std::optional<base::CredentialId> credential;  // that is connected now
+    std::string secrets;                           // sealed text, see oauth/connect_flow.h
     Time created{}, updated{}, expires{};
     const base::RawId& scope() const { return vault.raw; }
 };
@@ -168,6 +223,43 @@ struct OauthClient {
     std::optional<Time> secret_expires;
     Time created{}, updated{};
     const base::RawId& scope() const { return workspace.raw; }
+};
+
+/// Where a workspace's events are sent, signed.
+struct WebhookEndpoint {
+    base::WebhookEndpointId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    std::string name, description, url;
+    std::vector<std::string> enabled_events;
+    bool enabled = true;
+    std::string disabled_reason;  // why Claviger disabled it; empty when somebody else did
+    std::string secret;           // sealed text, see notify/signing.h
+    std::string previous_secret;  // likewise; signs too until previous_until
+    std::optional<Time> previous_until;
+    std::optional<Time> last_delivered, last_failed;
+    std::string last_failure;  // since the last delivery; empty when that was accepted
+    Time created{}, updated{};
+    const base::RawId& scope() const { return workspace.raw; }
+};
+
+enum class OutboxKind { webhook, revocation };  // on disk: append only
+
+/// Something that is to be done elsewhere because of a commit, written by that commit.
+struct OutboxItem {
+    base::OutboxItemId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    OutboxKind kind = OutboxKind::webhook;
+    base::RawId about{};  // the webhook endpoint; the credential whose tokens are revoked
+    std::string label;    // the event's id
+    std::string body;     // what is sent, or what it takes to send it; nothing secret
+    std::string secrets;  // sealed text; empty when there are none
+    std::uint64_t attempts = 0;
+    Time next_attempt{};
+    std::string last_failure;
+    Time created{}, updated{};
+    const base::RawId& scope() const { return about; }
 };
 
 /// Where the credential's secret may go, as bound into its seal.

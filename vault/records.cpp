@@ -80,6 +80,13 @@ Change::Change(Transaction& transaction, const Catalog& catalog, Catalog& writab
 
 template <class T>
 base::Status Change::store(T object) {
+    if constexpr (std::is_same_v<T, OutboxItem>) {
+        // One change may tell many endpoints many things. Their order is their own, and needs more room.
+        if (object.created_seq == 0) {
+            object.created_seq = (transaction_.commit_seq() << 24) | ++items_created_;
+            object.created = object.updated = transaction_.now();
+        }
+    }
     if (object.created_seq == 0) {
         // Objects made by one commit still need an order of their own.
         if (objects_created_ == kMostCreated)
@@ -189,6 +196,14 @@ void Change::note_failure(EntryKind kind, Action action, ObjectKind object, cons
     transaction_.note(entry);
 }
 
+void Change::note(LogEntry entry) {
+    entry.actor = actor_.kind;
+    entry.actor_id = actor_.id;
+    entry.workspace = actor_.workspace;
+    entry.source = actor_.source;
+    transaction_.note(entry);
+}
+
 LogEntry Change::entry_of(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
                           const base::RawId& vault) const {
     LogEntry entry;
@@ -235,6 +250,8 @@ template base::Status Change::store(Credential);
 template base::Status Change::store(Grant);
 template base::Status Change::store(ConnectFlow);
 template base::Status Change::store(OauthClient);
+template base::Status Change::store(WebhookEndpoint);
+template base::Status Change::store(OutboxItem);
 template base::Status Change::store(Environment);
 template base::Status Change::store(Agent);
 template base::Status Change::store(Session);
@@ -245,6 +262,8 @@ template base::Status Change::erase(const Credential&);
 template base::Status Change::erase(const Grant&);
 template base::Status Change::erase(const ConnectFlow&);
 template base::Status Change::erase(const OauthClient&);
+template base::Status Change::erase(const WebhookEndpoint&);
+template base::Status Change::erase(const OutboxItem&);
 template base::Status Change::erase(const Environment&);
 template base::Status Change::erase(const Session&);
 template base::Status Change::erase(const SessionToken&);
@@ -319,7 +338,8 @@ base::Result<std::unique_ptr<Records>> Records::open(StorageEngine& engine, std:
     const auto& ring = *records->keys_;
     for (const auto load_kind :
          {load<Workspace>, load<ApiKey>, load<Vault>, load<Credential>, load<Grant>, load<ConnectFlow>,
-          load<OauthClient>, load<Environment>, load<Agent>, load<Session>, load<SessionToken>}) {
+          load<OauthClient>, load<WebhookEndpoint>, load<OutboxItem>, load<Environment>, load<Agent>,
+          load<Session>, load<SessionToken>}) {
         if (auto loaded = load_kind(engine, ring, catalog); !loaded)
             return std::unexpected(std::move(loaded).error());
     }

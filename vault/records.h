@@ -50,6 +50,7 @@ public:
     base::Time now() const { return transaction_.now(); }
     std::uint64_t commit_seq() const { return transaction_.commit_seq(); }
     const Catalog& catalog() const { return catalog_; }
+    const KeyRing& keys() const { return transaction_.keys(); }
 
     /// Creates or replaces the object's row. New objects get created_seq, created and updated; replaced ones
     /// `updated` only.
@@ -79,6 +80,9 @@ public:
     void note_failure(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
                       const base::RawId& vault, std::string_view reason);
 
+    /// Any other entry; who acts, from where and in which workspace is filled in.
+    void note(LogEntry entry);
+
 private:
     LogEntry entry_of(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
                       const base::RawId& vault) const;
@@ -86,7 +90,7 @@ private:
     const Catalog& catalog_;
     Catalog& writable_;
     const Actor& actor_;
-    std::uint64_t objects_created_ = 0;
+    std::uint64_t objects_created_ = 0, items_created_ = 0;
 };
 
 class Records {

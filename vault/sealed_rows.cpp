@@ -29,6 +29,8 @@ base::RawId owner_of(const KeyRing& keys, MetaKind kind, const RowHeader& header
         case MetaKind::session_token:
         case MetaKind::agent_version:
         case MetaKind::oauth_client:
+        case MetaKind::webhook_endpoint:
+        case MetaKind::outbox_item:
             return header.workspace;
     }
     return {};

@@ -23,6 +23,8 @@ enum class MetaKind : unsigned char {
     grant = 10,
     connect_flow = 11,
     oauth_client = 12,
+    webhook_endpoint = 13,
+    outbox_item = 14,
 };
 
 template <class T>
@@ -39,6 +41,10 @@ template <>
 inline constexpr MetaKind kMetaKind<ConnectFlow> = MetaKind::connect_flow;
 template <>
 inline constexpr MetaKind kMetaKind<OauthClient> = MetaKind::oauth_client;
+template <>
+inline constexpr MetaKind kMetaKind<WebhookEndpoint> = MetaKind::webhook_endpoint;
+template <>
+inline constexpr MetaKind kMetaKind<OutboxItem> = MetaKind::outbox_item;
 template <>
 inline constexpr MetaKind kMetaKind<Environment> = MetaKind::environment;
 template <>

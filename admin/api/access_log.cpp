@@ -48,6 +48,12 @@ Json text_of(ObjectKind kind, const RawId& id) {
             return id_text<base::SessionId>(id);
         case ObjectKind::session_token:
             return id_text<base::SessionTokenId>(id);
+        case ObjectKind::connect_link:
+            return id_text<base::ConnectLinkId>(id);
+        case ObjectKind::oauth_client:
+            return id_text<base::OauthClientId>(id);
+        case ObjectKind::webhook_endpoint:
+            return id_text<base::WebhookEndpointId>(id);
     }
     return nullptr;
 }

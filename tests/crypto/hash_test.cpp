@@ -95,3 +95,15 @@ TEST_CASE("A row counts differently once anything about it changes", "[crypto]")
     }
     CHECK(prf.plain_row(1, "ab", "c") != prf.plain_row(1, "a", "bc"));
 }
+
+TEST_CASE("HMAC-SHA256 gives the results of RFC 4231, however the message is cut", "[crypto]") {
+    const auto key = Secret::copy_of("Jefe");
+    const auto expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+    CHECK(base::to_hex(view(hmac_sha256(key, {"what do ya want for nothing?"}))) == expected);
+    CHECK(base::to_hex(view(hmac_sha256(key, {"what do ya ", "", "want for nothing?"}))) == expected);
+
+    const auto long_key = Secret::copy_of(std::string(131, '\xaa'));  // longer than a block
+    CHECK(base::to_hex(
+              view(hmac_sha256(long_key, {"Test Using Larger Than Block-Size Key - Hash Key First"}))) ==
+          "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}

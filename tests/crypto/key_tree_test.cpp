@@ -11,11 +11,13 @@ using namespace claviger::crypto;
 namespace {
 
 const std::pair<Purpose, const char*> kPurposes[] = {
-    {Purpose::vault_key_wrap, "VKWRAP__"}, {Purpose::state_mac, "STATEMAC"},
-    {Purpose::blind_index, "BLINDIDX"},    {Purpose::audit_fingerprint, "AUDITFPR"},
-    {Purpose::log_signing, "LOGSIGN_"},    {Purpose::row_sums, "ROWSUMS_"},
-    {Purpose::session_ids, "SESSIDS_"},    {Purpose::cursors, "CURSORS_"},
-    {Purpose::audit_entries, "AUDITENC"},  {Purpose::agent_handles, "HANDLES_"}};
+    {Purpose::vault_key_wrap, "VKWRAP__"},  {Purpose::state_mac, "STATEMAC"},
+    {Purpose::blind_index, "BLINDIDX"},     {Purpose::audit_fingerprint, "AUDITFPR"},
+    {Purpose::log_signing, "LOGSIGN_"},     {Purpose::row_sums, "ROWSUMS_"},
+    {Purpose::session_ids, "SESSIDS_"},     {Purpose::cursors, "CURSORS_"},
+    {Purpose::audit_entries, "AUDITENC"},   {Purpose::agent_handles, "HANDLES_"},
+    {Purpose::connect_secrets, "CONNECT_"}, {Purpose::webhook_secrets, "WEBHOOKS"},
+    {Purpose::outbox_secrets, "OUTBOX__"},  {Purpose::token_fingerprint, "TOKENFPR"}};
 
 }  // namespace
 
@@ -35,5 +37,5 @@ TEST_CASE("No two purposes, ids or roots share a sub-key", "[crypto]") {
         for (const auto& [purpose, label] : kPurposes)
             for (const std::uint64_t id : {0, 1, 2}) keys.insert(bytes_of(derive(*root, purpose, id)));
     }
-    CHECK(keys.size() == 2 * (1 + 10 * 3));
+    CHECK(keys.size() == 2 * (1 + std::size(kPurposes) * 3));
 }

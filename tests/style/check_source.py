@@ -11,10 +11,11 @@ MAY_USE = {
     "policy": {"base"},
     "vault": {"base", "crypto"},
     "net": {"base", "crypto"},
-    "oauth": {"base", "crypto", "vault", "net"},
+    "notify": {"base", "crypto", "vault", "policy", "net"},
+    "oauth": {"base", "crypto", "vault", "net", "notify"},
     "proxy": {"base", "crypto", "vault", "policy", "net", "oauth"},
-    "admin": {"base", "crypto", "vault", "policy", "net", "oauth"},
-    "server": {"base", "crypto", "vault", "policy", "net", "oauth", "proxy", "admin"},
+    "admin": {"base", "crypto", "vault", "policy", "net", "notify", "oauth"},
+    "server": {"base", "crypto", "vault", "policy", "net", "notify", "oauth", "proxy", "admin"},
 }
 ROOMS = [  # include prefix, and the only place it may stand in
     ("rocksdb/", re.compile(r"^vault/rocksdb_engine\.cpp$")),

@@ -129,7 +129,7 @@ TEST_CASE("bytes that are no entry are refused", "[vault][log_entry]") {
     require_malformed(from_hex((head + "0300").c_str()));      // no kind
     require_malformed(from_hex((head + "030b").c_str()));      // a kind that does not exist
     require_malformed(from_hex((head + "03080400").c_str()));  // a zero that should not stand there
-    require_malformed(from_hex((head + "03080411").c_str()));  // an action that does not exist
+    require_malformed(from_hex((head + "030804ff").c_str()));  // an action that does not exist
     require_malformed(from_hex((head + "030806000105"
                                        "02")
                                    .c_str()));                                // wrong order
