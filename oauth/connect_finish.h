@@ -1,0 +1,49 @@
+// The second half of a connect: from the provider's answer, through the one exchange of the code, to the
+// stored grant.
+#pragma once
+
+#include "oauth/connect_terms.h"
+#include "oauth/exchange.h"
+
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace claviger::oauth {
+
+/// What came back with the browser; every member is a stranger's word.
+struct Arrival {
+    std::string state, issuer, error;
+    bool has_issuer = false;
+    crypto::Secret code = crypto::Secret::copy_of(std::string_view());
+    crypto::Secret cookie = crypto::Secret::copy_of(std::string_view());  // of this browser; may be empty
+};
+
+/// The flow that a returning browser belongs to, before anything is done with what it brings: null when the
+/// state is unknown. The name of the cookie and the parameter of the code depend on it.
+vault::Ref<vault::ConnectFlow> flow_of_arrival(const ConnectWorld& world, std::string_view state);
+
+struct Finished {
+    base::CredentialId credential;
+    std::string server_url;
+};
+
+/// In this order (oauth.md 1.2): state, browser, issuer (RFC 9207), then the provider's error, then the flow
+/// is on record as exchanging, and only then the code is sent, once and never again. Errors: not_found
+/// "connect.unknown_state"; conflict "connect.ended"; denied "connect.other_browser",
+/// "connect.wrong_issuer", "connect.no_issuer", "connect.denied"; invalid_request "connect.refused",
+/// "connect.no_code", "connect.client_refused", "connect.unusable_answer"; unavailable
+/// "connect.outcome_unknown"; unauthenticated "id_token.…"; and those of store_connected. All but the first
+/// three close the flow.
+net::awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const Outbound& out,
+                                              const vault::Actor& actor, const Arrival& arrival);
+
+/// From a token endpoint's answer to the stored grant, or to the closed flow; also for grants without a
+/// person. `nonce`: as sent, when an ID token is expected.
+net::awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const Outbound& out,
+                                                   const vault::Actor& actor, base::ConnectLinkId id,
+                                                   const ExchangeAnswer& answer,
+                                                   const std::optional<crypto::Secret>& client_secret,
+                                                   std::optional<std::string> nonce);
+
+}  // namespace claviger::oauth

@@ -1,0 +1,32 @@
+// Where a new grant ends up: credential, grant, link and log entry change together or not at all.
+#pragma once
+
+#include "oauth/connect_flow.h"
+#include "oauth/lifetime.h"
+
+#include <optional>
+#include <string>
+
+namespace claviger::oauth {
+
+/// What a token endpoint gave for a flow whose terms are settled. Borrowed.
+struct Connected {
+    const TokenSet& tokens;
+    Lifetime lifetime;
+    const std::optional<crypto::Secret>& client_secret;
+    std::string account = {};  // tells accounts of the provider apart; empty: unknown
+};
+
+/// What tells one account of the provider from another, as a fingerprint: the members that the profile names,
+/// else the subject of the ID token. Empty when neither says anything.
+std::string account_of(const ProviderProfile& profile, std::string_view issuer, const TokenSet& tokens);
+
+/// On the commit thread: makes the credential or gives its new tokens to the one that is connected anew,
+/// keeps its id, moves its grant on (oauth.md 9.3, row 2) and closes the flow. Errors: conflict
+/// "connect.ended" (the flow has ended meanwhile, or is gone), "connect.target_gone" (vault or credential are
+/// archived or deleted), "connect.other_account"; and those of ConnectWorld::check_room.
+base::Result<base::CredentialId> store_connected(const ConnectWorld& world, vault::Change& change,
+                                                 const base::ConnectLinkId& id,
+                                                 const ProviderProfile& profile, const Connected& connected);
+
+}  // namespace claviger::oauth

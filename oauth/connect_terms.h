@@ -1,0 +1,29 @@
+// What is settled before a person is sent anywhere: with whom, as which client, for what.
+#pragma once
+
+#include "oauth/connect_client.h"
+
+#include <optional>
+#include <string>
+
+namespace claviger::oauth {
+
+struct Negotiated {
+    ProviderProfile profile;
+    AuthorizationServer server;
+    vault::ConnectTerms terms;
+    std::optional<crypto::Secret> client_secret;  // or the private key, in PEM
+    bool offline = false;                         // the profile's offline parameters are to be sent
+};
+
+/// Discovers, chooses the client and puts the scopes together: those of the wish; else of a reconnect what
+/// was asked for before united with what calls were refused for since (oauth.md 1.15); else what the server
+/// asks for, or the profile. Errors: those of profile_of, discover and choose_client.
+net::awaitable<base::Result<Negotiated>> negotiate(const ConnectWorld& world, const Outbound& out,
+                                                   const vault::Actor& actor, const vault::ConnectFlow& flow);
+
+/// The block that rests in the credential: how the next token set is got, and from whom.
+vault::Refresh refresh_block(const vault::ConnectWish& wish, const vault::ConnectTerms& terms,
+                             const ProviderProfile& profile);
+
+}  // namespace claviger::oauth

@@ -1,0 +1,60 @@
+#include "oauth/grant_client.h"
+
+#include <utility>
+
+namespace claviger::oauth {
+
+ClientAuthMethod method_of(vault::TokenEndpointAuth auth) {
+    switch (auth) {
+        case vault::TokenEndpointAuth::none:
+            return ClientAuthMethod::none;
+        case vault::TokenEndpointAuth::client_secret_basic:
+            return ClientAuthMethod::client_secret_basic;
+        case vault::TokenEndpointAuth::client_secret_post:
+            return ClientAuthMethod::client_secret_post;
+        case vault::TokenEndpointAuth::private_key_jwt:
+            return ClientAuthMethod::private_key_jwt;
+        case vault::TokenEndpointAuth::secret_as_user_name:
+            return ClientAuthMethod::secret_as_user_name;
+    }
+    return ClientAuthMethod::none;
+}
+
+base::Result<GrantClient> client_of(const vault::Refresh& refresh, const crypto::Secret* secret,
+                                    const ProviderProfile& profile, std::string_view issuer) {
+    GrantClient client;
+    client.identity.client_id = refresh.client_id;
+    client.identity.method = method_of(refresh.auth);
+    client.identity.basic_encoding = profile.client.basic_encoding;
+    if (refresh.auth != vault::TokenEndpointAuth::private_key_jwt) {
+        client.identity.secret = secret;
+        return client;
+    }
+    if (secret == nullptr)
+        return base::failure(base::ErrorKind::invalid_request, "client_auth.no_key",
+                             "There is no private key to prove the client with.",
+                             "Connect the credential again with client.private_key.");
+    auto key = SigningKey::from_pem(*secret);
+    if (!key) return std::unexpected(std::move(key).error());
+    client.key = std::make_unique<SigningKey>(std::move(*key));
+    auto& signer = client.identity.signer;
+    signer.key = client.key.get();
+    signer.key_id = refresh.key_id.value_or("");
+    const bool to_endpoint =
+        issuer.empty() || profile.client.assertion_audience == AssertionAudience::token_endpoint;
+    signer.audience = to_endpoint ? refresh.token_endpoint : std::string(issuer);
+    return client;
+}
+
+base::Result<TokenRequest> token_request(RequestFields fields, const GrantClient& client,
+                                         const ProviderProfile& profile, base::Time now) {
+    for (const auto& [name, value] : profile.token_request.parameters) fields.add(name, value);
+    auto request = authenticated(std::move(fields), client.identity, profile.token_request.body, now);
+    if (!request) return request;
+    for (const auto& [name, value] : profile.token_request.headers)
+        if (auto added = add_header(*request, name, value); !added)
+            return std::unexpected(std::move(added).error());
+    return request;
+}
+
+}  // namespace claviger::oauth

@@ -1,0 +1,26 @@
+// Tokens that need neither a person nor a refresh token: bought anew with what proves the client.
+#pragma once
+
+#include "oauth/provider_profile.h"
+#include "oauth/token_request.h"
+#include "vault/records.h"
+
+#include <optional>
+#include <string_view>
+
+namespace claviger::oauth {
+
+/// The grant by which the next token set of this block is minted; nothing when it needs a refresh token or a
+/// person.
+std::optional<GrantType> minting_grant(const vault::Refresh& refresh);
+/// True for the grants that mint.
+bool mints(GrantType grant);
+
+/// The request to the block's token endpoint, good for one attempt. `secret` is the client secret, or the
+/// private key in PEM. Its answer is read like any other token answer. Errors: invalid_request
+/// "mint.not_this_grant", and those of SigningKey::from_pem, client_assertion and authenticated.
+base::Result<TokenRequest> mint_request(const vault::Refresh& refresh, const crypto::Secret* secret,
+                                        const ProviderProfile& profile, std::string_view issuer,
+                                        base::Time now);
+
+}  // namespace claviger::oauth
