@@ -66,6 +66,7 @@ struct RefusalRules {
 struct UnrecognizedHistory {
     unsigned count = 0;
     std::optional<base::Time> first_at = {};
+    bool operator==(const UnrecognizedHistory&) const = default;
 };
 
 struct Classification {

@@ -4,6 +4,7 @@
 #include "base/result.h"
 #include "oauth/classify.h"
 #include "oauth/client_auth.h"
+#include "oauth/grant_state.h"
 #include "oauth/token_request.h"
 #include "oauth/token_response.h"
 
@@ -42,7 +43,6 @@ enum class PkceUse { s256, off };
 enum class OfflineAsk { never, always, when_advertised };
 enum class CodeDelivery { callback, webhook };
 enum class ResourceUse { send, omit, fixed };
-enum class RefreshTokenReuse { reusable, grace, strict, unknown };
 enum class RevocationStyle { none, rfc7009, github, slack, hubspot, google };
 enum class VariableKind { segment, host };
 /// verified: measured against the provider. documented: its own documents or a specification say so.

@@ -3,6 +3,7 @@
 
 #include "net/client.h"
 #include "net/worker.h"
+#include "oauth/refresher.h"
 #include "proxy/session_context.h"
 #include "vault/records.h"
 
@@ -92,6 +93,7 @@ struct Lane {
     SessionContexts contexts;
     Fingerprints methods, tools;
     OpenStreams streams;
+    oauth::Refresher* grants = nullptr;  // set before the first call; null: tokens are used as they are
 };
 
 }  // namespace claviger::proxy

@@ -99,7 +99,10 @@ std::size_t SessionContexts::DigestHash::operator()(const crypto::Digest& digest
 }
 
 base::Result<std::shared_ptr<const SessionContext>> SessionContexts::find(std::string_view token) {
-    const auto hash = vault::token_hash(token);
+    return find(vault::token_hash(token));
+}
+
+base::Result<std::shared_ptr<const SessionContext>> SessionContexts::find(const crypto::Digest& hash) {
     const auto revision = records_.catalog().revision();
     auto known = contexts_.find(hash);
     if (known == contexts_.end() || known->second->revision != revision) {

@@ -56,12 +56,17 @@ public:
     /// "environment.archived". Two owners share a context: the table, and the calls that still run when a
     /// change replaces it.
     base::Result<std::shared_ptr<const SessionContext>> find(std::string_view token);
+    /// The newest context of the same token, after something changed. Errors as of find().
+    base::Result<std::shared_ptr<const SessionContext>> find_again(const SessionContext& context) {
+        return find(context.token->hash);
+    }
     /// Whether a context that was found earlier has not been revoked since: its token, its session and the
     /// server's credential. Errors as of find(), and denied "credential.archived". Free of cost while
     /// nothing has changed.
     base::Status still_stands(const SessionContext& context, const ServerContext& server) const;
 
 private:
+    base::Result<std::shared_ptr<const SessionContext>> find(const crypto::Digest& hash);
     base::Result<std::shared_ptr<const SessionContext>> resolve(const crypto::Digest& hash,
                                                                 std::uint64_t revision) const;
     struct Vaults;

@@ -169,8 +169,38 @@ struct InFlight {
     ProxyCounters& counters_;
 };
 
+/// Whether the credential's token comes from an authorization server that may give another.
+bool is_granted(const Lane& lane, const Call& call) {
+    return lane.grants != nullptr && call.server.credential &&
+           call.server.credential->type == vault::AuthType::mcp_oauth;
+}
+
+/// The same call as things stand now. Errors: the session's, and not_found "server.unknown".
+base::Result<Call> anew(Lane& lane, const Call& call) {
+    auto context = lane.contexts.find_again(*call.context);
+    if (!context) return std::unexpected(std::move(context).error());
+    const auto server = (*context)->servers.find(call.server.name);
+    if (server == (*context)->servers.end())
+        return base::failure(ErrorKind::not_found, "server.unknown",
+                             "The session's agent declares no MCP server of this name.");
+    return Call{.context = *context,
+                .server = server->second,
+                .request = call.request,
+                .message = call.message,
+                .era = call.era,
+                .in_batch = call.in_batch,
+                .renewed = call.renewed,
+                .retried = call.retried};
+}
+
+/// What carrying out a call came to.
+struct Carried {
+    Relayed relayed = {};
+    bool token_refused = false;  // nothing was answered yet: another token may do
+};
+
 /// The part after the intent is durable; gives what the outcome entry says.
-net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, const ForServer& message,
+net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer& message,
                                   std::uint32_t& redactions, net::ResponseWriter& writer) {
     const auto& server = call.server;
     const auto fail = [&](const base::Error& error) { return error_reply(call.message.id, error); };
@@ -181,7 +211,7 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, const ForServer&
                               "Try again in a moment."};
     if (endless && lane.streams.ended()) {
         co_await writer.send(fail(stopped));
-        co_return Relayed{};
+        co_return Carried{};
     }
 
     std::string session_in, upstream_session;
@@ -192,7 +222,7 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, const ForServer&
             auto opened = open_session_id(lane.records.keys(), *call.context, server, session_in);
             if (!opened) {
                 co_await writer.send(error_reply(call.message.id, 404, -32001, "Session not found"));
-                co_return Relayed{.failure = "session.unknown"};
+                co_return Carried{{.failure = "session.unknown"}};
             }
             upstream_session = opened->upstream_id;
             session = std::move(opened->upstream_id);
@@ -202,13 +232,13 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, const ForServer&
     // The decision is as old as the wait for the disk: what was revoked meanwhile is not used.
     if (const auto stands = lane.contexts.still_stands(*call.context, server); !stands) {
         co_await writer.send(fail(stands.error()));
-        co_return Relayed{.failure = stands.error().code};
+        co_return Carried{{.failure = stands.error().code}};
     }
     auto secret = lane.records.open_token(server.sealed);
     if (!secret) {
         base::log_error("credential.refused", secret.error());
         co_await writer.send(fail(secret.error()));
-        co_return Relayed{.failure = secret.error().code};
+        co_return Carried{{.failure = secret.error().code}};
     }
     Redactor redactor(*secret);
     net::OutboundHead head(lane.worker);
@@ -223,7 +253,7 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, const ForServer&
                                 "The task id cannot be sent on in a header.");
     if (!written) {
         co_await writer.send(fail(written.error()));
-        co_return Relayed{.failure = written.error().code};
+        co_return Carried{{.failure = written.error().code}};
     }
     {
         const auto wiped = std::move(*secret);
@@ -255,6 +285,11 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, const ForServer&
                                                                 : call.request.body;
     auto answer = co_await lane.pool.send(server.origin, head, body, options);
     Relayed relayed;
+    if (answer && (*answer)->head().status == 401 && is_granted(lane, call) && !call.retried &&
+        !client_gone) {
+        writer.on_client_gone(nullptr);
+        co_return Carried{{.status = 401, .failure = "upstream.unauthorized"}, true};
+    }
     if (answer) {
         // The stream of a GET may bring a tool list that was asked for before it.
         const bool lists_tools = call.message.method == "tools/list" || call.request.method == "GET";
@@ -282,7 +317,7 @@ net::awaitable<Relayed> carry_out(Lane& lane, const Call& call, const ForServer&
     }
     writer.on_client_gone(nullptr);
     redactions = redactor.hits();
-    co_return relayed;
+    co_return Carried{relayed};
 }
 
 void count(ProxyCounters& counters, const vault::LogEntry& outcome, std::string_view failure) {
@@ -307,6 +342,20 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
     const auto started = std::chrono::steady_clock::now();
     const InFlight in_flight(counters);
     auto refusal = decide(call);
+    if (!refusal && !call.renewed && is_granted(lane, call) &&
+        !lane.grants->usable(*call.server.credential)) {
+        const auto usable = co_await lane.grants->make_usable(lane.worker, call.server.credential->id);
+        if (usable) {
+            auto again = anew(lane, call);
+            if (again) {
+                again->renewed = true;
+                co_return co_await run_call(lane, counters, *again, writer);
+            }
+            refusal = Refusal{std::move(again).error()};
+        } else {
+            refusal = Refusal{usable.error()};
+        }
+    }
     ForServer message;
     if (!refusal) {
         const Handles handles(lane.records.keys(), *call.context, call.server);
@@ -337,7 +386,8 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
     counters.allowed.fetch_add(1, std::memory_order_relaxed);
 
     std::uint32_t redactions = 0;
-    const auto relayed = co_await carry_out(lane, call, message, redactions, writer);
+    const auto carried = co_await carry_out(lane, call, message, redactions, writer);
+    const auto& relayed = carried.relayed;
 
     outcome.kind = vault::EntryKind::use_outcome;
     outcome.intent = *intent + 1;
@@ -355,6 +405,18 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
                    {"server", call.server.name},
                    {"times", redactions}});
     lane.records.ledger().append(outcome, {}, nullptr);  // the next group commit has it; nobody waits
+    if (!carried.token_refused) co_return;
+
+    // A refused call did nothing, so it may go out once more, as a use of its own, with another token.
+    const auto replaced = co_await lane.grants->replace_refused(lane.worker, call.server.credential->id,
+                                                                call.server.credential->version);
+    auto again = replaced ? anew(lane, call) : base::Result<Call>(std::unexpected(replaced.error()));
+    if (again) {
+        again->renewed = again->retried = true;
+        co_return co_await run_call(lane, counters, *again, writer);
+    }
+    const auto reply = error_reply(call.message.id, again.error());
+    co_await writer.send(reply);
 }
 
 }  // namespace claviger::proxy

@@ -20,6 +20,8 @@ struct Call {
     Message message;  // of GET and DELETE: method "GET" or "DELETE", no id
     Era era = Era::legacy;
     bool in_batch = false;  // its answer is one of several, so nothing of it can be fetched again
+    bool renewed = false;   // its OAuth token was renewed for it; that is not done twice
+    bool retried = false;   // it runs again because the server refused the token before
 };
 
 /// Answers the call through `writer`, whatever happens. Never opens a credential before its intent is

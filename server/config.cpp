@@ -1,5 +1,7 @@
 #include "server/config.h"
 
+#include "oauth/provider_catalog.h"
+
 #include <nlohmann/json.hpp>
 
 #include <fstream>
@@ -192,6 +194,7 @@ base::Result<Config> parse_config(std::string_view text, const std::filesystem::
     known.number("limits.body_ms", config.limit_body, 250, 3'600'000);
     known.number("limits.drain_ms", config.drain, 0, 600'000);
     known.number("sessions.token_lifetime_s", config.session_token_lifetime, 60, 31'536'000);
+    known.path("oauth.providers_dir", config.providers_dir);
     known.level("log.level", config.log_level);
     known.path("log.file", config.log_file);
     if (auto taken = known.take(document, ""); !taken) return std::unexpected(std::move(taken).error());
@@ -231,6 +234,11 @@ base::Result<std::vector<std::string>> explain_config(const Config& config, Inse
     facts.push_back("upstream certificates: " + (config.upstream_ca_file
                                                      ? "verified against " + config.upstream_ca_file->string()
                                                      : "verified against the system's store"));
+    if (config.providers_dir) {
+        const auto providers = oauth::ProviderCatalog::with_folder(*config.providers_dir);
+        if (!providers) return std::unexpected(providers.error());
+        facts.push_back("providers: the built-in ones and those of " + config.providers_dir->string());
+    }
     facts.push_back("log: " + (config.log_file ? config.log_file->string() : "standard error"));
     return facts;
 }

@@ -57,6 +57,10 @@ struct Config {
     base::LogLevel log_level = base::LogLevel::info;
     std::optional<std::filesystem::path> log_file;  // absent: standard error
 
+    std::optional<std::filesystem::path>
+        providers_dir;  // oauth.providers_dir: profiles of the operator's own
+
+    std::filesystem::path journal_dir() const { return data_dir / "journal"; }
     std::filesystem::path store_dir() const { return data_dir / "store"; }
     std::filesystem::path unseal_socket() const { return data_dir / "unseal.sock"; }
 };

@@ -97,6 +97,23 @@ void proxy_families(Text& text, const proxy::ProxyCounters& proxy) {
         .value(seconds(proxy.duration_us.load(std::memory_order_relaxed)));
 }
 
+void grant_families(Text& text, const oauth::RefreshCounters& grants) {
+    text.family("claviger_refresh_attempts_total", "counter", "Token requests that were put on record.")
+        .value(number(grants.started));
+    text.family("claviger_refresh_outcomes_total", "counter", "What came of attempts to renew OAuth tokens.")
+        .value(number(grants.succeeded), "outcome=\"succeeded\"")
+        .value(number(grants.recovered), "outcome=\"recovered\"")
+        .value(number(grants.deferred), "outcome=\"deferred\"")
+        .value(number(grants.uncertain), "outcome=\"uncertain\"")
+        .value(number(grants.needs_reauth), "outcome=\"needs_reauth\"")
+        .value(number(grants.needs_config), "outcome=\"needs_config\"");
+    text.family("claviger_refresh_seconds_total", "counter", "Time spent on attempts, commits included.")
+        .value(seconds(grants.micros.load(std::memory_order_relaxed)));
+    text.family("claviger_refresh_journal_failures_total", "counter",
+                "Answers that could not be journalled before they were read.")
+        .value(number(grants.journal_failures));
+}
+
 void store_families(Text& text, vault::Records& records) {
     const auto& ledger = records.ledger().counters();
     const auto head = records.ledger().head();
@@ -125,7 +142,8 @@ void store_families(Text& text, vault::Records& records) {
 }  // namespace
 
 std::string metrics_text(const net::Server& agents, const net::Server& admin,
-                         const proxy::ProxyCounters& proxy, vault::Records* records) {
+                         const proxy::ProxyCounters& proxy, vault::Records* records,
+                         const oauth::RefreshCounters* grants) {
     Text text;
     text.family("claviger_build_info", "gauge", "The running version.")
         .value(1, "version=\"" CLAVIGER_VERSION "\"");
@@ -136,6 +154,7 @@ std::string metrics_text(const net::Server& agents, const net::Server& admin,
     listener_families(text, agents, admin);
     proxy_families(text, proxy);
     if (records != nullptr) store_families(text, *records);
+    if (grants != nullptr) grant_families(text, *grants);
     return text.take();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "net/server.h"
+#include "oauth/refresher.h"
 #include "proxy/lane.h"
 #include "vault/records.h"
 
@@ -9,8 +10,9 @@
 
 namespace claviger::server {
 
-/// `records` is null while sealed. Any thread.
+/// `records` and `grants` are null while sealed. Any thread.
 std::string metrics_text(const net::Server& agents, const net::Server& admin,
-                         const proxy::ProxyCounters& proxy, vault::Records* records);
+                         const proxy::ProxyCounters& proxy, vault::Records* records,
+                         const oauth::RefreshCounters* grants);
 
 }  // namespace claviger::server

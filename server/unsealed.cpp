@@ -1,5 +1,9 @@
 #include "server/unsealed.h"
 
+#include "admin/api/credentials.h"
+#include "policy/network_rules.h"
+#include "policy/server_url.h"
+
 #include <algorithm>
 
 namespace claviger::server {
@@ -26,6 +30,21 @@ net::ClientLimits client_limits(const Config& config) {
     return limits;
 }
 
+/// Private addresses may be asked for tokens where calls may go to them: when an environment that uses the
+/// vault names the host.
+net::PrivateAddresses reach_of(const vault::Catalog& catalog, const vault::Credential& credential,
+                               std::string_view url) {
+    const auto target = policy::parse_server_url(url);
+    const auto admitting = catalog.page<vault::Environment>(
+        {.scope = credential.workspace.raw, .after = {}, .limit = 1, .wanted = [&](const auto& environment) {
+             return !environment.archived && target &&
+                    std::ranges::count(environment.vault_bindings, credential.vault) != 0 &&
+                    policy::may_reach(environment.network, target->host, policy::HostIs::declared_mcp_server)
+                        .private_addresses;
+         }});
+    return admitting.empty() ? net::PrivateAddresses::refuse : net::PrivateAddresses::allow;
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Unsealed>> Unsealed::open(
@@ -48,7 +67,49 @@ base::Result<std::unique_ptr<Unsealed>> Unsealed::open(
             *worker, *unsealed->records_, unsealed->settings_, *tls, client_limits(config)));
     unsealed->endpoint_ =
         std::make_unique<proxy::McpEndpoint>(unsealed->lanes_, unsealed->settings_, counters);
+    if (auto granted = unsealed->open_grants(engine, config); !granted)
+        return std::unexpected(std::move(granted).error());
     return unsealed;
+}
+
+base::Status Unsealed::open_grants(vault::StorageEngine& engine, const Config& config) {
+    auto journal = oauth::Journal::open(config.journal_dir(), engine, records_->keys());
+    if (!journal) return std::unexpected(std::move(journal).error());
+    auto providers = config.providers_dir ? oauth::ProviderCatalog::with_folder(*config.providers_dir)
+                                          : oauth::ProviderCatalog::built_in();
+    if (!providers) return std::unexpected(std::move(providers).error());
+    providers_ = std::move(*providers);
+    std::vector<oauth::Refresher::Lane> lanes;
+    for (const auto& lane : lanes_) lanes.push_back({lane->worker, lane->pool});
+    oauth::GrantHooks hooks;
+    hooks.reach = [allow = config.upstream_allow_private, &records = *records_](
+                      const vault::Credential& credential, std::string_view url) {
+        return allow ? net::PrivateAddresses::allow : reach_of(records.catalog(), credential, url);
+    };
+    hooks_ = hooks;  // what is connected is told and revoked alike
+    oauth::RefreshSettings settings;
+    settings.lease = config.upstream_connect + settings.request_timeout + std::chrono::seconds(5);
+    grants_ = std::make_unique<oauth::Refresher>(*records_, std::move(*journal), providers_, std::move(lanes),
+                                                 settings, std::move(hooks));
+    for (const auto& lane : lanes_) lane->grants = grants_.get();
+    return grants_->start();
+}
+
+const oauth::ConnectWorld& Unsealed::open_connect(std::string public_url) {
+    while (public_url.ends_with('/')) public_url.pop_back();
+    connect_ = std::make_unique<oauth::ConnectWorld>(oauth::ConnectWorld{.records = *records_,
+                                                                         .providers = providers_,
+                                                                         .own = {std::move(public_url)},
+                                                                         .check_room = admin::api::check_room,
+                                                                         .hooks = hooks_,
+                                                                         .grants = grants_.get()});
+    auto& lane = *lanes_.front();
+    device_polls_ = std::make_unique<oauth::DevicePolls>(
+        *connect_, lane.worker, [&world = *connect_, &lane](const vault::ConnectFlow& flow) {
+            return oauth::outbound_of(world, lane.worker, lane.pool, flow);
+        });
+    device_polls_->start();
+    return *connect_;
 }
 
 net::ClientPool& Unsealed::pool_of(const net::Worker& worker) {

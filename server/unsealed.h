@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 #include "net/worker.h"
+#include "oauth/connect_unattended.h"
+#include "oauth/refresher.h"
 #include "proxy/mcp_endpoint.h"
 #include "server/config.h"
 #include "vault/records.h"
@@ -26,15 +28,24 @@ public:
     const proxy::McpEndpoint& endpoint() const { return *endpoint_; }
     /// The upstream connections of a worker, for probes by the admin API.
     net::ClientPool& pool_of(const net::Worker& worker);
+    oauth::Refresher& grants() { return *grants_; }
+    /// What connects accounts; people's browsers find this Claviger at `public_url`. Once.
+    const oauth::ConnectWorld& open_connect(std::string public_url);
     /// Puts an event of the process itself on record.
     void note(vault::Action action);
 
 private:
     Unsealed() = default;
+    base::Status open_grants(vault::StorageEngine& engine, const Config& config);
     proxy::ProxySettings settings_;
     std::unique_ptr<vault::Records> records_;
     std::vector<std::unique_ptr<proxy::Lane>> lanes_;
     std::unique_ptr<proxy::McpEndpoint> endpoint_;
+    oauth::ProviderCatalog providers_ = oauth::ProviderCatalog::built_in();
+    oauth::GrantHooks hooks_;
+    std::unique_ptr<oauth::Refresher> grants_;  // its attempts use all of the above
+    std::unique_ptr<oauth::ConnectWorld> connect_;
+    std::unique_ptr<oauth::DevicePolls> device_polls_;
 };
 
 }  // namespace claviger::server

@@ -3,6 +3,7 @@
 #include "admin/api/api.h"
 #include "base/log.h"
 #include "crypto/secret.h"
+#include "oauth/web_url.h"
 #include "proxy/error_reply.h"
 #include "server/log_sink.h"
 #include "server/metrics.h"
@@ -187,11 +188,15 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
 
     admin::api::ApiSettings api_settings;
     api_settings.allowed_hosts = config->admin.allowed_hosts;
+    if (const auto url = oauth::parse_web_url(config->admin.public_url))
+        api_settings.allowed_hosts.push_back(url->host);
     api_settings.private_upstreams =
         config->upstream_allow_private ? net::PrivateAddresses::allow : net::PrivateAddresses::refuse;
     api_settings.session_token_lifetime = config->session_token_lifetime;
     api_settings.more_metrics = [&] {
-        return metrics_text(*agents_seen, *admin_seen, counters, records_gate.load());
+        auto* records = records_gate.load();
+        return metrics_text(*agents_seen, *admin_seen, counters, records,
+                            records != nullptr ? &unsealed->grants().counters() : nullptr);
     };
     admin::api::Api api(
         pointers(workers), [&](net::Worker& worker) -> net::ClientPool& { return unsealed->pool_of(worker); },
@@ -221,7 +226,8 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
                                  "Unseal it after its next start.");
         unsealed = std::move(*opened);
         unsealed->note(vault::Action::unseal);
-        api.open(unsealed->records(), url_of(config->agents, agents.port()));
+        api.connect_with(unsealed->open_connect(url_of(config->admin, admin.port())));
+        api.open(unsealed->records(), &unsealed->grants(), url_of(config->agents, agents.port()));
         records_gate.store(&unsealed->records());
         agents_gate.store(&unsealed->endpoint(), std::memory_order_release);
         base::log(base::LogLevel::info, "unsealed", {{"entries", unsealed->records().ledger().head().size}});
@@ -261,6 +267,7 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     base::log(base::LogLevel::info, "stopping");
     if (records_gate.load() != nullptr) unsealed->endpoint().end_streams();
     drain_all(agents, admin, local, config->drain);
+    if (records_gate.load() != nullptr) unsealed->grants().drain();  // an answer on its way is not lost
     if (records_gate.load() != nullptr) unsealed->note(vault::Action::stop);
     return {};
 }

@@ -1,6 +1,7 @@
 #include "admin/api/api.h"
 
 #include "admin/api/authenticate.h"
+#include "admin/api/connect_pages.h"
 #include "admin/api/health.h"
 #include "admin/api/replay.h"
 #include "admin/api/reply.h"
@@ -21,6 +22,7 @@ using base::ErrorKind;
 /// The store, once it is open. Written once, before the pointer to it is.
 struct Opened {
     vault::Records* records;
+    oauth::Refresher* grants;
     std::string agents_url;
 };
 
@@ -65,6 +67,7 @@ struct Api::State {
     PoolOf pool_of;
     ApiSettings settings;
     std::unique_ptr<const Opened> opened;
+    const oauth::ConnectWorld* connect = nullptr;  // written before `store` is
     std::atomic<const Opened*> store{nullptr};
     ApiCounters counters;
     Replay replay;
@@ -85,11 +88,13 @@ Api::Api(std::vector<net::Worker*> workers, PoolOf pool_of, ApiSettings settings
 
 Api::~Api() = default;
 
-void Api::open(vault::Records& records, std::string agents_url) {
+void Api::open(vault::Records& records, oauth::Refresher* grants, std::string agents_url) {
     while (agents_url.ends_with('/')) agents_url.pop_back();
-    state_->opened = std::make_unique<const Opened>(Opened{&records, std::move(agents_url)});
+    state_->opened = std::make_unique<const Opened>(Opened{&records, grants, std::move(agents_url)});
     state_->store.store(state_->opened.get(), std::memory_order_release);
 }
+
+void Api::connect_with(const oauth::ConnectWorld& world) { state_->connect = &world; }
 
 net::awaitable<void> Api::handle(const net::Request& request, net::ResponseWriter& writer) const {
     auto& state = *state_;
@@ -122,6 +127,15 @@ net::awaitable<Api::State::Outcome> Api::State::serve(net::Worker& worker, const
                                    counters, settings.more_metrics)) {
         health->headers.add("request-id", id.text());
         co_return std::move(*health);
+    }
+    if (is_for_people(request.path())) {
+        const Visit visited{.request = request,
+                            .world = open == nullptr ? nullptr : connect,
+                            .worker = worker,
+                            .pool_of = pool_of};
+        auto page = co_await visit(visited);
+        page.headers.add("request-id", id.text());
+        co_return page;
     }
     if (open == nullptr)
         co_return std::unexpected(
@@ -194,6 +208,8 @@ net::awaitable<Api::State::Outcome> Api::State::run(net::Worker& worker, const n
               .agents_url = open.agents_url,
               .pool_of = pool_of,
               .records = *open.records,
+              .grants = open.grants,
+              .connect = connect,
               .worker = worker,
               .key = *key,
               .actor = {.kind = vault::ActorKind::api_key,

@@ -4,6 +4,8 @@
 #include "net/client.h"
 #include "net/http.h"
 #include "net/worker.h"
+#include "oauth/connect_flow.h"
+#include "oauth/refresher.h"
 #include "vault/records.h"
 
 #include <chrono>
@@ -35,9 +37,13 @@ public:
     ~Api();
 
     /// Unseals: from here on the store answers. At most once, from any one thread, also while requests are
-    /// served. `records` must outlive every request; `agents_url` is what mcp_endpoints begin with, such as
-    /// "http://127.0.0.1:8700".
-    void open(vault::Records& records, std::string agents_url);
+    /// served. `records` and `grants` must outlive every request; `grants` may be null, then nothing is
+    /// refreshed. `agents_url` is what mcp_endpoints begin with, such as "http://127.0.0.1:8700".
+    void open(vault::Records& records, oauth::Refresher* grants, std::string agents_url);
+
+    /// What connects accounts; before open(), once. `world` must outlive every request. Without it connect
+    /// links are refused.
+    void connect_with(const oauth::ConnectWorld& world);
 
     /// Any worker. Always answers through `writer`.
     net::awaitable<void> handle(const net::Request& request, net::ResponseWriter& writer) const;

@@ -36,6 +36,8 @@ struct Call {
     const std::string& agents_url;
     const PoolOf& pool_of;
     vault::Records& records;
+    oauth::Refresher* grants;            // null: nothing is refreshed
+    const oauth::ConnectWorld* connect;  // null: nothing is connected
     net::Worker& worker;
     const vault::ApiKey& key;
     vault::Actor actor;

@@ -4,6 +4,8 @@
 #include "admin/api/page.h"
 
 #include "crypto/random.h"
+#include "oauth/grant_event.h"
+#include "oauth/stored_grant.h"
 
 #include <nlohmann/json.hpp>
 
@@ -29,7 +31,56 @@ bool same_key(const vault::Credential& a, const vault::Credential& b) {
     return a.normal_url == b.normal_url && a.secret_name == b.secret_name;
 }
 
-/// Room for one more, and its key free, among the vault's active credentials.
+/// Which parts stay and which are replaced.
+vault::SecretParts merged(vault::SecretParts stored, vault::SecretParts replaced,
+                          const vault::Credential& credential) {
+    if (replaced.token) stored.token = std::move(replaced.token);
+    if (replaced.refresh_token) stored.refresh_token = std::move(replaced.refresh_token);
+    if (replaced.client_secret) stored.client_secret = std::move(replaced.client_secret);
+    if (!credential.refresh) {
+        stored.refresh_token.reset();
+        stored.client_secret.reset();
+    }
+    return stored;
+}
+
+/// New tokens are a new grant; another client or endpoint is a reason to try again with the old one.
+base::Status update_grant(vault::Change& change, const vault::Credential& before,
+                          const vault::Credential& updated, const vault::SecretParts& replaced) {
+    auto grant = oauth::grant_of(change.catalog(), before);
+    if (replaced.token || replaced.refresh_token || !grant ||
+        before.refresh.has_value() != updated.refresh.has_value())
+        return oauth::store_grant(change, updated,
+                                  oauth::handed_over(updated, grant ? &*grant : nullptr, change.now()));
+    auto changed = oauth::apply(grant->facts, oauth::ConfigChanged{}, change.now());
+    if (changed.taken()) grant->facts = std::move(changed.facts);
+    grant->facts.expires_at = updated.expires;
+    return oauth::store_grant(change, updated, *grant);
+}
+
+base::Status update(vault::Change& change, const vault::Credential& before, vault::Credential& updated,
+                    vault::SecretParts replaced) {
+    const bool rotates = replaced.token || replaced.refresh_token || replaced.client_secret;
+    const bool reseals = rotates || crypto::constraint_digest(vault::constraints_of(before)) !=
+                                        crypto::constraint_digest(vault::constraints_of(updated));
+    if (!reseals && vault::encode_object(before) == vault::encode_object(updated)) return {};
+    updated.updated = change.now();
+    note(change, rotates ? EntryKind::rotate : EntryKind::write, Action::update, updated);
+    if (updated.type == vault::AuthType::mcp_oauth && (reseals || before.expires != updated.expires))
+        if (auto granted = update_grant(change, before, updated, replaced); !granted) return granted;
+    if (!reseals) return change.store(updated);
+
+    // Where a secret may go is part of its seal, so a change of that seals it anew.
+    auto stored = change.open_secret(before);
+    if (!stored) return std::unexpected(std::move(stored).error());
+    const auto parts = merged(std::move(*stored), std::move(replaced), updated);
+    auto sealed = change.store_with_secret(updated, parts);
+    updated.version += 1;
+    return sealed;
+}
+
+}  // namespace
+
 base::Status check_room(const vault::Catalog& catalog, const vault::Credential& made) {
     const auto active = catalog.page<vault::Credential>(
         {.scope = made.vault.raw, .after = {}, .limit = kMostActive, .wanted = [](const auto& credential) {
@@ -50,40 +101,6 @@ base::Status check_room(const vault::Catalog& catalog, const vault::Credential& 
                              "Archive one that is not needed, or use another vault.");
     return {};
 }
-
-/// Which parts stay and which are replaced.
-vault::SecretParts merged(vault::SecretParts stored, vault::SecretParts replaced,
-                          const vault::Credential& credential) {
-    if (replaced.token) stored.token = std::move(replaced.token);
-    if (replaced.refresh_token) stored.refresh_token = std::move(replaced.refresh_token);
-    if (replaced.client_secret) stored.client_secret = std::move(replaced.client_secret);
-    if (!credential.refresh) {
-        stored.refresh_token.reset();
-        stored.client_secret.reset();
-    }
-    return stored;
-}
-
-base::Status update(vault::Change& change, const vault::Credential& before, vault::Credential& updated,
-                    vault::SecretParts replaced) {
-    const bool rotates = replaced.token || replaced.refresh_token || replaced.client_secret;
-    const bool reseals = rotates || crypto::constraint_digest(vault::constraints_of(before)) !=
-                                        crypto::constraint_digest(vault::constraints_of(updated));
-    if (!reseals && vault::encode_object(before) == vault::encode_object(updated)) return {};
-    updated.updated = change.now();
-    note(change, rotates ? EntryKind::rotate : EntryKind::write, Action::update, updated);
-    if (!reseals) return change.store(updated);
-
-    // Where a secret may go is part of its seal, so a change of that seals it anew.
-    auto stored = change.open_secret(before);
-    if (!stored) return std::unexpected(std::move(stored).error());
-    const auto parts = merged(std::move(*stored), std::move(replaced), updated);
-    auto sealed = change.store_with_secret(updated, parts);
-    updated.version += 1;
-    return sealed;
-}
-
-}  // namespace
 
 base::Result<vault::Ref<vault::Credential>> find_credential(const Call& call, const vault::Catalog& catalog) {
     const auto vault = find<vault::Vault>(catalog, call.workspace(), call.ids[0]);
@@ -115,9 +132,15 @@ net::awaitable<Answered> create_credential(Call& call) {
         if (auto room = check_room(change.catalog(), credential); !room) return room;
         credential.created = credential.updated = change.now();
         note(change, EntryKind::write, Action::create, credential);
+        if (credential.type == vault::AuthType::mcp_oauth)
+            if (auto granted = oauth::store_grant(change, credential,
+                                                  oauth::handed_over(credential, nullptr, change.now()));
+                !granted)
+                return granted;
         return change.store_with_secret(credential, made.secrets);
     });
     if (!stored) co_return std::unexpected(stored.error());
+    if (call.grants != nullptr) call.grants->touched(credential.id);
     credential.version = 1;
     co_return shown_answer(call, credential);
 }
@@ -155,6 +178,7 @@ net::awaitable<Answered> update_credential(Call& call) {
         return update(change, **found, updated, std::move(replaced));
     });
     if (!stored) co_return std::unexpected(stored.error());
+    if (call.grants != nullptr) call.grants->touched(updated.id);
     co_return shown_answer(call, updated);
 }
 

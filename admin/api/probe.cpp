@@ -12,7 +12,7 @@
 namespace claviger::admin::api {
 namespace {
 
-constexpr std::size_t kReadBytes = 64 * 1024, kShownBytes = 4 * 1024, kLongestSecret = 8192 + 32;
+constexpr std::size_t kReadBytes = 64 * 1024, kLongestSecret = 8192 + 32;
 constexpr std::string_view kInitialize =
     R"({"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",)"
     R"("capabilities":{},"clientInfo":{"name":"claviger-validate","version":")" CLAVIGER_VERSION R"("}}})";
@@ -75,20 +75,16 @@ net::awaitable<Read> read(net::Answer& answer, std::chrono::milliseconds limit) 
 }
 
 ProbeAnswer shown_answer(const net::ResponseHead& head, Read read, const vault::SecretParts& secrets) {
-    ProbeAnswer shown{
-        .status = head.status, .content_type = {}, .body = {}, .body_truncated = !read.complete};
     // A secret may be cut in two where reading stopped; its first half must not show either.
     if (!read.complete && read.body.size() >= kReadBytes)
         read.body.resize(read.body.size() - std::min(read.body.size(), kLongestSecret));
-    shown.body = scrubbed(std::move(read.body), secrets);
-    if (shown.body.size() > kShownBytes) {
-        shown.body.resize(kShownBytes);
-        shown.body_truncated = true;
-    }
+    auto body = shown_body(std::move(read.body), secrets);
     const auto type = head.headers.find("Content-Type").value_or("");
-    shown.content_type =
-        scrubbed(std::string(type.substr(0, std::min<std::size_t>(type.size(), 200))), secrets);
-    return shown;
+    return {.status = head.status,
+            .content_type =
+                scrubbed(std::string(type.substr(0, std::min<std::size_t>(type.size(), 200))), secrets),
+            .body = std::move(body.text),
+            .body_truncated = body.truncated || !read.complete};
 }
 
 Probe::Verdict verdict_of(unsigned status, bool result) {

@@ -8,6 +8,7 @@
 namespace claviger::admin::api {
 namespace {
 
+constexpr std::size_t kShownBytes = 4 * 1024;
 constexpr std::string_view kRedacted = "[redacted]";
 constexpr std::string_view kWithheld = "[withheld: the answer repeats the credential in an encoded form]";
 
@@ -122,16 +123,27 @@ void replace_all(std::string& text, base::ByteView secret) {
 
 std::string scrubbed(std::string text, const vault::SecretParts& secrets) {
     bool withheld = false;
-    for (const auto* part : {&secrets.token, &secrets.refresh_token, &secrets.client_secret}) {
+    for (const auto* part :
+         {&secrets.token, &secrets.refresh_token, &secrets.client_secret, &secrets.previous_refresh_token}) {
         if (!*part) continue;
         (*part)->expose([&](std::span<const std::byte> bytes) { replace_all(text, base::as_view(bytes)); });
     }
-    for (const auto* part : {&secrets.token, &secrets.refresh_token, &secrets.client_secret})
+    for (const auto* part :
+         {&secrets.token, &secrets.refresh_token, &secrets.client_secret, &secrets.previous_refresh_token})
         if (*part)
             (*part)->expose([&](std::span<const std::byte> bytes) {
                 withheld = withheld || holds(text, base::as_view(bytes));
             });
     return withheld ? std::string(kWithheld) : text;
+}
+
+ShownBody shown_body(std::string body, const vault::SecretParts& secrets) {
+    ShownBody shown{.text = scrubbed(std::move(body), secrets)};
+    if (shown.text.size() > kShownBytes) {
+        shown.text.resize(kShownBytes);
+        shown.truncated = true;
+    }
+    return shown;
 }
 
 }  // namespace claviger::admin::api

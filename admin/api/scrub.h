@@ -11,4 +11,11 @@ namespace claviger::admin::api {
 /// percent, Base64 or hex encoding is withheld as a whole. Makes no copy of a secret.
 std::string scrubbed(std::string text, const vault::SecretParts& secrets);
 
+/// The beginning of a body as an answer of ours may show it: scrubbed, then cut to 4 KiB.
+struct ShownBody {
+    std::string text;
+    bool truncated = false;
+};
+ShownBody shown_body(std::string body, const vault::SecretParts& secrets);
+
 }  // namespace claviger::admin::api

@@ -2,6 +2,7 @@
 
 #include "admin/api/credentials.h"
 #include "admin/api/probe.h"
+#include "admin/api/scrub.h"
 #include "admin/api/shown.h"
 #include "policy/network_rules.h"
 #include "policy/server_url.h"
@@ -54,48 +55,59 @@ net::awaitable<base::Result<std::uint64_t>> note(Call& call, const vault::LogEnt
         [&](vault::Appended appended) { call.records.ledger().append(entry, names, std::move(appended)); });
 }
 
-Json verdict_of(const Call& call, const vault::Credential& credential, base::Time at, const Probe& probe) {
-    const bool has_refresh_token = credential.refresh.has_value();
+struct Verdict {
+    std::string_view status;
+    Json refresh = nullptr;
+};
+
+std::string_view word_for(Probe::Verdict verdict) {
+    using enum Probe::Verdict;
+    return verdict == valid ? "valid" : verdict == unknown ? "unknown" : "invalid";
+}
+
+/// What the authorization server said, and what it means for the credential (managed agents API, 3.7).
+Verdict verdict_of(const oauth::RefreshReport& report, const vault::SecretParts& secrets) {
+    if (report.sent && report.kind == oauth::AnswerClass::success)
+        return {"unknown", {{"status", "succeeded"}, {"http_response", nullptr}}};
+    if (!report.body) return {"unknown", {{"status", "connect_error"}, {"http_response", nullptr}}};
+    const bool final =
+        report.status >= 400 && report.status < 500 && report.status != 408 && report.status != 429;
+    auto shown = report.body->expose([&](std::span<const std::byte> body) {
+        return shown_body(std::string(base::as_view(body)), secrets);
+    });
+    return {final || report.kind == oauth::AnswerClass::grant_dead ? "invalid" : "unknown",
+            {{"status", "failed"},
+             {"http_response",
+              {{"status_code", report.status},
+               {"content_type", scrubbed(report.content_type.substr(0, 200), secrets)},
+               {"body", std::move(shown.text)},
+               {"body_truncated", shown.truncated}}}}};
+}
+
+Json shown(const Call& call, const vault::Credential& credential, base::Time at, const Probe& probe,
+           Verdict verdict) {
     Json json{{"type", "vault_credential_validation"},
               {"credential_id", credential.id.text()},
               {"vault_id", call.ids[0]},
-              {"validated_at", shown(at)},
-              {"has_refresh_token", has_refresh_token}};
-    using enum Probe::Verdict;
-    json["status"] = probe.verdict == valid ? "valid" : probe.verdict == unknown ? "unknown" : "invalid";
-    json["mcp_probe"] = nullptr;
-    json["refresh"] = nullptr;
-    if (probe.verdict != valid) {
-        Json response = nullptr;
-        if (probe.answer)
-            response = {{"status_code", probe.answer->status},
-                        {"content_type", probe.answer->content_type},
-                        {"body", probe.answer->body},
-                        {"body_truncated", probe.answer->body_truncated}};
-        json["mcp_probe"] = {{"method", "initialize"}, {"http_response", std::move(response)}};
-    }
-    // A stored refresh token is not used here, so nothing is said about it.
-    if (probe.verdict == refused && !has_refresh_token)
-        json["refresh"] = {{"status", "no_refresh_token"}, {"http_response", nullptr}};
+              {"validated_at", admin::api::shown(at)},
+              {"has_refresh_token", credential.refresh.has_value()},
+              {"status", verdict.status},
+              {"mcp_probe", nullptr},
+              {"refresh", std::move(verdict.refresh)}};
+    if (probe.verdict == Probe::Verdict::valid) return json;
+    Json response = nullptr;
+    if (probe.answer)
+        response = {{"status_code", probe.answer->status},
+                    {"content_type", probe.answer->content_type},
+                    {"body", probe.answer->body},
+                    {"body_truncated", probe.answer->body_truncated}};
+    json["mcp_probe"] = {{"method", "initialize"}, {"http_response", std::move(response)}};
     return json;
 }
 
-}  // namespace
-
-net::awaitable<Answered> validate_credential(Call& call) {
-    const auto found = find_credential(call, call.catalog());
-    if (!found) co_return std::unexpected(found.error());
-    const auto& credential = **found;
-    if (credential.type != vault::AuthType::mcp_oauth)
-        co_return base::failure(ErrorKind::invalid_request, "credential.not_oauth",
-                                "Credential " + call.ids[1] + " is of type " +
-                                    std::string(vault::name_of(credential.type)) +
-                                    "; only mcp_oauth credentials can be validated.");
-    if (credential.archived)
-        co_return base::failure(ErrorKind::invalid_request, "credential.archived",
-                                "Credential " + call.ids[1] + " is archived and holds no secret any more.");
+/// One use of the credential, with its entries.
+net::awaitable<base::Result<Probe>> probe_once(Call& call, const vault::Credential& credential) {
     const auto started = std::chrono::steady_clock::now();
-    const auto at = call.records.clock().now();
     // Before the wait for the disk: a rotation meanwhile takes this version's rows away.
     const auto sealed = call.records.sealed_secret(credential);
     if (!sealed) co_return std::unexpected(sealed.error());
@@ -118,7 +130,46 @@ net::awaitable<Answered> validate_credential(Call& call) {
         std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started)
             .count());
     call.records.ledger().append(entry, {}, nullptr);
-    co_return answer(verdict_of(call, credential, at, done));
+    co_return done;
+}
+
+}  // namespace
+
+net::awaitable<Answered> validate_credential(Call& call) {
+    auto found = find_credential(call, call.catalog());
+    if (!found) co_return std::unexpected(found.error());
+    auto credential = *found;
+    if (credential->type != vault::AuthType::mcp_oauth)
+        co_return base::failure(ErrorKind::invalid_request, "credential.not_oauth",
+                                "Credential " + call.ids[1] + " is of type " +
+                                    std::string(vault::name_of(credential->type)) +
+                                    "; only mcp_oauth credentials can be validated.");
+    if (credential->archived)
+        co_return base::failure(ErrorKind::invalid_request, "credential.archived",
+                                "Credential " + call.ids[1] + " is archived and holds no secret any more.");
+    const auto at = call.records.clock().now();
+    auto done = co_await probe_once(call, *credential);
+    if (!done) co_return std::unexpected(std::move(done).error());
+    Verdict verdict{word_for(done->verdict)};
+    if (done->verdict != Probe::Verdict::refused)
+        co_return answer(shown(call, *credential, at, *done, std::move(verdict)));
+    if (!credential->refresh) {
+        verdict.refresh = {{"status", "no_refresh_token"}, {"http_response", nullptr}};
+    } else if (call.grants != nullptr) {
+        const auto report = co_await call.grants->force(call.worker, credential->id);
+        if (const auto newest = call.catalog().find<vault::Credential>(credential->id)) credential = newest;
+        const auto sealed = call.records.sealed_secret(*credential);
+        if (!sealed) co_return std::unexpected(sealed.error());
+        const auto secrets = call.records.open_parts(*sealed);
+        if (!secrets) co_return std::unexpected(secrets.error());
+        verdict = verdict_of(report, *secrets);
+        if (verdict.refresh["status"] == "succeeded") {  // the new token has to prove itself
+            done = co_await probe_once(call, *credential);
+            if (!done) co_return std::unexpected(std::move(done).error());
+            verdict.status = word_for(done->verdict);
+        }
+    }
+    co_return answer(shown(call, *credential, at, *done, std::move(verdict)));
 }
 
 }  // namespace claviger::admin::api

@@ -1,5 +1,6 @@
 #include "tests/support/admin_api_world.h"
 
+#include "admin/api/credentials.h"
 #include "tests/support/spec.h"
 
 #include <algorithm>
@@ -35,7 +36,8 @@ net::awaitable<bool> run(const admin::api::Api& api, const net::Request& request
 
 }  // namespace
 
-ApiWorld::ApiWorld(net::PrivateAddresses private_upstreams) : engine(vault::open_in_memory()) {
+ApiWorld::ApiWorld(net::PrivateAddresses private_upstreams, std::string public_url)
+    : engine(vault::open_in_memory()) {
     std::vector<vault::SealInput> inputs;
     inputs.push_back(key_file());
     const auto first =
@@ -59,7 +61,18 @@ ApiWorld::ApiWorld(net::PrivateAddresses private_upstreams) : engine(vault::open
                                 .private_upstreams = private_upstreams,
                                 .probe_timeout = std::chrono::milliseconds(1'500),
                                 .more_metrics = [] { return std::string("more_metrics 1\n"); }});
-    api->open(*records, "http://127.0.0.1:8700/");
+    connect = std::make_unique<oauth::ConnectWorld>(oauth::ConnectWorld{
+        .records = *records,
+        .providers = providers,
+        .own = {std::move(public_url)},
+        .check_room = admin::api::check_room,
+        .hooks = {.tell = {},
+                  .revoke = {},
+                  .reach = [private_upstreams](const vault::Credential&, std::string_view) {
+                      return private_upstreams;
+                  }}});
+    api->connect_with(*connect);
+    api->open(*records, nullptr, "http://127.0.0.1:8700/");
 }
 
 ApiWorld::~ApiWorld() {

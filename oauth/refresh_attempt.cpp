@@ -1,0 +1,156 @@
+#include "oauth/refresh_attempt.h"
+
+#include "oauth/lifetime.h"
+#include "oauth/mint.h"
+
+#include <memory>
+#include <utility>
+
+namespace claviger::oauth {
+namespace {
+
+enum class SendScope { yes, no };
+
+/// The client, and the key that it proves itself with, if it has one.
+struct Client {
+    ClientIdentity identity;
+    std::unique_ptr<SigningKey> key;
+};
+
+ClientAuthMethod method_of(vault::TokenEndpointAuth auth) {
+    switch (auth) {
+        case vault::TokenEndpointAuth::none:
+            return ClientAuthMethod::none;
+        case vault::TokenEndpointAuth::client_secret_basic:
+            return ClientAuthMethod::client_secret_basic;
+        case vault::TokenEndpointAuth::client_secret_post:
+            return ClientAuthMethod::client_secret_post;
+        case vault::TokenEndpointAuth::private_key_jwt:
+            return ClientAuthMethod::private_key_jwt;
+        case vault::TokenEndpointAuth::secret_as_user_name:
+            return ClientAuthMethod::secret_as_user_name;
+    }
+    return ClientAuthMethod::none;
+}
+
+base::Result<Client> client_of(const RefreshCall& call) {
+    const auto& refresh = *call.credential.refresh;
+    const auto* secret = call.parts.client_secret ? &*call.parts.client_secret : nullptr;
+    Client client;
+    client.identity.client_id = refresh.client_id;
+    client.identity.method = method_of(refresh.auth);
+    client.identity.basic_encoding = call.profile.client.basic_encoding;
+    if (refresh.auth != vault::TokenEndpointAuth::private_key_jwt) {
+        client.identity.secret = secret;
+        return client;
+    }
+    if (secret == nullptr)
+        return base::failure(base::ErrorKind::invalid_request, "client_auth.no_key",
+                             "There is no private key to prove the client with.");
+    auto key = SigningKey::from_pem(*secret);
+    if (!key) return std::unexpected(std::move(key).error());
+    client.key = std::make_unique<SigningKey>(std::move(*key));
+    client.identity.signer.key = client.key.get();
+    client.identity.signer.key_id = refresh.key_id.value_or("");
+    const bool to_endpoint = call.grant.issuer.empty() ||
+                             call.profile.client.assertion_audience == AssertionAudience::token_endpoint;
+    client.identity.signer.audience = to_endpoint ? refresh.token_endpoint : call.grant.issuer;
+    return client;
+}
+
+base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_scope, base::Time now) {
+    const auto& refresh = *call.credential.refresh;
+    const auto& profile = call.profile;
+    if (minting_grant(refresh))
+        return mint_request(refresh, call.parts.client_secret ? &*call.parts.client_secret : nullptr, profile,
+                            call.grant.issuer, now);
+    Wanted wanted;
+    if (send_scope == SendScope::yes && refresh.scope) wanted.scope = *refresh.scope;
+    if (profile.resource.use == ResourceUse::fixed) {
+        wanted.resources = {profile.resource.value};
+    } else if (profile.resource.use == ResourceUse::send && refresh.resource) {
+        wanted.resources = {*refresh.resource};
+    }
+    auto fields = refresh_token_grant(*call.parts.refresh_token, wanted);
+    for (const auto* extra : {&profile.token_request.parameters, &profile.refresh_request.parameters})
+        for (const auto& [name, value] : *extra) fields.add(name, value);
+    const auto client = client_of(call);
+    if (!client) return std::unexpected(client.error());
+    auto request = authenticated(std::move(fields), client->identity, profile.token_request.body, now);
+    if (!request) return request;
+    for (const auto& [name, value] : profile.token_request.headers)
+        if (auto added = add_header(*request, name, value); !added)
+            return std::unexpected(std::move(added).error());
+    return request;
+}
+
+RefreshOutcome refused_here(AnswerClass kind, std::string code, base::Time now) {
+    RefreshOutcome outcome;
+    outcome.classification.kind = kind;
+    outcome.classification.code = std::move(code);
+    outcome.sent_at = now;
+    return outcome;
+}
+
+net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& pool, const base::Clock& clock,
+                                         const RefreshCall& call, SendScope send_scope,
+                                         const BeforeReading& before_reading) {
+    const auto request = request_of(call, send_scope, clock.now());
+    if (!request) {
+        auto outcome = refused_here(AnswerClass::bug, "request_invalid", clock.now());
+        outcome.classification.description = request.error().message;
+        co_return outcome;
+    }
+    const auto partition = "token " + call.credential.id.text();
+    auto answer = co_await exchange(worker, pool, clock,
+                                    {.method = "POST",
+                                     .url = call.credential.refresh->token_endpoint,
+                                     .payload = &*request,
+                                     .accept = call.profile.token_request.accept,
+                                     .partition = partition,
+                                     .private_addresses = call.private_addresses,
+                                     .timeout = call.timeout});
+    if (answer.complete()) co_await before_reading(answer);
+    auto outcome =
+        read_refresh_answer(answer.token_answer(), answer.sent_at, call.profile, call.grant.unrecognized);
+    if (!answer.complete() && outcome.classification.description.empty())
+        outcome.classification.description = answer.error.message;
+    if (!outcome.tokens && answer.status != 0) outcome.refusal = std::move(answer);
+    co_return outcome;
+}
+
+}  // namespace
+
+RefreshOutcome read_refresh_answer(const TokenAnswer& answer, base::Time sent_at,
+                                   const ProviderProfile& profile, const UnrecognizedHistory& history) {
+    RefreshOutcome outcome;
+    outcome.sent_at = sent_at;
+    const TokenRequestFacts facts{.sent_at = sent_at};
+    for (const auto& shape : token_shapes(profile.response)) {
+        auto read = read_token_answer(answer, shape, facts, profile.errors, history);
+        outcome.classification = std::move(read.classification);
+        outcome.tokens = std::move(read.tokens);
+        if (outcome.classification.code != "unusable_answer") break;
+    }
+    if (outcome.tokens)
+        outcome.lifetime = lifetime_of({.sent_at = sent_at,
+                                        .response = outcome.tokens->expires_at,
+                                        .jwt = jwt_expiry(outcome.tokens->access_token),
+                                        .profile = profile.lifetime.fixed});
+    return outcome;
+}
+
+net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool& pool,
+                                            const base::Clock& clock, const RefreshCall& call,
+                                            const BeforeReading& before_reading) {
+    const bool minted = minting_grant(*call.credential.refresh).has_value();
+    if (!minted && !call.parts.refresh_token)
+        co_return refused_here(AnswerClass::grant_dead, "no_refresh_token", clock.now());
+    const bool with_scope = !minted && call.credential.refresh->scope.has_value();
+    auto outcome = co_await send_once(worker, pool, clock, call, SendScope::yes, before_reading);
+    if (outcome.classification.kind == AnswerClass::scope && with_scope)
+        outcome = co_await send_once(worker, pool, clock, call, SendScope::no, before_reading);
+    co_return outcome;
+}
+
+}  // namespace claviger::oauth

@@ -1,0 +1,47 @@
+// One use of a refresh token: the request, its answer, and what the answer means.
+#pragma once
+
+#include "oauth/exchange.h"
+#include "oauth/provider_profile.h"
+#include "oauth/stored_grant.h"
+#include "vault/records.h"
+
+#include <chrono>
+#include <functional>
+#include <optional>
+
+namespace claviger::oauth {
+
+/// Everything is borrowed until the outcome is there.
+struct RefreshCall {
+    const vault::Credential& credential;  // with a refresh block
+    const vault::SecretParts& parts;
+    const StoredGrant& grant;
+    const ProviderProfile& profile;
+    net::PrivateAddresses private_addresses = net::PrivateAddresses::refuse;
+    std::chrono::milliseconds timeout{30'000};
+};
+
+struct RefreshOutcome {
+    Classification classification = {};
+    std::optional<TokenSet> tokens = {};  // with success, and never otherwise
+    Lifetime lifetime = {};               // of those tokens
+    base::Time sent_at{};
+    std::optional<ExchangeAnswer> refusal = {};  // the answer that brought no tokens, when one came
+};
+
+/// Called with each complete answer before anybody reads it.
+using BeforeReading = std::function<net::awaitable<void>(const ExchangeAnswer&)>;
+
+/// Sends the refresh token, once; a second time only without `scope` when the answer refuses that one
+/// (oauth.md 2.1, 3). Errors are classes: a request that could not even be made is a `bug` or `grant_dead`.
+net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool& pool,
+                                            const base::Clock& clock, const RefreshCall& call,
+                                            const BeforeReading& before_reading);
+
+/// What an answer means, read by every shape of the profile. `sent_at` is when its request left. Also for
+/// answers that come from the journal.
+RefreshOutcome read_refresh_answer(const TokenAnswer& answer, base::Time sent_at,
+                                   const ProviderProfile& profile, const UnrecognizedHistory& history);
+
+}  // namespace claviger::oauth

@@ -1,0 +1,199 @@
+#include "oauth/refresh_commit.h"
+
+#include <utility>
+
+namespace claviger::oauth {
+namespace {
+
+using vault::Action;
+
+crypto::Secret copy_of(const crypto::Secret& secret) {
+    return secret.expose([](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
+}
+
+/// The access log's word for where a grant stands; empty when all is well.
+std::string_view reason_of(const GrantFacts& facts) {
+    switch (facts.state) {
+        case GrantState::needs_reauth:
+            return facts.reason == "refresh_outcome_lost" ? "grant.refresh_outcome_lost"
+                                                          : "grant.needs_reauth";
+        case GrantState::needs_config:
+            return "grant.needs_config";
+        case GrantState::uncertain:
+            return "grant.uncertain";
+        case GrantState::backoff:
+            return "grant.transient";
+        default:
+            return {};
+    }
+}
+
+void follow_profile(GrantFacts& facts, const ProviderProfile& profile) {
+    facts.reuse = profile.refresh_token.reuse;
+    facts.reuse_grace = profile.refresh_token.grace.value_or(std::chrono::seconds(0));
+    facts.old_access_token =
+        profile.refresh_token.old_access_token_dies ? OldAccessToken::dies : OldAccessToken::unknown;
+}
+
+base::Status tell(vault::Change& change, const GrantHooks& hooks, const vault::Credential& credential,
+                  const StoredGrant& grant, const Transition& transition) {
+    if (transition.webhook.empty() || !hooks.tell) return {};
+    return hooks.tell(change, credential, grant, transition);
+}
+
+GrantEvent event_of(const Landing& landing) {
+    const auto& [classification, tokens, lifetime, sent_at, refusal] = landing.outcome;
+    if (tokens)
+        return TokensReceived{.attempt = landing.attempt,
+                              .epoch = landing.epoch,
+                              .parent_gen = landing.parent_gen,
+                              .obtained_at = sent_at,
+                              .expires_at = lifetime.expires_at};
+    return RefreshRefused{.attempt = landing.attempt,
+                          .parent_gen = landing.parent_gen,
+                          .kind = classification.kind,
+                          .code = classification.code,
+                          .retry_after = classification.retry_after};
+}
+
+void remember(StoredGrant& grant, const RefreshOutcome& outcome, base::Time now) {
+    if (!outcome.tokens) {
+        if (outcome.classification.recognized) {
+            grant.unrecognized = {};
+        } else {
+            grant.unrecognized.count += 1;
+            if (!grant.unrecognized.first_at) grant.unrecognized.first_at = now;
+        }
+        return;
+    }
+    grant.unrecognized = {};
+    grant.lifetime = outcome.lifetime.source;
+    if (outcome.tokens->refresh_token) grant.refresh_expires_at = outcome.tokens->refresh_expires_at;
+    if (outcome.tokens->scopes) grant.scopes_granted = *outcome.tokens->scopes;
+}
+
+/// The credential with the new set as its next version.
+base::Status write_tokens(vault::Change& change, const vault::Credential& credential,
+                          const RefreshOutcome& outcome) {
+    auto parts = change.open_secret(credential);
+    if (!parts) return std::unexpected(std::move(parts).error());
+    parts->token = copy_of(outcome.tokens->access_token);
+    parts->previous_refresh_token.reset();
+    if (outcome.tokens->refresh_token) {
+        parts->previous_refresh_token = std::move(parts->refresh_token);
+        parts->refresh_token = copy_of(*outcome.tokens->refresh_token);
+    }
+    auto updated = credential;
+    updated.expires = outcome.lifetime.expires_at;
+    return change.store_with_secret(std::move(updated), *parts);
+}
+
+base::Status revoke_strays(vault::Change& change, const Landing& landing, const vault::Credential& credential,
+                           const StoredGrant& grant) {
+    if (!landing.hooks.revoke || !landing.outcome.tokens) return {};
+    vault::SecretParts strays;
+    strays.token = copy_of(landing.outcome.tokens->access_token);
+    if (landing.outcome.tokens->refresh_token)
+        strays.refresh_token = copy_of(*landing.outcome.tokens->refresh_token);
+    change.note_grant(Action::refresh_failed, credential, "grant.superseded");
+    return landing.hooks.revoke(change, credential, grant, std::move(strays));
+}
+
+}  // namespace
+
+const ProviderProfile& profile_of(const ProviderCatalog& providers, const vault::Credential& credential,
+                                  const StoredGrant& grant) {
+    if (!grant.provider.empty())
+        if (const auto* named = providers.find(grant.provider)) return *named;
+    return providers.for_server_url(credential.normal_url);
+}
+
+base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Begun& begun) {
+    begun = {};
+    begun.credential = change.catalog().find<vault::Credential>(beginning.id);
+    const auto& credential = begun.credential;
+    if (!credential || credential->archived || credential->version == 0 || !credential->refresh) {
+        begun.refusal = "there is nothing to refresh";
+        return {};
+    }
+    auto stored = grant_of(change.catalog(), *credential);
+    if (!stored) return std::unexpected(std::move(stored).error());
+    auto& grant = *stored;
+    const auto now = change.now();
+    follow_profile(grant.facts, profile_of(beginning.providers, *credential, grant));
+
+    if (grant.facts.state == GrantState::refreshing && grant.facts.attempt) {
+        // It is not one of ours: we make one at a time, and this is it.
+        const auto& other = *grant.facts.attempt;
+        const auto lost = beginning.settings.store_is_shared
+                              ? apply(grant.facts, LeaseExpired{other.id}, now)
+                              : apply(grant.facts,
+                                      RefreshRefused{.attempt = other.id,
+                                                     .parent_gen = other.parent_gen,
+                                                     .kind = AnswerClass::unknown_outcome,
+                                                     .code = "process_ended"},
+                                      now);
+        if (!lost.taken()) {
+            begun.refusal = "somebody else is refreshing";
+            return {};
+        }
+        grant.facts = lost.facts;
+    }
+    const auto lease_until = now + beginning.settings.lease;
+    const auto transition =
+        grant.facts.state == GrantState::uncertain
+            ? apply(grant.facts, RetryDue{beginning.attempt, lease_until, beginning.refused_gen}, now)
+            : apply(grant.facts, RefreshDue{beginning.attempt, lease_until, beginning.refused_gen}, now);
+    if (!transition.taken()) {
+        begun.refusal = transition.refusal;
+        return {};
+    }
+    grant.facts = transition.facts;
+    begun.attempt = *grant.facts.attempt;
+    begun.grant = grant;
+    change.note_grant(Action::refresh, *credential);
+    return store_grant(change, *credential, grant);
+}
+
+base::Status land_attempt(vault::Change& change, const Landing& landing, Landed& landed) {
+    landed = {};
+    landed.credential = change.catalog().find<vault::Credential>(landing.id);
+    if (!landed.credential) return {};
+    const auto& credential = *landed.credential;
+    auto stored = grant_of(change.catalog(), credential);
+    if (!stored) return std::unexpected(std::move(stored).error());
+    auto& grant = *stored;
+    landed.transition = apply(grant.facts, event_of(landing), change.now());
+    const auto& transition = landed.transition;
+    if (!transition.taken()) {
+        if (!transition.has(GrantAction::revoke_stray_tokens)) return {};
+        return revoke_strays(change, landing, credential, grant);
+    }
+    grant.facts = transition.facts;
+    remember(grant, landing.outcome, change.now());
+    const bool writes = transition.has(GrantAction::write_tokens) && credential.version != 0;
+    if (writes)
+        if (auto written = write_tokens(change, credential, landing.outcome); !written) return written;
+    change.note_grant(writes ? Action::refreshed : Action::refresh_failed, credential,
+                      transition.row == 8 ? "grant.superseded" : reason_of(grant.facts));
+    if (auto told = tell(change, landing.hooks, credential, grant, transition); !told) return told;
+    return store_grant(change, credential, grant);
+}
+
+base::Status take_event(vault::Change& change, const base::CredentialId& id, const GrantEvent& event,
+                        const GrantHooks& hooks, Transition& transition) {
+    transition = {.facts = {}, .refusal = "the credential is gone"};
+    const auto credential = change.catalog().find<vault::Credential>(id);
+    if (!credential) return {};
+    auto stored = grant_of(change.catalog(), *credential);
+    if (!stored) return std::unexpected(std::move(stored).error());
+    auto& grant = *stored;
+    transition = apply(grant.facts, event, change.now());
+    if (!transition.taken()) return {};
+    grant.facts = transition.facts;
+    change.note_grant(Action::update, *credential, reason_of(grant.facts));
+    if (auto told = tell(change, hooks, *credential, grant, transition); !told) return told;
+    return store_grant(change, *credential, grant);
+}
+
+}  // namespace claviger::oauth

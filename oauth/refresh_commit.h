@@ -1,0 +1,50 @@
+// The two commits of an attempt: that it begins, and what came of it. Run on the commit thread, alone.
+#pragma once
+
+#include "oauth/refresh_attempt.h"
+#include "oauth/refresher.h"
+
+namespace claviger::oauth {
+
+struct Begun {
+    vault::Ref<vault::Credential> credential = {};
+    StoredGrant grant = {};
+    RefreshAttempt attempt = {};
+    std::string_view refusal = {};  // why no attempt begins; nothing was written then
+};
+
+struct Beginning {
+    const base::CredentialId& id;
+    const ProviderCatalog& providers;
+    const GrantHooks& hooks;
+    const RefreshSettings& settings;
+    AttemptId attempt;
+    std::optional<std::uint64_t> refused_gen;  // the server refused the token of this generation
+};
+/// Rows 5 and 12; also 10 for an attempt whose process is gone. What is on record when this is durable may be
+/// sent.
+base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Begun& begun);
+
+struct Landing {
+    const base::CredentialId& id;
+    const GrantHooks& hooks;
+    AttemptId attempt;
+    std::uint64_t epoch = 0, parent_gen = 0;
+    const RefreshOutcome& outcome;
+};
+struct Landed {
+    vault::Ref<vault::Credential> credential = {};  // as it was; null: it is gone
+    Transition transition = {};
+};
+/// Rows 6 to 11, 13 and 14. May be run again when its commit failed.
+base::Status land_attempt(vault::Change& change, const Landing& landing, Landed& landed);
+
+/// Any other event. `transition.refusal` says when nothing happened.
+base::Status take_event(vault::Change& change, const base::CredentialId& id, const GrantEvent& event,
+                        const GrantHooks& hooks, Transition& transition);
+
+/// The profile that a credential's grant follows.
+const ProviderProfile& profile_of(const ProviderCatalog& providers, const vault::Credential& credential,
+                                  const StoredGrant& grant);
+
+}  // namespace claviger::oauth

@@ -1,0 +1,247 @@
+#include "oauth/refresher.h"
+
+#include "base/log.h"
+#include "oauth/refresher_state.h"
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace claviger::oauth {
+
+using namespace std::chrono_literals;
+
+/// Calls take a moment to get there.
+std::optional<base::Time> last_use_of(const GrantFacts& facts) {
+    if (!facts.expires_at) return std::nullopt;
+    const auto life = facts.obtained_at ? *facts.expires_at - *facts.obtained_at : 0ms;
+    return *facts.expires_at - std::clamp<std::chrono::milliseconds>(life / 10, 0ms, 5s);
+}
+
+bool can_renew(const GrantFacts& facts, base::Time now) {
+    if (!facts.renewable) return false;
+    switch (facts.state) {
+        case GrantState::ready:
+        case GrantState::refreshing:
+        case GrantState::uncertain:
+            return true;
+        case GrantState::backoff:
+            return !facts.cooldown_until || now >= *facts.cooldown_until;
+        default:
+            return false;
+    }
+}
+
+base::Error upstream_unauthorized() {
+    return {base::ErrorKind::unavailable, "upstream.unauthorized",
+            "The server did not accept the stored credential.",
+            "An administrator has to store a valid credential for this server."};
+}
+
+Standing Refresher::State::look(const vault::Credential& credential) {
+    Standing standing{.version = credential.version};
+    std::optional<base::Time> next;
+    if (const auto grant = grant_of(records.catalog(), credential)) {
+        const auto use = records.access_log().use_of(credential.id.raw);
+        standing.state = grant->facts.state;
+        standing.last_use = last_use_of(grant->facts);
+        next = next_step_of(*grant, profile_of(providers, credential, *grant),
+                            use.count == 0 ? std::nullopt : std::optional(use.last), now(),
+                            settings.unused_after);
+        const bool renews = grant->facts.state == GrantState::ready ||
+                            grant->facts.state == GrantState::backoff ||
+                            grant->facts.state == GrantState::uncertain;
+        if (renews && grant->facts.renewable) standing.renew_at = next;
+    } else {
+        base::log_error("grant.unreadable", grant.error());
+    }
+    {
+        const std::lock_guard lock(mutex);
+        plan(credential.id, next);
+    }
+    const std::unique_lock lock(standings_mutex);
+    standings[credential.id] = standing;
+    return standing;
+}
+
+/// With `mutex` held.
+void Refresher::State::plan(const CredentialId& id, std::optional<base::Time> at) {
+    if (const auto before = planned.find(id); before != planned.end()) {
+        plans.erase({before->second, id});
+        planned.erase(before);
+    }
+    if (!at) return;
+    plans.emplace(*at, id);
+    planned.emplace(id, *at);
+}
+
+Refresher::Refresher(vault::Records& records, Journal journal, const ProviderCatalog& providers,
+                     std::vector<Lane> lanes, RefreshSettings settings, GrantHooks hooks)
+    : state_(std::make_unique<State>(records, std::move(journal), providers, std::move(lanes), settings,
+                                     std::move(hooks))) {}
+
+Refresher::~Refresher() {
+    // What was submitted before this has been answered when this is.
+    const auto flushed = state_->change_now([](vault::Change&) { return base::Status(); });
+    if (!flushed) base::log_error("refresh.log_not_writable", flushed.error());
+    state_->disk.join();
+}
+
+base::Status Refresher::start() {
+    const auto answers = state_->journal.attempts();
+    if (!answers) return std::unexpected(answers.error());
+    for (const auto& attempt : *answers) state_->recover(attempt);
+    boost::asio::post(state_->disk, [state = state_.get()] {
+        state->each_oauth_credential([&](const vault::Credential& credential) { state->look(credential); });
+    });
+    state_->lanes[0].worker.every(250ms, [state = state_.get()] { state->tick(); });
+    return {};
+}
+
+void Refresher::drain() {
+    std::vector<std::function<void(bool)>> rested;
+    std::vector<Wake> unlucky;
+    std::unique_lock lock(state_->mutex);
+    state_->stopping = true;
+    for (auto& [issuer, queue] : state_->queued)
+        for (const auto& flight : queue) {
+            for (auto& waiter : flight->waiters) unlucky.push_back(std::move(waiter.wake));
+            state_->flights.erase(flight->id);
+        }
+    state_->queued.clear();
+    for (auto& [until, wake] : state_->pauses) rested.push_back(std::move(wake));
+    state_->pauses.clear();
+    lock.unlock();
+    for (auto& wake : unlucky) wake(nullptr);
+    for (auto& wake : rested) wake(false);
+    lock.lock();
+    const auto limit = state_->settings.request_timeout + kConnectAllowance + 5s;
+    if (!state_->landed.wait_for(lock, 2 * limit, [&] { return state_->flights.empty(); }))
+        base::log(base::LogLevel::error, "refresh.not_drained", {{"attempts", state_->flights.size()}});
+}
+
+bool Refresher::usable(const vault::Credential& credential) {
+    Standing standing;
+    {
+        const std::shared_lock lock(state_->standings_mutex);
+        if (const auto found = state_->standings.find(credential.id); found != state_->standings.end())
+            standing = found->second;
+    }
+    if (standing.version != credential.version) {
+        // Whoever asks may hold an older version than the newest.
+        const auto newest = state_->records.catalog().find<vault::Credential>(credential.id);
+        if (!newest) return false;
+        standing = state_->look(*newest);
+    }
+    const auto now = state_->now();
+    if (!serves_tokens(standing.state, standing.last_use, now)) return false;
+    if (standing.renew_at && now >= *standing.renew_at)
+        state_->board(credential.id, nullptr, std::nullopt, std::nullopt);
+    return true;
+}
+
+net::awaitable<base::Status> Refresher::make_usable(net::Worker& worker, const CredentialId& id) {
+    for (int round = 0;; ++round) {
+        const auto credential = state_->records.catalog().find<vault::Credential>(id);
+        if (!credential || credential->archived) {
+            StoredGrant gone;
+            gone.facts.state = GrantState::revoked;
+            co_return std::unexpected(why_unusable(gone, state_->now()));
+        }
+        const auto grant = grant_of(state_->records.catalog(), *credential);
+        if (!grant) co_return std::unexpected(grant.error());
+        const auto now = state_->now();
+        const auto& facts = grant->facts;
+        if (serves_tokens(facts.state, last_use_of(facts), now)) co_return base::Status();
+        if (!can_renew(facts, now)) {
+            if (facts.state == GrantState::ready) {  // its time is up, and there is nothing to renew it with
+                StoredGrant over = *grant;
+                over.facts.state = GrantState::needs_reauth;
+                over.facts.reason = "expired_no_refresh";
+                if (facts.expires_at && now >= *facts.expires_at) state_->take(id, TokenExpired{});
+                co_return std::unexpected(why_unusable(over, now));
+            }
+            co_return std::unexpected(why_unusable(*grant, now));
+        }
+        if (round == 2) co_return std::unexpected(why_unusable(*grant, now));
+        const auto report = co_await state_->join(worker, id, std::nullopt, state_->settings.patience);
+        if (!report) {
+            StoredGrant waiting = *grant;
+            waiting.facts.state = GrantState::refreshing;
+            co_return std::unexpected(why_unusable(waiting, state_->now()));
+        }
+    }
+}
+
+net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, const CredentialId& id,
+                                                        std::uint64_t version) {
+    const auto credential = state_->records.catalog().find<vault::Credential>(id);
+    if (!credential || credential->archived) co_return std::unexpected(upstream_unauthorized());
+    if (credential->version != version) co_return co_await make_usable(worker, id);
+    const auto grant = grant_of(state_->records.catalog(), *credential);
+    if (!grant) co_return std::unexpected(grant.error());
+    const auto now = state_->now();
+    const auto& facts = grant->facts;
+    if (!facts.renewable) co_return std::unexpected(upstream_unauthorized());
+    // A token that we got just now and that should live on: another one would fare no better (row 18).
+    const bool young = facts.gen > 1 && facts.obtained_at && now - *facts.obtained_at < kFreshFor;
+    const bool dying = facts.expires_at && facts.obtained_at &&
+                       now - *facts.obtained_at >= (*facts.expires_at - *facts.obtained_at) / 2;
+    if (young && !dying && facts.state == GrantState::ready) {
+        state_->take(id, FreshTokenRefused{facts.gen});
+        co_return std::unexpected(upstream_unauthorized());
+    }
+    if (!can_renew(facts, now)) co_return std::unexpected(upstream_unauthorized());
+    const auto report = co_await state_->join(worker, id, facts.gen, state_->settings.patience);
+    const auto after = state_->records.catalog().find<vault::Credential>(id);
+    if (after && after->version != version) co_return base::Status();
+    if (!report || !after) co_return std::unexpected(upstream_unauthorized());
+    const auto left = grant_of(state_->records.catalog(), *after);
+    co_return std::unexpected(left ? why_unusable(*left, state_->now()) : left.error());
+}
+
+net::awaitable<RefreshReport> Refresher::force(net::Worker& worker, const CredentialId& id) {
+    RefreshReport nothing{.kind = AnswerClass::not_sent, .code = "refused", .connected = false};
+    const auto credential = state_->records.catalog().find<vault::Credential>(id);
+    const auto grant = credential ? grant_of(state_->records.catalog(), *credential)
+                                  : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
+    if (!grant) co_return nothing;
+    const auto report = co_await state_->join(worker, id, grant->facts.gen,
+                                              state_->settings.request_timeout + kConnectAllowance);
+    if (!report) co_return nothing;
+    RefreshReport copy{.sent = report->sent,
+                       .kind = report->kind,
+                       .code = report->code,
+                       .connected = report->connected,
+                       .status = report->status,
+                       .content_type = report->content_type};
+    if (report->body)
+        copy.body = report->body->expose(
+            [](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
+    co_return copy;
+}
+
+void Refresher::touched(const CredentialId& id) {
+    const auto credential = state_->records.catalog().find<vault::Credential>(id);
+    if (credential && credential->type == vault::AuthType::mcp_oauth && !credential->archived) {
+        state_->look(*credential);
+        return;
+    }
+    {
+        const std::lock_guard lock(state_->mutex);
+        state_->plan(id, std::nullopt);
+    }
+    const std::unique_lock lock(state_->standings_mutex);
+    state_->standings.erase(id);
+}
+
+std::optional<base::Time> Refresher::next_step(const CredentialId& id) const {
+    const std::lock_guard lock(state_->mutex);
+    const auto at = state_->planned.find(id);
+    return at == state_->planned.end() ? std::nullopt : std::optional(at->second);
+}
+
+const RefreshCounters& Refresher::counters() const { return state_->counters; }
+
+}  // namespace claviger::oauth

@@ -1,0 +1,124 @@
+// Keeps grants fresh: one attempt at a time for each, on record before it leaves, its answer on disk before
+// it is read, its tokens committed before anybody uses them (oauth.md 2, 9, 10).
+#pragma once
+
+#include "base/result.h"
+#include "net/client.h"
+#include "net/worker.h"
+#include "oauth/grant_event.h"
+#include "oauth/journal.h"
+#include "oauth/provider_catalog.h"
+#include "oauth/stored_grant.h"
+#include "vault/records.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace claviger::oauth {
+
+/// Read by /metrics from any thread.
+struct RefreshCounters {
+    std::atomic<std::uint64_t> started{0}, succeeded{0}, recovered{0};
+    std::atomic<std::uint64_t> deferred{0}, uncertain{0}, needs_reauth{0}, needs_config{0};
+    std::atomic<std::uint64_t> journal_failures{0}, micros{0};
+};
+
+/// What follows from a transition in other parts, in the same commit. All may be empty.
+struct GrantHooks {
+    /// Webhooks: `transition.webhook` names one when there is something to tell.
+    std::function<base::Status(vault::Change&, const vault::Credential&, const StoredGrant&,
+                               const Transition&)>
+        tell;
+    /// Tokens of this credential that nobody will use again, to be revoked at their server.
+    std::function<base::Status(vault::Change&, const vault::Credential&, const StoredGrant&,
+                               vault::SecretParts)>
+        revoke;
+    /// Which addresses its token endpoint may have.
+    std::function<net::PrivateAddresses(const vault::Credential&, std::string_view host)> reach;
+};
+
+struct RefreshSettings {
+    std::chrono::milliseconds request_timeout{30'000};  // of the token request
+    std::chrono::milliseconds lease{45'000};            // longer than the request and its connecting
+    std::chrono::milliseconds patience{10'000};         // how long a call waits for a refresh
+    std::size_t per_issuer = 4;                         // attempts at one token endpoint's host at a time
+    std::chrono::hours unused_after{7 * 24};            // no background refresh of what nobody uses
+    bool store_is_shared = false;  // others may hold leases; false: a lease that is not ours is a dead
+                                   // process's
+};
+
+/// What came of the last attempt, for those who show it.
+struct RefreshReport {
+    bool sent = false;  // an attempt was made, not only waited for
+    AnswerClass kind = AnswerClass::success;
+    std::string code = {};
+    bool connected = true;  // false: the token endpoint was not reached
+    unsigned status = 0;    // of its refusal
+    std::string content_type = {};
+    std::optional<crypto::Secret> body = {};  // of its refusal: may repeat what was sent
+};
+
+class Refresher {
+public:
+    struct Lane {
+        net::Worker& worker;
+        net::ClientPool& pool;
+    };
+
+    /// Everything borrowed outlives it. `lanes` are the workers that attempts run on, at least one.
+    Refresher(vault::Records& records, Journal journal, const ProviderCatalog& providers,
+              std::vector<Lane> lanes, RefreshSettings settings, GrantHooks hooks);
+    ~Refresher();  // after the workers have stopped
+    Refresher(const Refresher&) = delete;
+    Refresher& operator=(const Refresher&) = delete;
+
+    /// Commits what the journal holds, then plans refreshes in the background. Blocks for the disk.
+    base::Status start();
+    /// No attempt begins any more; returns when the running ones have ended, which takes no longer than a
+    /// token request. Not on a worker.
+    void drain();
+
+    /// Whether the credential's token may be injected as it is. Any thread; one look-up. Starts a refresh in
+    /// the background when one is due.
+    bool usable(const vault::Credential& credential);
+    /// On `worker`: waits until it may, if that takes a refresh. Errors: denied "grant.needs_reauth",
+    /// "grant.needs_config", "grant.suspended", "grant.not_connected"; unavailable "grant.transient",
+    /// "grant.uncertain", "grant.refreshing".
+    net::awaitable<base::Status> make_usable(net::Worker& worker, const base::CredentialId& id);
+    /// On `worker`: the server refused the token of that version of the credential. Success: there is
+    /// another one now, worth one more try. Errors as above, and unavailable "upstream.unauthorized" when
+    /// nothing can be done.
+    net::awaitable<base::Status> replace_refused(net::Worker& worker, const base::CredentialId& id,
+                                                 std::uint64_t version);
+    /// The same for those who show what happened. Never refuses for being fresh.
+    net::awaitable<RefreshReport> force(net::Worker& worker, const base::CredentialId& id);
+
+    /// The credential or its grant was changed by others: look at it again. Any thread.
+    void touched(const base::CredentialId& id);
+    /// When the next step is planned; nothing when none is.
+    std::optional<base::Time> next_step(const base::CredentialId& id) const;
+
+    const RefreshCounters& counters() const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+/// What an agent or an operator is told of a grant whose token cannot be used.
+base::Error why_unusable(const StoredGrant& grant, base::Time now);
+
+/// When the background has something to do for the grant, by time alone; nothing: never. `last_used` decides
+/// whether anybody misses it.
+std::optional<base::Time> next_step_of(const StoredGrant& grant, const ProviderProfile& profile,
+                                       std::optional<base::Time> last_used, base::Time now,
+                                       std::chrono::hours unused_after);
+
+}  // namespace claviger::oauth

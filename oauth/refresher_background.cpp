@@ -1,0 +1,217 @@
+#include "base/log.h"
+#include "oauth/refresher_state.h"
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <future>
+#include <utility>
+
+namespace claviger::oauth {
+namespace {
+
+using Steady = std::chrono::steady_clock;
+
+constexpr std::size_t kMostDuePerTick = 100;
+constexpr std::size_t kPage = 1'000;
+
+vault::Actor ourselves() { return {}; }
+
+}  // namespace
+
+void Refresher::State::tick() {
+    std::vector<Wake> impatient;
+    std::vector<std::function<void(bool)>> rested;
+    std::vector<CredentialId> due_now;
+    const auto steady = Steady::now();
+    const auto time = now();
+    {
+        const std::lock_guard lock(mutex);
+        for (auto& [id, flight] : flights)
+            std::erase_if(flight->waiters, [&](Waiter& waiter) {
+                if (waiter.until > steady) return false;
+                impatient.push_back(std::move(waiter.wake));
+                return true;
+            });
+        std::erase_if(pauses, [&](auto& pause) {
+            if (pause.first > steady && !stopping) return false;
+            rested.push_back(std::move(pause.second));
+            return true;
+        });
+        while (!stopping && due_now.size() < kMostDuePerTick && !plans.empty() &&
+               plans.begin()->first <= time) {
+            due_now.push_back(plans.begin()->second);
+            planned.erase(plans.begin()->second);
+            plans.erase(plans.begin());
+        }
+    }
+    for (auto& wake : impatient) wake(nullptr);
+    for (auto& wake : rested) wake(!stopping);
+    for (const auto& id : due_now) due(id);
+}
+
+void Refresher::State::due(const CredentialId& id) {
+    const auto credential = records.catalog().find<vault::Credential>(id);
+    if (!credential || credential->archived) return;
+    const auto grant = grant_of(records.catalog(), *credential);
+    if (!grant) return;
+    const auto& facts = grant->facts;
+    if (facts.state == GrantState::needs_config) return take(id, ConfigChanged{ConfigCause::daily_probe});
+    const bool expired = facts.expires_at && now() >= *facts.expires_at;
+    if (facts.state == GrantState::ready && !facts.renewable) {
+        if (expired) return take(id, TokenExpired{});
+        return take(id, ExpiryNear{});
+    }
+    if (expired && !facts.degraded && facts.state != GrantState::ready) take(id, TokenExpired{});
+    if (can_renew(facts, now())) {
+        // By now somebody may have used it, or nobody for long.
+        const auto standing = look(*credential);
+        if (!standing.renew_at || *standing.renew_at > now()) {
+            if (facts.state != GrantState::refreshing) return;
+        }
+        board(id, nullptr, std::nullopt, std::nullopt);
+    } else {
+        look(*credential);
+    }
+}
+
+void Refresher::State::take(const CredentialId& id, GrantEvent event) {
+    const auto transition = std::make_shared<Transition>();
+    records.change(
+        ourselves(),
+        [this, id, event = std::move(event), transition](vault::Change& change) {
+            return take_event(change, id, event, hooks, *transition);
+        },
+        [this, id, transition](base::Status status) {
+            if (!status) base::log_error("grant.event_not_stored", status.error());
+            if (transition->taken()) count(*transition);
+            const bool refresh = transition->taken() && transition->has(GrantAction::refresh_now);
+            boost::asio::post(disk, [this, id, refresh] {
+                if (const auto credential = records.catalog().find<vault::Credential>(id)) look(*credential);
+                if (refresh) board(id, nullptr, std::nullopt, std::nullopt);
+            });
+        });
+}
+
+/// Row 14: what refused the client refuses it for all of its grants, though none of them is dead.
+void Refresher::State::reject_client(const vault::Credential& credential, const std::string& code) {
+    boost::asio::post(disk, [this, refused = credential, code] {
+        each_oauth_credential([&](const vault::Credential& other) {
+            if (other.id == refused.id || other.workspace != refused.workspace || !other.refresh) return;
+            if (other.refresh->token_endpoint == refused.refresh->token_endpoint &&
+                other.refresh->client_id == refused.refresh->client_id)
+                take(other.id, ClientRejected{code});
+        });
+    });
+}
+
+void Refresher::State::each_oauth_credential(const std::function<void(const vault::Credential&)>& use) const {
+    const auto& catalog = records.catalog();
+    const auto each = [&]<class T>(const base::RawId& scope, std::function<bool(const T&)> wanted,
+                                   const auto& visit) {
+        std::optional<std::uint64_t> after;
+        for (;;) {
+            const auto page = catalog.page<T>({.scope = scope,
+                                               .order = vault::PageQuery<T>::Order::oldest_first,
+                                               .after = after,
+                                               .limit = kPage,
+                                               .wanted = wanted});
+            for (const auto& object : page) visit(*object);
+            if (page.size() <= kPage) return;
+            after = page.back()->created_seq;
+        }
+    };
+    each.template operator()<vault::Workspace>(vault::Workspace::kEverywhere, {}, [&](const auto& workspace) {
+        each.template operator()<vault::Vault>(workspace.id.raw, {}, [&](const auto& vault) {
+            each.template operator()<vault::Credential>(
+                vault.id.raw,
+                [](const vault::Credential& credential) {
+                    return credential.type == vault::AuthType::mcp_oauth && !credential.archived;
+                },
+                use);
+        });
+    });
+}
+
+void Refresher::State::pause(net::Worker&, std::chrono::milliseconds for_how_long,
+                             std::function<void(bool)> wake) {
+    const std::lock_guard lock(mutex);
+    pauses.emplace_back(Steady::now() + for_how_long, std::move(wake));
+}
+
+net::awaitable<base::Status> Refresher::State::change(net::Worker& worker,
+                                                      std::function<base::Status(vault::Change&)> apply) {
+    co_return co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
+        records.change(ourselves(), std::move(apply), std::move(done));
+    });
+}
+
+base::Status Refresher::State::change_now(std::function<base::Status(vault::Change&)> apply) {
+    std::promise<base::Status> done;
+    auto status = done.get_future();
+    records.change(ourselves(), std::move(apply),
+                   [&](base::Status stored) { done.set_value(std::move(stored)); });
+    return status.get();
+}
+
+void Refresher::State::recover(const AttemptId& attempt) {
+    const auto entry = journal.read(attempt);
+    if (!entry) return base::log_error("refresh.journal_refused", entry.error());
+    if (!*entry) return;
+    const auto& answer = **entry;
+    const auto credential = records.catalog().find<vault::Credential>(answer.credential);
+    const auto grant = credential ? grant_of(records.catalog(), *credential)
+                                  : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
+    if (credential && grant) {
+        const auto outcome = answer.body.expose([&](std::span<const std::byte> body) {
+            return read_refresh_answer({.status = answer.status,
+                                        .content_type = answer.content_type,
+                                        .body = base::as_view(body),
+                                        .now = now()},
+                                       answer.sent_at, profile_of(providers, *credential, *grant),
+                                       grant->unrecognized);
+        });
+        Landed landed_as;
+        const Landing landing{.id = answer.credential,
+                              .hooks = hooks,
+                              .attempt = attempt,
+                              .epoch = answer.epoch,
+                              .parent_gen = answer.parent_gen,
+                              .outcome = outcome};
+        const auto committed =
+            change_now([&](vault::Change& change) { return land_attempt(change, landing, landed_as); });
+        if (!committed) return base::log_error("refresh.not_recovered", committed.error());
+        if (landed_as.transition.taken()) counters.recovered.fetch_add(1, std::memory_order_relaxed);
+        base::log(base::LogLevel::info, "refresh.recovered",
+                  {{"credential", answer.credential.text()},
+                   {"taken", landed_as.transition.taken()},
+                   {"why", landed_as.transition.refusal}});
+    }
+    if (auto gone = journal.discard(attempt); !gone) base::log_error("refresh.journal_kept", gone.error());
+}
+
+void Refresher::State::count(const Transition& transition) {
+    if (!transition.taken()) return;
+    const auto add = [](std::atomic<std::uint64_t>& counter) {
+        counter.fetch_add(1, std::memory_order_relaxed);
+    };
+    switch (transition.row) {
+        case 6:
+            return add(counters.succeeded);
+        case 7:
+        case 13:
+            return add(counters.needs_reauth);
+        case 9:
+            return add(counters.deferred);
+        case 10:
+            return add(counters.uncertain);
+        case 11:
+            return add(counters.recovered);
+        case 14:
+            return add(counters.needs_config);
+        default:
+            return;
+    }
+}
+
+}  // namespace claviger::oauth

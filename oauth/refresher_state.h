@@ -1,0 +1,119 @@
+// The inside of the refresh engine, shared by its three source files: what is known, what runs, what is
+// planned.
+#pragma once
+
+#include "oauth/refresh_commit.h"
+#include "oauth/refresher.h"
+
+#include <boost/asio/thread_pool.hpp>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <set>
+#include <shared_mutex>
+#include <unordered_map>
+#include <utility>
+
+namespace claviger::oauth {
+
+using base::CredentialId;
+using SteadyTime = std::chrono::steady_clock::time_point;
+using Report = std::shared_ptr<const RefreshReport>;  // shared by all who waited for one attempt
+using Wake = std::function<void(Report)>;
+
+struct Waiter {
+    Wake wake;
+    SteadyTime until;
+};
+
+/// The one attempt of a credential that runs, or waits for its turn at the issuer.
+struct Flight {
+    CredentialId id;
+    std::string issuer;
+    const Refresher::Lane* lane = nullptr;
+    std::optional<std::uint64_t> refused_gen = {};
+    bool running = false;
+    std::vector<Waiter> waiters = {};
+};
+
+/// What the hot path asks: as of one version of the credential.
+struct Standing {
+    std::uint64_t version = 0;
+    GrantState state = GrantState::initial;
+    std::optional<base::Time> last_use = {};  // of the token: a little before it expires
+    std::optional<base::Time> renew_at = {};  // in the background
+};
+
+/// The last moment at which the token may be sent: calls take a moment to get there.
+std::optional<base::Time> last_use_of(const GrantFacts& facts);
+/// Whether an attempt could begin now.
+bool can_renew(const GrantFacts& facts, base::Time now);
+base::Error upstream_unauthorized();
+
+struct Refresher::State {
+    State(vault::Records& records_, Journal journal_, const ProviderCatalog& providers_,
+          std::vector<Lane> lanes_, RefreshSettings settings_, GrantHooks hooks_)
+        : records(records_),
+          journal(std::move(journal_)),
+          providers(providers_),
+          lanes(std::move(lanes_)),
+          settings(settings_),
+          hooks(std::move(hooks_)) {}
+
+    // Knowledge
+    Standing look(const vault::Credential& credential);
+    void plan(const CredentialId& id, std::optional<base::Time> at);
+    base::Time now() const { return records.clock().now(); }
+
+    // Flights
+    void board(const CredentialId& id, const net::Worker* worker, std::optional<std::uint64_t> refused_gen,
+               std::optional<Waiter> waiter);
+    void launch(std::shared_ptr<Flight> flight);  // with `mutex` held
+    net::awaitable<void> fly(std::shared_ptr<Flight> flight);
+    net::awaitable<Report> attempt(const Flight& flight);
+    net::awaitable<base::Status> commit_answer(net::Worker& worker, const Landing& landing, Landed& landed);
+    void land(const std::shared_ptr<Flight>& flight, Report report);
+    net::awaitable<Report> join(net::Worker& worker, const CredentialId& id,
+                                std::optional<std::uint64_t> refused_gen, std::chrono::milliseconds patience);
+
+    // Background
+    void tick();
+    void due(const CredentialId& id);
+    void take(const CredentialId& id, GrantEvent event);
+    void reject_client(const vault::Credential& credential, const std::string& code);
+    void each_oauth_credential(const std::function<void(const vault::Credential&)>& use) const;
+    void pause(net::Worker& worker, std::chrono::milliseconds for_how_long, std::function<void(bool)> wake);
+
+    // Other threads
+    net::awaitable<base::Status> change(net::Worker& worker,
+                                        std::function<base::Status(vault::Change&)> apply);
+    base::Status change_now(std::function<base::Status(vault::Change&)> apply);
+    void recover(const AttemptId& attempt);
+    void count(const Transition& transition);
+
+    vault::Records& records;
+    const Journal journal;
+    const ProviderCatalog& providers;
+    const std::vector<Lane> lanes;
+    const RefreshSettings settings;
+    const GrantHooks hooks;
+    RefreshCounters counters;
+
+    mutable std::shared_mutex standings_mutex;
+    std::unordered_map<CredentialId, Standing, base::IdHash> standings;
+
+    mutable std::mutex mutex;  // guards the rest
+    std::condition_variable landed;
+    std::unordered_map<CredentialId, std::shared_ptr<Flight>, base::IdHash> flights;
+    std::unordered_map<std::string, std::size_t> running;                         // by issuer
+    std::unordered_map<std::string, std::deque<std::shared_ptr<Flight>>> queued;  // by issuer
+    std::set<std::pair<base::Time, CredentialId>> plans;
+    std::unordered_map<CredentialId, base::Time, base::IdHash> planned;
+    std::vector<std::pair<SteadyTime, std::function<void(bool)>>> pauses;
+    bool stopping = false;
+
+    boost::asio::thread_pool disk{1};  // last: joined before what its work uses goes away
+};
+
+}  // namespace claviger::oauth

@@ -1,0 +1,46 @@
+// A grant as it rests beside its credential: where it stands, and what is known of how it came to be.
+#pragma once
+
+#include "base/result.h"
+#include "oauth/classify.h"
+#include "oauth/grant_state.h"
+#include "oauth/lifetime.h"
+#include "vault/records.h"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace claviger::oauth {
+
+/// No secrets: those are parts of the credential's value. Layout: docs/storage_format.md.
+struct StoredGrant {
+    GrantFacts facts;
+    LifetimeSource lifetime = LifetimeSource::unknown;  // how facts.expires_at is known
+    UnrecognizedHistory unrecognized = {};              // refusals nobody recognised, in a row
+    std::optional<base::Time> refresh_expires_at = {};  // of the refresh token, where the provider says so
+    Scopes scopes_granted = {};                         // empty: as requested
+    std::string provider = {};                          // a profile's name; empty: the one of the server URL
+    std::string issuer = {};                            // empty: unknown, tokens were handed over
+    std::string revocation_endpoint = {};               // from metadata; empty: the profile's
+    std::string account = {};                           // tells accounts of one provider apart; may be empty
+    bool operator==(const StoredGrant&) const = default;
+};
+
+std::string encode(const StoredGrant& grant);
+/// Refuses (corrupt "grant.malformed") what encode() does not write.
+base::Result<StoredGrant> decode_stored_grant(std::string_view text);
+
+/// The grant of a credential whose tokens were handed over by an administrator: ready, of generation 1 in
+/// the epoch after `before`, or new when there is no token. `before` keeps what the provider is like.
+StoredGrant handed_over(const vault::Credential& credential, const StoredGrant* before, base::Time now);
+
+/// What rests beside the credential; of one that has no row yet, what handed_over() would have written.
+/// Corrupt "grant.malformed".
+base::Result<StoredGrant> grant_of(const vault::Catalog& catalog, const vault::Credential& credential);
+
+/// Creates or replaces what rests beside the credential.
+base::Status store_grant(vault::Change& change, const vault::Credential& credential,
+                         const StoredGrant& grant);
+
+}  // namespace claviger::oauth

@@ -1,0 +1,582 @@
+// The refresh engine over a real store, a real journal and a token endpoint on a socket.
+#include "oauth/refresher.h"
+
+#include "oauth/refresh_commit.h"
+#include "tests/net/raw_upstream.h"
+#include "tests/support/net_loop.h"
+#include "tests/support/spec.h"
+#include "tests/support/vault_test_store.h"
+
+#include <future>
+#include <mutex>
+#include <thread>
+
+namespace claviger::oauth {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Peer;
+
+std::string json_answer(unsigned status, const std::string& body, const std::string& more = {}) {
+    return "HTTP/1.1 " + std::to_string(status) + " X\r\nContent-Type: application/json\r\n" + more +
+           "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+std::string tokens(const std::string& name, int expires_in = 3600) {
+    return json_answer(200, R"({"access_token":"access-)" + name + R"(","refresh_token":"refresh-)" + name +
+                                R"(","token_type":"Bearer","expires_in":)" + std::to_string(expires_in) +
+                                "}");
+}
+std::string text_of(const crypto::Secret& secret) {
+    return secret.expose([](std::span<const std::byte> bytes) { return std::string(base::as_view(bytes)); });
+}
+
+/// A token endpoint that answers request after request as it is told; the last answer repeats.
+struct TokenEndpoint {
+    using Answer = std::function<void(Peer&, const std::string& request)>;
+
+    std::vector<Answer> answers;
+    std::mutex guard;
+    std::vector<std::string> requests;
+    test::RawUpstream server{[this](Peer& peer) {
+        for (;;) {
+            const auto request = peer.request();
+            if (request.empty()) return;
+            Answer answer;
+            {
+                const std::lock_guard hold(guard);
+                requests.push_back(request);
+                answer = answers.at(std::min(requests.size(), answers.size()) - 1);
+            }
+            if (!answer) return;  // closes without an answer
+            answer(peer, request);
+        }
+    }};
+
+    static Answer says(std::string text) {
+        return [text](Peer& peer, const std::string&) { peer.write(text); };
+    }
+    std::size_t count() {
+        const std::lock_guard hold(guard);
+        return requests.size();
+    }
+    std::string url() const { return "http://127.0.0.1:" + std::to_string(server.port()) + "/token"; }
+};
+
+struct World {
+    World() {
+        test::make_store(*engine, clock);
+        open();
+        workspace.raw = test::id_of(6);
+        vault.id.raw = test::id_of(7);
+        vault.workspace = workspace;
+        credential.id.raw = test::id_of(8);
+        credential.workspace = workspace;
+        credential.vault = vault.id;
+        credential.type = vault::AuthType::mcp_oauth;
+        credential.mcp_server_url = credential.normal_url = "https://mcp.example.com/mcp";
+        vault::Refresh refresh;
+        refresh.token_endpoint = endpoint.url();
+        refresh.client_id = "client";
+        credential.refresh = refresh;
+        vault::Workspace home;
+        home.id = workspace;
+        change([&](vault::Change& change) -> base::Status {
+            change.create_key_of(workspace.raw, workspace.raw);
+            change.create_key_of(workspace.raw, vault.id.raw);
+            change.note(vault::EntryKind::write, vault::Action::create, vault::ObjectKind::vault,
+                        vault.id.raw);
+            if (auto stored = change.store(home); !stored) return stored;
+            return change.store(vault);
+        });
+    }
+    ~World() { close(); }
+
+    void open() {
+        auto ring = vault::KeyRing::unseal(*engine, test::key_file());
+        REQUIRE(ring);
+        auto opened = vault::Records::open(*engine, std::move(*ring), clock);
+        REQUIRE(opened);
+        records = std::move(*opened);
+    }
+    void close() {
+        if (refresher) refresher->drain();
+        if (loop) loop->stop();
+        refresher.reset();
+        pool.reset();
+        loop.reset();
+        records.reset();
+    }
+    void start() {
+        loop.emplace();
+        pool.emplace(loop->worker, net::ClientLimits{}, nullptr);
+        auto journal = Journal::open(place.path() / "journal", *engine, records->keys());
+        REQUIRE(journal);
+        GrantHooks hooks;
+        hooks.reach = [](const vault::Credential&, std::string_view) { return net::PrivateAddresses::allow; };
+        hooks.tell = [this](vault::Change&, const vault::Credential&, const StoredGrant&,
+                            const Transition& transition) -> base::Status {
+            const std::lock_guard hold(guard);
+            told.emplace_back(transition.webhook);
+            return {};
+        };
+        hooks.revoke = [this](vault::Change&, const vault::Credential&, const StoredGrant&,
+                              vault::SecretParts parts) -> base::Status {
+            const std::lock_guard hold(guard);
+            revoked.push_back(text_of(*parts.token));
+            return {};
+        };
+        RefreshSettings settings;
+        settings.request_timeout = 3s;
+        settings.patience = patience;
+        refresher = std::make_unique<Refresher>(*records, std::move(*journal), providers,
+                                                std::vector<Refresher::Lane>{{loop->worker, *pool}}, settings,
+                                                std::move(hooks));
+        REQUIRE(refresher->start());
+    }
+    void change(std::function<base::Status(vault::Change&)> apply) {
+        std::promise<base::Status> done;
+        records->change({vault::ActorKind::system, {}, workspace.raw}, std::move(apply),
+                        [&](base::Status status) { done.set_value(std::move(status)); });
+        const auto status = done.get_future().get();
+        INFO((status ? std::string() : status.error().message));
+        REQUIRE(status);
+    }
+    /// Stores the credential with "access-0" and "refresh-0".
+    void store(std::optional<std::chrono::seconds> expires_in) {
+        change([&](vault::Change& change) -> base::Status {
+            if (expires_in) credential.expires = change.now() + *expires_in;
+            if (auto granted =
+                    store_grant(change, credential, handed_over(credential, nullptr, change.now()));
+                !granted)
+                return granted;
+            vault::SecretParts parts;
+            parts.token = crypto::Secret::copy_of("access-0");
+            parts.refresh_token = crypto::Secret::copy_of("refresh-0");
+            change.note(vault::EntryKind::write, vault::Action::create, vault::ObjectKind::credential,
+                        credential.id.raw, vault.id.raw);
+            return change.store_with_secret(credential, parts);
+        });
+    }
+    vault::Ref<vault::Credential> now() const {
+        return records->catalog().find<vault::Credential>(credential.id);
+    }
+    GrantFacts facts() const {
+        const auto grant = grant_of(records->catalog(), *now());
+        REQUIRE(grant);
+        return grant->facts;
+    }
+    vault::SecretParts parts() const {
+        auto sealed = records->sealed_secret(*now());
+        REQUIRE(sealed);
+        auto opened = records->open_parts(*sealed);
+        REQUIRE(opened);
+        return std::move(*opened);
+    }
+    std::string token() const { return text_of(*parts().token); }
+    base::Status make_usable() {
+        return loop->await<base::Status>(
+            [&](net::Worker& worker) { return refresher->make_usable(worker, credential.id); });
+    }
+    base::Status replace_refused(std::uint64_t version) {
+        return loop->await<base::Status>(
+            [&](net::Worker& worker) { return refresher->replace_refused(worker, credential.id, version); });
+    }
+    std::size_t journal_files() const {
+        std::size_t files = 0;
+        for ([[maybe_unused]] const auto& file :
+             std::filesystem::directory_iterator(place.path() / "journal"))
+            ++files;
+        return files;
+    }
+
+    test::TemporaryDirectory place;
+    test::ManualClock clock;
+    TokenEndpoint endpoint;
+    std::unique_ptr<vault::StorageEngine> engine = vault::open_in_memory();
+    std::unique_ptr<vault::Records> records;
+    ProviderCatalog providers = ProviderCatalog::built_in();
+    std::optional<test::Loop> loop;
+    std::optional<net::ClientPool> pool;
+    std::unique_ptr<Refresher> refresher;
+    std::chrono::milliseconds patience = 10s;
+    base::WorkspaceId workspace;
+    vault::Vault vault;
+    vault::Credential credential;
+    std::mutex guard;
+    std::vector<std::string> told, revoked;
+};
+
+TEST_CASE("A hundred callers of an expired grant make one token request", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("1"))};
+    world.store(-1s);
+    world.start();
+    CHECK_FALSE(world.refresher->usable(*world.now()));
+    std::atomic<int> good = 0, ended = 0;
+    for (int i = 0; i < 100; ++i)
+        world.loop->begin(
+            [](World& on, std::atomic<int>& well, std::atomic<int>& done) -> net::awaitable<void> {
+                if (co_await on.refresher->make_usable(on.loop->worker, on.credential.id)) ++well;
+                ++done;
+            }(world, good, ended));
+    CHECK(test::soon([&] { return ended == 100; }));
+    CHECK(good == 100);
+    CHECK(world.endpoint.count() == 1);
+    CHECK(world.endpoint.requests.at(0).find("grant_type=refresh_token&refresh_token=refresh-0") !=
+          std::string::npos);
+    CHECK(world.endpoint.requests.at(0).find("client_id=client") != std::string::npos);
+    CHECK(world.refresher->usable(*world.now()));
+    CHECK(world.token() == "access-1");
+    const auto parts = world.parts();
+    CHECK(text_of(*parts.refresh_token) == "refresh-1");
+    CHECK(text_of(*parts.previous_refresh_token) == "refresh-0");
+    const auto facts = world.facts();
+    CHECK(facts.state == GrantState::ready);
+    CHECK(facts.epoch == 1);
+    CHECK(facts.gen == 2);
+    CHECK(world.now()->expires == facts.expires_at);
+    CHECK(world.now()->version == 2);
+    CHECK(test::soon([&] { return world.journal_files() == 0; }));
+}
+
+TEST_CASE("An answer without a refresh token keeps the one in use", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {
+        TokenEndpoint::says(json_answer(200, R"({"access_token":"a","expires_in":60})"))};
+    world.store(-1s);
+    world.start();
+    REQUIRE(world.make_usable());
+    CHECK(world.token() == "a");
+    CHECK(text_of(*world.parts().refresh_token) == "refresh-0");
+    CHECK_FALSE(world.parts().previous_refresh_token);
+}
+
+TEST_CASE("A token that is about to expire is used while the next one is fetched", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("1"))};
+    world.store(3600s);
+    world.start();
+    CHECK(world.refresher->usable(*world.now()));
+    CHECK(world.endpoint.count() == 0);
+    REQUIRE(world.refresher->next_step(world.credential.id));
+    const auto due = *world.refresher->next_step(world.credential.id);
+    CHECK(due < *world.now()->expires - 6min);
+    CHECK(due >= *world.now()->expires - 9min);
+    world.clock.set(due + 1s);  // the background notices by itself
+    CHECK(test::soon([&] { return world.token() == "access-1"; }));
+    CHECK(world.endpoint.count() == 1);
+}
+
+TEST_CASE("What nobody uses is not renewed in the background", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("1"))};
+    world.store(30 * 24h);
+    world.start();
+    world.clock.advance(29 * 24h + 23h + 59min);
+    std::this_thread::sleep_for(600ms);
+    CHECK(world.endpoint.count() == 0);
+    world.clock.advance(1h);
+    REQUIRE(world.make_usable());
+    CHECK(world.endpoint.count() == 1);
+}
+
+TEST_CASE("A dead grant needs a person, and is asked about once", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(json_answer(400, R"({"error":"invalid_grant"})"))};
+    world.store(-1s);
+    world.start();
+    for (int i = 0; i < 3; ++i) {
+        const auto usable = world.make_usable();
+        REQUIRE_FALSE(usable);
+        CHECK(usable.error().kind == base::ErrorKind::denied);
+        CHECK(usable.error().code == "grant.needs_reauth");
+    }
+    CHECK(world.endpoint.count() == 1);
+    CHECK(world.facts().reason == "invalid_grant");
+    CHECK(world.told == std::vector<std::string>{"connection.needs_reauth"});
+    CHECK(world.token() == "access-0");  // nothing is deleted
+    CHECK(text_of(*world.parts().refresh_token) == "refresh-0");
+}
+
+TEST_CASE("A server in trouble is left alone for as long as it asks, while the old token lives",
+          "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(json_answer(503, "{}", "Retry-After: 120\r\n")),
+                              TokenEndpoint::says(tokens("1"))};
+    world.store(100s);
+    world.start();
+    world.clock.advance(99s);  // the last tenth of a short life, or five seconds
+    const auto usable = world.make_usable();
+    REQUIRE_FALSE(usable);
+    CHECK(usable.error().code == "grant.transient");
+    CHECK(usable.error().hint == "Try again in 120 s.");
+    CHECK(world.facts().state == GrantState::backoff);
+    REQUIRE_FALSE(world.make_usable());
+    CHECK(world.endpoint.count() == 1);
+    world.clock.advance(121s);
+    REQUIRE(world.make_usable());
+    CHECK(world.endpoint.count() == 2);
+    CHECK(world.facts().fail_count == 0);
+}
+
+TEST_CASE("An attempt without an answer is repeated, and a refusal then is ours", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {nullptr, TokenEndpoint::says(json_answer(400, R"({"error":"invalid_grant"})"))};
+    world.store(-1s);
+    world.start();
+    std::string code;
+    CHECK(test::soon([&] {
+        const auto usable = world.make_usable();
+        code = usable ? "" : usable.error().code;
+        return code == "grant.refresh_outcome_lost";
+    }));
+    CHECK(world.endpoint.count() == 2);
+    CHECK(world.facts().reason == "refresh_outcome_lost");
+}
+
+TEST_CASE("A refused client is an operator's business, for all of its grants", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(json_answer(401, R"({"error":"invalid_client"})")),
+                              TokenEndpoint::says(tokens("1"))};
+    world.store(-1s);
+    auto sibling = world.credential;
+    sibling.id.raw = test::id_of(9);
+    world.change([&](vault::Change& change) -> base::Status {
+        sibling.expires = change.now() + 1h;
+        if (auto granted = store_grant(change, sibling, handed_over(sibling, nullptr, change.now()));
+            !granted)
+            return granted;
+        vault::SecretParts parts;
+        parts.token = crypto::Secret::copy_of("other");
+        parts.refresh_token = crypto::Secret::copy_of("other-refresh");
+        change.note(vault::EntryKind::write, vault::Action::create, vault::ObjectKind::credential,
+                    sibling.id.raw, world.vault.id.raw);
+        return change.store_with_secret(sibling, parts);
+    });
+    world.start();
+    const auto usable = world.make_usable();
+    REQUIRE_FALSE(usable);
+    CHECK(usable.error().code == "grant.needs_config");
+    const auto of_sibling = [&] {
+        const auto grant =
+            grant_of(world.records->catalog(), *world.records->catalog().find<vault::Credential>(sibling.id));
+        return grant ? grant->facts.state : GrantState::initial;
+    };
+    CHECK(test::soon([&] { return of_sibling() == GrantState::needs_config; }));
+    CHECK(world.told == std::vector<std::string>{"client.needs_attention"});
+    CHECK(world.refresher->usable(*world.records->catalog().find<vault::Credential>(sibling.id)));
+
+    // A day later it is tried again.
+    world.clock.advance(24h + 1s);
+    CHECK(test::soon([&] { return world.token() == "access-1"; }));
+}
+
+TEST_CASE("A token that the server refuses is replaced once", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("1")), TokenEndpoint::says(tokens("2"))};
+    world.store(std::nullopt);
+    world.start();
+    CHECK(world.refresher->usable(*world.now()));
+    REQUIRE(world.replace_refused(1));
+    CHECK(world.token() == "access-1");
+    REQUIRE(world.replace_refused(1));  // another call that had the old one
+    CHECK(world.endpoint.count() == 1);
+    const auto fresh = world.replace_refused(2);
+    REQUIRE_FALSE(fresh);
+    CHECK(fresh.error().code == "upstream.unauthorized");
+    CHECK(world.endpoint.count() == 1);
+    CHECK(test::soon([&] { return world.facts().reason == "upstream_rejects_fresh_token"; }));
+    world.clock.advance(2min);
+    REQUIRE(world.replace_refused(2));
+    CHECK(world.token() == "access-2");
+}
+
+TEST_CASE("Who cannot wait longer is told to come back, and the attempt goes on", "[oauth][refresher]") {
+    std::promise<void> go_on;  // outlives the server
+    World world;
+    world.patience = 300ms;
+    auto wait = go_on.get_future().share();
+    world.endpoint.answers = {[wait](Peer& peer, const std::string&) {
+        wait.wait();
+        peer.write(tokens("1"));
+    }};
+    world.store(-1s);
+    world.start();
+    const auto usable = world.make_usable();
+    go_on.set_value();
+    REQUIRE_FALSE(usable);
+    CHECK(usable.error().code == "grant.refreshing");
+    CHECK(test::soon([&] { return world.token() == "access-1"; }));
+}
+
+TEST_CASE("Tokens that come after the account was connected anew are revoked, not used",
+          "[oauth][refresher]") {
+    std::promise<void> asked, go_on;  // outlive the server
+    World world;
+    auto wait = go_on.get_future().share();
+    world.endpoint.answers = {[&, wait](Peer& peer, const std::string&) {
+        asked.set_value();
+        wait.wait();
+        peer.write(tokens("late"));
+    }};
+    world.store(-1s);
+    world.start();
+    world.loop->begin([](World& on) -> net::awaitable<void> {
+        [[maybe_unused]] const auto ignored =
+            co_await on.refresher->make_usable(on.loop->worker, on.credential.id);
+    }(world));
+    asked.get_future().wait();
+    world.change([&](vault::Change& change) -> base::Status {
+        auto credential = *change.catalog().find<vault::Credential>(world.credential.id);
+        const auto before = grant_of(change.catalog(), credential);
+        credential.expires = change.now() + 1h;
+        if (auto granted = store_grant(change, credential, handed_over(credential, &*before, change.now()));
+            !granted)
+            return granted;
+        auto parts = change.open_secret(credential);
+        parts->token = crypto::Secret::copy_of("by hand");
+        change.note(vault::EntryKind::rotate, vault::Action::update, vault::ObjectKind::credential,
+                    credential.id.raw, world.vault.id.raw);
+        return change.store_with_secret(credential, *parts);
+    });
+    go_on.set_value();
+    CHECK(test::soon([&] {
+        const std::lock_guard hold(world.guard);
+        return world.revoked == std::vector<std::string>{"access-late"};
+    }));
+    CHECK(world.token() == "by hand");
+    CHECK(world.facts().epoch == 2);
+    CHECK(world.facts().gen == 1);
+}
+
+/// What a process leaves that dies between its attempt's commit and the answer's.
+Begun die_in_attempt(World& world) {
+    Begun begun;
+    const GrantHooks hooks;
+    const RefreshSettings settings;
+    world.change([&](vault::Change& change) {
+        return begin_attempt(change,
+                             {.id = world.credential.id,
+                              .providers = world.providers,
+                              .hooks = hooks,
+                              .settings = settings,
+                              .attempt = test::id_of(77),
+                              .refused_gen = {}},
+                             begun);
+    });
+    REQUIRE(begun.refusal.empty());
+    return begun;
+}
+
+TEST_CASE("An answer in the journal of a process that died is committed by the next", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("again"))};
+    world.store(-1s);
+    const auto begun = die_in_attempt(world);
+    {
+        auto journal = Journal::open(world.place.path() / "journal", *world.engine, world.records->keys());
+        REQUIRE(journal);
+        JournalEntry entry;
+        entry.attempt = begun.attempt.id;
+        entry.credential = world.credential.id;
+        entry.workspace = world.workspace;
+        entry.vault = world.vault.id;
+        entry.epoch = 1;
+        entry.parent_gen = 1;
+        entry.sent_at = world.clock.now();
+        entry.status = 200;
+        entry.content_type = "application/json";
+        entry.body = crypto::Secret::copy_of(
+            R"({"access_token":"kept","refresh_token":"kept-refresh","expires_in":3600})");
+        REQUIRE(journal->write(entry));
+    }
+    world.close();
+    world.open();
+    world.start();
+    CHECK(world.token() == "kept");
+    CHECK(text_of(*world.parts().refresh_token) == "kept-refresh");
+    CHECK(world.facts().state == GrantState::ready);
+    CHECK(world.journal_files() == 0);
+    CHECK(world.make_usable());
+    CHECK(world.endpoint.count() == 0);
+}
+
+TEST_CASE("An attempt of a process that died without an answer is repeated", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("again"))};
+    world.store(-1s);
+    die_in_attempt(world);
+    CHECK(world.facts().state == GrantState::refreshing);
+    world.close();
+    world.open();
+    world.start();
+    CHECK(world.make_usable());
+    CHECK(world.token() == "access-again");
+    CHECK(world.endpoint.count() == 1);
+}
+
+TEST_CASE("A grant without a refresh token ends with its token", "[oauth][refresher]") {
+    World world;
+    world.credential.refresh.reset();
+    world.store(100s);
+    world.start();
+    CHECK(world.refresher->usable(*world.now()));
+    world.clock.advance(85s);
+    CHECK(test::soon([&] { return world.facts().expiry_warned; }));
+    world.clock.advance(20s);
+    const auto usable = world.make_usable();
+    REQUIRE_FALSE(usable);
+    CHECK(usable.error().code == "grant.needs_reauth");
+    CHECK(test::soon([&] { return world.facts().state == GrantState::needs_reauth; }));
+    CHECK(world.told == std::vector<std::string>{"connection.expiring", "connection.needs_reauth"});
+}
+
+TEST_CASE("A line break in a token reaches nobody's header", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {
+        TokenEndpoint::says(json_answer(200, R"({"access_token":"a\r\nX-Evil: 1","expires_in":60})"))};
+    world.store(-1s);
+    world.start();
+    CHECK_FALSE(world.make_usable());
+    CHECK(world.token() == "access-0");
+}
+
+TEST_CASE("Only a few attempts at one server run at a time", "[oauth][refresher]") {
+    std::atomic<int> inside = 0, most = 0;  // outlives the server
+    World world;
+    world.endpoint.answers = {[&](Peer& peer, const std::string&) {
+        const int here = ++inside;
+        for (int seen = most; here > seen && !most.compare_exchange_weak(seen, here);) {
+        }
+        std::this_thread::sleep_for(30ms);
+        --inside;
+        peer.write(tokens("1"));
+    }};
+    world.store(-1s);
+    std::vector<base::CredentialId> ids;
+    world.change([&](vault::Change& change) -> base::Status {
+        for (unsigned i = 0; i < 40; ++i) {
+            auto other = world.credential;
+            other.id.raw = test::id_of(100 + i);
+            other.version = 0;
+            ids.push_back(other.id);
+            if (auto granted = store_grant(change, other, handed_over(other, nullptr, change.now()));
+                !granted)
+                return granted;
+            vault::SecretParts parts;
+            parts.token = crypto::Secret::copy_of("access-0");
+            parts.refresh_token = crypto::Secret::copy_of("refresh-0");
+            change.note(vault::EntryKind::write, vault::Action::create, vault::ObjectKind::credential,
+                        other.id.raw, world.vault.id.raw);
+            if (auto stored = change.store_with_secret(other, parts); !stored) return stored;
+        }
+        return {};
+    });
+    world.start();  // all of them are due at once
+    CHECK(test::soon([&] { return world.endpoint.count() == 41; }));
+    CHECK(most <= 4);
+    CHECK(most >= 2);
+}
+
+}  // namespace
+}  // namespace claviger::oauth
