@@ -5,6 +5,11 @@
 namespace claviger::oauth {
 namespace {
 
+/// The table's names where ours differ.
+std::string_view event_type_of(std::string_view webhook) {
+    return webhook == "revocation_incomplete" ? "connection.revocation_incomplete" : webhook;
+}
+
 /// The events after which no refresh will come about by itself.
 bool means_refresh_failed(std::string_view webhook) {
     return webhook == "connection.needs_reauth" || webhook == "client.needs_attention";
@@ -16,7 +21,7 @@ base::Status post_notice(vault::Change& change, const vault::Credential& credent
                          const Transition& transition) {
     if (!transition.taken() || transition.webhook.empty()) return {};
     const auto& facts = transition.facts;
-    notify::Event event{.type = transition.webhook,
+    notify::Event event{.type = event_type_of(transition.webhook),
                         .workspace = credential.workspace,
                         .id = credential.id.text(),
                         .vault = credential.vault,
