@@ -1,62 +1,15 @@
 #include "oauth/refresh_attempt.h"
 
+#include "oauth/grant_client.h"
 #include "oauth/lifetime.h"
 #include "oauth/mint.h"
 
-#include <memory>
 #include <utility>
 
 namespace claviger::oauth {
 namespace {
 
 enum class SendScope { yes, no };
-
-/// The client, and the key that it proves itself with, if it has one.
-struct Client {
-    ClientIdentity identity;
-    std::unique_ptr<SigningKey> key;
-};
-
-ClientAuthMethod method_of(vault::TokenEndpointAuth auth) {
-    switch (auth) {
-        case vault::TokenEndpointAuth::none:
-            return ClientAuthMethod::none;
-        case vault::TokenEndpointAuth::client_secret_basic:
-            return ClientAuthMethod::client_secret_basic;
-        case vault::TokenEndpointAuth::client_secret_post:
-            return ClientAuthMethod::client_secret_post;
-        case vault::TokenEndpointAuth::private_key_jwt:
-            return ClientAuthMethod::private_key_jwt;
-        case vault::TokenEndpointAuth::secret_as_user_name:
-            return ClientAuthMethod::secret_as_user_name;
-    }
-    return ClientAuthMethod::none;
-}
-
-base::Result<Client> client_of(const RefreshCall& call) {
-    const auto& refresh = *call.credential.refresh;
-    const auto* secret = call.parts.client_secret ? &*call.parts.client_secret : nullptr;
-    Client client;
-    client.identity.client_id = refresh.client_id;
-    client.identity.method = method_of(refresh.auth);
-    client.identity.basic_encoding = call.profile.client.basic_encoding;
-    if (refresh.auth != vault::TokenEndpointAuth::private_key_jwt) {
-        client.identity.secret = secret;
-        return client;
-    }
-    if (secret == nullptr)
-        return base::failure(base::ErrorKind::invalid_request, "client_auth.no_key",
-                             "There is no private key to prove the client with.");
-    auto key = SigningKey::from_pem(*secret);
-    if (!key) return std::unexpected(std::move(key).error());
-    client.key = std::make_unique<SigningKey>(std::move(*key));
-    client.identity.signer.key = client.key.get();
-    client.identity.signer.key_id = refresh.key_id.value_or("");
-    const bool to_endpoint = call.grant.issuer.empty() ||
-                             call.profile.client.assertion_audience == AssertionAudience::token_endpoint;
-    client.identity.signer.audience = to_endpoint ? refresh.token_endpoint : call.grant.issuer;
-    return client;
-}
 
 base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_scope, base::Time now) {
     const auto& refresh = *call.credential.refresh;
@@ -72,16 +25,11 @@ base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_sc
         wanted.resources = {*refresh.resource};
     }
     auto fields = refresh_token_grant(*call.parts.refresh_token, wanted);
-    for (const auto* extra : {&profile.token_request.parameters, &profile.refresh_request.parameters})
-        for (const auto& [name, value] : *extra) fields.add(name, value);
-    const auto client = client_of(call);
+    for (const auto& [name, value] : profile.refresh_request.parameters) fields.add(name, value);
+    const auto* secret = call.parts.client_secret ? &*call.parts.client_secret : nullptr;
+    const auto client = client_of(refresh, secret, profile, call.grant.issuer);
     if (!client) return std::unexpected(client.error());
-    auto request = authenticated(std::move(fields), client->identity, profile.token_request.body, now);
-    if (!request) return request;
-    for (const auto& [name, value] : profile.token_request.headers)
-        if (auto added = add_header(*request, name, value); !added)
-            return std::unexpected(std::move(added).error());
-    return request;
+    return token_request(std::move(fields), *client, profile, now);
 }
 
 RefreshOutcome refused_here(AnswerClass kind, std::string code, base::Time now) {

@@ -1,6 +1,7 @@
 #include "server/unsealed.h"
 
 #include "admin/api/credentials.h"
+#include "oauth/grant_notice.h"
 #include "policy/network_rules.h"
 #include "policy/server_url.h"
 
@@ -87,6 +88,10 @@ base::Status Unsealed::open_grants(vault::StorageEngine& engine, const Config& c
         return allow ? net::PrivateAddresses::allow : reach_of(records.catalog(), credential, url);
     };
     hooks_ = hooks;  // what is connected is told and revoked alike
+    hooks.tell = [](vault::Change& change, const vault::Credential& credential, const oauth::StoredGrant&,
+                    const oauth::Transition& transition) {
+        return oauth::post_notice(change, credential, transition);
+    };
     oauth::RefreshSettings settings;
     settings.lease = config.upstream_connect + settings.request_timeout + std::chrono::seconds(5);
     grants_ = std::make_unique<oauth::Refresher>(*records_, std::move(*journal), providers_, std::move(lanes),
