@@ -91,19 +91,22 @@ base::Error why_unusable(const StoredGrant& grant, base::Time now) {
             return {ErrorKind::denied, "credential.archived",
                     "The credential for this server has just been taken away.", ask};
         case backoff: {
-            std::string hint = "Try again in a moment.";
-            if (facts.cooldown_until && *facts.cooldown_until > now)
-                hint = "Try again in " +
-                       std::to_string(
-                           std::chrono::ceil<std::chrono::seconds>(*facts.cooldown_until - now).count()) +
-                       " s.";
-            return {ErrorKind::unavailable, "grant.transient",
-                    "The authorization server cannot renew the token for this server now" + because(facts),
-                    std::move(hint)};
+            std::string hint = "The token has run out; try again in a moment.";
+            if (facts.cooldown_until && *facts.cooldown_until > now) {
+                const auto wait = std::chrono::ceil<std::chrono::seconds>(*facts.cooldown_until - now);
+                hint = "The token has run out; try again in " + std::to_string(wait.count()) + " s.";
+            }
+            return {
+                ErrorKind::unavailable, "grant.transient",
+                facts.reason == "not_sent"
+                    ? "The authorization server that renews the token for this server cannot be reached."
+                    : "The authorization server cannot renew the token for this server now" + because(facts),
+                std::move(hint)};
         }
         case uncertain:
             return {ErrorKind::unavailable, "grant.uncertain",
-                    "The renewal of the token for this server got no answer yet.", "Try again in a moment."};
+                    "The renewal of the token for this server got no answer yet.",
+                    "It is tried again by itself; try again in a moment."};
         case ready:
         case refreshing:
             return {ErrorKind::unavailable, "grant.refreshing", "The token for this server is being renewed.",

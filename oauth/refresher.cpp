@@ -222,6 +222,19 @@ net::awaitable<RefreshReport> Refresher::force(net::Worker& worker, const Creden
     co_return copy;
 }
 
+void Refresher::scope_refused(const CredentialId& id, std::string_view operation, const Scopes& challenged) {
+    constexpr std::size_t kMostScopes = 64, kLongestScope = 200, kLongestOperation = 128;
+    const auto shows = [](char c) { return c > 0x20 && c < 0x7f && c != '"' && c != '\\'; };  // RFC 6749 3.3
+    Scopes wanted;
+    for (const auto& scope : challenged)
+        if (!scope.empty() && scope.size() <= kLongestScope && std::ranges::all_of(scope, shows))
+            wanted.push_back(scope);
+    if (wanted.empty() || wanted.size() > kMostScopes) return;
+    std::string name(operation.substr(0, kLongestOperation));
+    std::ranges::replace_if(name, [&](char c) { return !shows(c); }, '?');
+    state_->take(id, ScopeRefused{std::move(name), std::move(wanted)});
+}
+
 void Refresher::touched(const CredentialId& id) {
     const auto credential = state_->records.catalog().find<vault::Credential>(id);
     if (credential && credential->type == vault::AuthType::mcp_oauth && !credential->archived) {

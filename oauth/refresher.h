@@ -100,6 +100,10 @@ public:
     /// The same for those who show what happened. Never refuses for being fresh.
     net::awaitable<RefreshReport> force(net::Worker& worker, const base::CredentialId& id);
 
+    /// The server refused `operation` because the grant lacks these scopes: people are to be asked for them
+    /// (oauth.md 1.15). Any thread; does not wait.
+    void scope_refused(const base::CredentialId& id, std::string_view operation, const Scopes& challenged);
+
     /// The credential or its grant was changed by others: look at it again. Any thread.
     void touched(const base::CredentialId& id);
     /// When the next step is planned; nothing when none is.

@@ -1,6 +1,7 @@
 #include "proxy/tool_call.h"
 
 #include "base/log.h"
+#include "oauth/challenge.h"
 #include "policy/policy.h"
 #include "proxy/handles.h"
 #include "proxy/inject.h"
@@ -193,6 +194,17 @@ base::Result<Call> anew(Lane& lane, const Call& call) {
                 .retried = call.retried};
 }
 
+/// A refusal for want of scopes is something that people can grant.
+void ask_for_scopes(Lane& lane, const Call& call, const net::ResponseHead& head) {
+    const auto challenges = oauth::parse_challenges(head.headers);
+    if (!challenges) return;
+    const auto missing = oauth::insufficient_scope(head.status, oauth::token_challenge(*challenges));
+    const auto subject = subject_of(call.message);
+    if (missing)
+        lane.grants->scope_refused(call.server.credential->id,
+                                   subject.empty() ? call.message.method : subject, *missing);
+}
+
 /// What carrying out a call came to.
 struct Carried {
     Relayed relayed = {};
@@ -290,6 +302,8 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
         writer.on_client_gone(nullptr);
         co_return Carried{{.status = 401, .failure = "upstream.unauthorized"}, true};
     }
+    if (answer && (*answer)->head().status == 403 && is_granted(lane, call))
+        ask_for_scopes(lane, call, (*answer)->head());
     if (answer) {
         // The stream of a GET may bring a tool list that was asked for before it.
         const bool lists_tools = call.message.method == "tools/list" || call.request.method == "GET";

@@ -309,7 +309,7 @@ TEST_CASE("A server in trouble is left alone for as long as it asks, while the o
     const auto usable = world.make_usable();
     REQUIRE_FALSE(usable);
     CHECK(usable.error().code == "grant.transient");
-    CHECK(usable.error().hint == "Try again in 120 s.");
+    CHECK(usable.error().hint == "The token has run out; try again in 120 s.");
     CHECK(world.facts().state == GrantState::backoff);
     REQUIRE_FALSE(world.make_usable());
     CHECK(world.endpoint.count() == 1);
