@@ -40,6 +40,8 @@ base::Error upstream_unauthorized() {
 }
 
 Standing Refresher::State::look(const vault::Credential& credential) {
+    // From reading to storing, so that nobody stores what was true before.
+    const std::unique_lock lock(standings_mutex);
     Standing standing{.version = credential.version};
     std::optional<base::Time> next;
     if (const auto grant = grant_of(records.catalog(), credential)) {
@@ -57,10 +59,9 @@ Standing Refresher::State::look(const vault::Credential& credential) {
         base::log_error("grant.unreadable", grant.error());
     }
     {
-        const std::lock_guard lock(mutex);
+        const std::lock_guard plans_lock(mutex);
         plan(credential.id, next);
     }
-    const std::unique_lock lock(standings_mutex);
     standings[credential.id] = standing;
     return standing;
 }

@@ -11,6 +11,9 @@ Wire wire_of(const base::Error& error) {
     if (error.code == "upstream.timeout") return {200, kUpstreamTimeout};
     if (error.code == "upstream.unauthorized" || error.code == "upstream.forbidden")
         return {200, kUpstreamRefused};
+    // The agent's call is well, its credential is not: a model should read that as an answer.
+    if (error.code.starts_with("grant."))
+        return {200, error.kind == ErrorKind::unavailable ? kGrantUnavailable : kUpstreamRefused};
     if (error.code.starts_with("upstream.")) return {200, kUpstreamFailed};
     switch (error.kind) {  // no default: a new kind must be given its place here
         case ErrorKind::invalid_request:

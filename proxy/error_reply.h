@@ -13,6 +13,7 @@ namespace claviger::proxy {
 /// (docs/decisions/0006-refusals-on-the-wire.md).
 inline constexpr int kDenied = 40301;
 inline constexpr int kUpstreamRefused = 40302;  // the server refused the stored credential
+inline constexpr int kGrantUnavailable = 50301;  // its token is being renewed, or cannot be right now
 inline constexpr int kUpstreamFailed = 50201;
 inline constexpr int kUpstreamTimeout = 50401;
 inline constexpr int kHeaderMismatch = -32020;
