@@ -260,7 +260,9 @@ Json shown_auth(const vault::Credential& credential) {
     auth["mcp_server_url"] = credential.mcp_server_url;
     if (credential.type == AuthType::mcp_oauth) {
         auth["expires_at"] = shown(credential.expires);
-        auth["refresh"] = credential.refresh ? shown_refresh(*credential.refresh) : Json(nullptr);
+        auth["refresh"] = credential.refresh && credential.refresh->grant != "none"
+                              ? shown_refresh(*credential.refresh)
+                              : Json(nullptr);
     }
     if (lower(credential.injection.header) != "authorization" || credential.injection.scheme != "Bearer")
         auth["injection"] = {{"header", credential.injection.header},
@@ -272,6 +274,11 @@ Json shown_auth(const vault::Credential& credential) {
 constexpr std::array kTypes{AuthType::static_bearer, AuthType::mcp_oauth, AuthType::environment_variable};
 
 }  // namespace
+
+std::string read_server_url(Fields& in, std::string_view name, const ApiSettings& settings,
+                            std::string& normal) {
+    return read_url(in, name, settings, normal);
+}
 
 NewCredential read_new_credential(Fields& in, const ApiSettings& settings, base::Time now) {
     NewCredential made;

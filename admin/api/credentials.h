@@ -12,6 +12,9 @@ net::awaitable<Answered> update_credential(Call& call);
 net::awaitable<Answered> archive_credential(Call& call);
 net::awaitable<Answered> delete_credential(Call& call);
 
+/// Room for one more, and its key free, among the vault's active credentials.
+base::Status check_room(const vault::Catalog& catalog, const vault::Credential& made);
+
 /// The credential named by the route, in the vault named by it.
 base::Result<vault::Ref<vault::Credential>> find_credential(const Call& call, const vault::Catalog& catalog);
 

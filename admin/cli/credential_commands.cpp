@@ -1,3 +1,4 @@
+#include "admin/cli/connect_command.h"
 #include "admin/cli/credential_body.h"
 #include "admin/cli/objects.h"
 
@@ -148,6 +149,13 @@ std::vector<Command> credential_commands() {
          "https://api.githubcopilot.com/mcp "
          "< token.txt",
          create},
+        {"credential connect",
+         "Let a person give access to an account: prints a link, and waits until they are done. No token "
+         "passes through anybody's hands.",
+         {},
+         connect_flags(),
+         "claviger credential connect --vault alice --server-url https://mcp.notion.com/mcp",
+         connect_credential},
         {"credential list",
          "List the credentials of a vault; their secrets are never shown.",
          {},

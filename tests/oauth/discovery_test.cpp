@@ -41,10 +41,9 @@ struct Client {
                                       std::string_view preferred = "") {
         auto way = out(reach);
         const auto& profile = *catalog.find(provider);
-        return loop.await<base::Result<Discovered>>([&](net::Worker&) {
-            return claviger::oauth::discover(
-                way, {.profile = profile, .server_url = url, .preferred_issuer = preferred});
-        });
+        const Sought sought{.profile = profile, .server_url = url, .preferred_issuer = preferred};
+        return loop.await<base::Result<Discovered>>(
+            [&](net::Worker&) { return claviger::oauth::discover(way, sought); });
     }
 
     test::Loop loop;

@@ -32,7 +32,8 @@ struct ApiReply {
 };
 
 struct ApiWorld {
-    explicit ApiWorld(net::PrivateAddresses private_upstreams = net::PrivateAddresses::allow);
+    explicit ApiWorld(net::PrivateAddresses private_upstreams = net::PrivateAddresses::allow,
+                      std::string public_url = "http://127.0.0.1:8701");
     ~ApiWorld();
 
     /// Exactly these headers, and Host.
@@ -63,6 +64,8 @@ struct ApiWorld {
     std::unique_ptr<net::ClientPool> pool;
     std::string admin_key, workspace;
     std::unique_ptr<vault::Records> records;
+    const oauth::ProviderCatalog providers = oauth::ProviderCatalog::built_in();
+    std::unique_ptr<oauth::ConnectWorld> connect;
     std::unique_ptr<admin::api::Api> api;
 };
 
