@@ -11,15 +11,13 @@
 namespace claviger::notify {
 namespace {
 
-constexpr std::array<std::string_view, 33> kTypes{"vault.created",
+constexpr std::array<std::string_view, 31> kTypes{"vault.created",
                                                   "vault.archived",
                                                   "vault.deleted",
                                                   "vault_credential.created",
                                                   "vault_credential.archived",
                                                   "vault_credential.deleted",
                                                   "vault_credential.refresh_failed",
-                                                  "session.status_run_started",
-                                                  "session.status_idled",
                                                   "session.status_terminated",
                                                   "session.updated",
                                                   "session.deleted",

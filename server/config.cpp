@@ -193,6 +193,7 @@ base::Result<Config> parse_config(std::string_view text, const std::filesystem::
     known.number("limits.head_ms", config.limit_head, 250, 600'000);
     known.number("limits.body_ms", config.limit_body, 250, 3'600'000);
     known.number("limits.drain_ms", config.drain, 0, 600'000);
+    known.flag("webhooks.allow_private", config.webhooks_allow_private);
     known.number("sessions.token_lifetime_s", config.session_token_lifetime, 60, 31'536'000);
     known.path("oauth.providers_dir", config.providers_dir);
     known.level("log.level", config.log_level);
@@ -234,6 +235,9 @@ base::Result<std::vector<std::string>> explain_config(const Config& config, Inse
     facts.push_back("upstream certificates: " + (config.upstream_ca_file
                                                      ? "verified against " + config.upstream_ca_file->string()
                                                      : "verified against the system's store"));
+    facts.push_back(std::string("webhook endpoints: ") + (config.webhooks_allow_private
+                                                              ? "private addresses and plain http allowed"
+                                                              : "public addresses over https only"));
     if (config.providers_dir) {
         const auto providers = oauth::ProviderCatalog::with_folder(*config.providers_dir);
         if (!providers) return std::unexpected(providers.error());

@@ -53,6 +53,7 @@ struct Config {
     std::chrono::milliseconds drain{10'000};  // how long a stopping server lets calls finish
 
     std::chrono::seconds session_token_lifetime{86'400};
+    bool webhooks_allow_private = false;  // endpoints may have private addresses and plain http
 
     base::LogLevel log_level = base::LogLevel::info;
     std::optional<std::filesystem::path> log_file;  // absent: standard error

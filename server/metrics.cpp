@@ -119,6 +119,9 @@ void store_families(Text& text, vault::Records& records) {
     const auto head = records.ledger().head();
     text.family("claviger_access_log_entries_total", "counter", "Entries in the access log.")
         .value(static_cast<double>(head.size));
+    text.family("claviger_outbox_waiting", "gauge",
+                "Webhook deliveries and token revocations that are still to be done.")
+        .value(static_cast<double>(records.catalog().count<vault::OutboxItem>()));
     text.family("claviger_commits_total", "counter", "Synced batches since the start.")
         .value(number(ledger.commits));
     text.family("claviger_commits_failed_total", "counter", "Batches that could not be made durable.")

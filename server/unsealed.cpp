@@ -2,6 +2,7 @@
 
 #include "admin/api/credentials.h"
 #include "oauth/grant_notice.h"
+#include "oauth/revocation.h"
 #include "policy/network_rules.h"
 #include "policy/server_url.h"
 
@@ -48,6 +49,11 @@ net::PrivateAddresses reach_of(const vault::Catalog& catalog, const vault::Crede
 
 }  // namespace
 
+notify::DeliverySettings delivery_settings(const Config& config) {
+    return {.private_addresses =
+                config.webhooks_allow_private ? net::PrivateAddresses::allow : net::PrivateAddresses::refuse};
+}
+
 base::Result<std::unique_ptr<Unsealed>> Unsealed::open(
     vault::StorageEngine& engine, const vault::SealInput& input, const Config& config,
     const std::vector<std::unique_ptr<net::Worker>>& workers, const base::Clock& clock,
@@ -70,6 +76,7 @@ base::Result<std::unique_ptr<Unsealed>> Unsealed::open(
         std::make_unique<proxy::McpEndpoint>(unsealed->lanes_, unsealed->settings_, counters);
     if (auto granted = unsealed->open_grants(engine, config); !granted)
         return std::unexpected(std::move(granted).error());
+    unsealed->open_outbox(config);
     return unsealed;
 }
 
@@ -87,17 +94,31 @@ base::Status Unsealed::open_grants(vault::StorageEngine& engine, const Config& c
                       const vault::Credential& credential, std::string_view url) {
         return allow ? net::PrivateAddresses::allow : reach_of(records.catalog(), credential, url);
     };
-    hooks_ = hooks;  // what is connected is told and revoked alike
     hooks.tell = [](vault::Change& change, const vault::Credential& credential, const oauth::StoredGrant&,
                     const oauth::Transition& transition) {
         return oauth::post_notice(change, credential, transition);
     };
+    hooks.revoke = oauth::revoke_strays;
+    hooks_ = hooks;  // what is connected is told and revoked alike
     oauth::RefreshSettings settings;
     settings.lease = config.upstream_connect + settings.request_timeout + std::chrono::seconds(5);
     grants_ = std::make_unique<oauth::Refresher>(*records_, std::move(*journal), providers_, std::move(lanes),
                                                  settings, std::move(hooks));
     for (const auto& lane : lanes_) lane->grants = grants_.get();
     return grants_->start();
+}
+
+void Unsealed::open_outbox(const Config& config) {
+    auto& lane = *lanes_.front();
+    webhooks_ = std::make_unique<notify::WebhookCarrier>(lane.worker, lane.pool, *records_,
+                                                         delivery_settings(config));
+    revocations_ = std::make_unique<oauth::RevocationCarrier>(lane.worker, lane.pool, *records_, providers_,
+                                                              hooks_.reach);
+    outbox_ = std::make_unique<notify::Outbox>(
+        lane.worker, *records_,
+        notify::Outbox::Carriers{{vault::OutboxKind::webhook, webhooks_.get()},
+                                 {vault::OutboxKind::revocation, revocations_.get()}});
+    outbox_->start();
 }
 
 const oauth::ConnectWorld& Unsealed::open_connect(std::string public_url) {

@@ -4,8 +4,11 @@
 
 #include "base/clock.h"
 #include "net/worker.h"
+#include "notify/outbox.h"
+#include "notify/webhook_carrier.h"
 #include "oauth/connect_unattended.h"
 #include "oauth/refresher.h"
+#include "oauth/revocation_carrier.h"
 #include "proxy/mcp_endpoint.h"
 #include "server/config.h"
 #include "vault/records.h"
@@ -29,6 +32,8 @@ public:
     /// The upstream connections of a worker, for probes by the admin API.
     net::ClientPool& pool_of(const net::Worker& worker);
     oauth::Refresher& grants() { return *grants_; }
+    /// What is told and revoked elsewhere.
+    notify::Outbox& outbox() { return *outbox_; }
     /// What connects accounts; people's browsers find this Claviger at `public_url`. Once.
     const oauth::ConnectWorld& open_connect(std::string public_url);
     /// Puts an event of the process itself on record.
@@ -37,6 +42,7 @@ public:
 private:
     Unsealed() = default;
     base::Status open_grants(vault::StorageEngine& engine, const Config& config);
+    void open_outbox(const Config& config);
     proxy::ProxySettings settings_;
     std::unique_ptr<vault::Records> records_;
     std::vector<std::unique_ptr<proxy::Lane>> lanes_;
@@ -44,8 +50,14 @@ private:
     oauth::ProviderCatalog providers_ = oauth::ProviderCatalog::built_in();
     oauth::GrantHooks hooks_;
     std::unique_ptr<oauth::Refresher> grants_;  // its attempts use all of the above
+    std::unique_ptr<notify::WebhookCarrier> webhooks_;
+    std::unique_ptr<oauth::RevocationCarrier> revocations_;
+    std::unique_ptr<notify::Outbox> outbox_;
     std::unique_ptr<oauth::ConnectWorld> connect_;
     std::unique_ptr<oauth::DevicePolls> device_polls_;
 };
+
+/// What webhook endpoints may be.
+notify::DeliverySettings delivery_settings(const Config& config);
 
 }  // namespace claviger::server

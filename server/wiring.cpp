@@ -193,6 +193,7 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     api_settings.private_upstreams =
         config->upstream_allow_private ? net::PrivateAddresses::allow : net::PrivateAddresses::refuse;
     api_settings.session_token_lifetime = config->session_token_lifetime;
+    api_settings.webhooks = delivery_settings(*config);
     api_settings.more_metrics = [&] {
         auto* records = records_gate.load();
         return metrics_text(*agents_seen, *admin_seen, counters, records,
@@ -267,6 +268,7 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     base::log(base::LogLevel::info, "stopping");
     if (records_gate.load() != nullptr) unsealed->endpoint().end_streams();
     drain_all(agents, admin, local, config->drain);
+    if (records_gate.load() != nullptr) unsealed->outbox().drain(config->drain);
     if (records_gate.load() != nullptr) unsealed->grants().drain();  // an answer on its way is not lost
     if (records_gate.load() != nullptr) unsealed->note(vault::Action::stop);
     return {};

@@ -1,6 +1,7 @@
 #include "admin/api/agents.h"
 
 #include "admin/api/agent_fields.h"
+#include "admin/api/announce.h"
 #include "admin/api/page.h"
 #include "admin/api/shown.h"
 #include "crypto/random.h"
@@ -12,8 +13,6 @@ namespace {
 
 using base::ErrorKind;
 using vault::Action;
-using vault::EntryKind;
-using vault::ObjectKind;
 
 constexpr TextLimits kName{1, 255}, kDescription{0, 2048, Lines::many};
 constexpr std::uint64_t kMostVersions = 1'000'000'000;
@@ -59,7 +58,7 @@ net::awaitable<Answered> create_agent(Call& call) {
     agent.workspace = call.workspace();
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         agent.created = agent.updated = change.now();
-        change.note(EntryKind::write, Action::create, ObjectKind::agent, agent.id.raw);
+        if (auto told = announce(change, Action::create, agent); !told) return told;
         return change.store(agent);
     });
     if (!stored) co_return std::unexpected(stored.error());
@@ -111,7 +110,7 @@ net::awaitable<Answered> update_agent(Call& call) {
         if (same_definition(updated, **found)) return {};
         updated.version += 1;
         updated.updated = change.now();
-        change.note(EntryKind::write, Action::update, ObjectKind::agent, updated.id.raw);
+        if (auto told = announce(change, Action::update, updated); !told) return told;
         return change.store(updated);
     });
     if (!stored) co_return std::unexpected(stored.error());
@@ -126,7 +125,7 @@ net::awaitable<Answered> archive_agent(Call& call) {
         agent = **found;
         if (agent.archived) return {};
         agent.archived = agent.updated = change.now();
-        change.note(EntryKind::write, Action::archive, ObjectKind::agent, agent.id.raw);
+        if (auto told = announce(change, Action::archive, agent); !told) return told;
         return change.store(agent);
     });
     if (!stored) co_return std::unexpected(stored.error());

@@ -4,6 +4,7 @@
 #include "net/client.h"
 #include "net/http.h"
 #include "net/worker.h"
+#include "notify/webhook_carrier.h"
 #include "oauth/connect_flow.h"
 #include "oauth/refresher.h"
 #include "vault/records.h"
@@ -21,6 +22,7 @@ struct ApiSettings {
     net::PrivateAddresses private_upstreams = net::PrivateAddresses::refuse;
     std::chrono::seconds session_token_lifetime{86'400};  // when the request does not say
     std::chrono::milliseconds probe_timeout{10'000};      // of mcp_oauth_validate, each request
+    notify::DeliverySettings webhooks = {};               // of endpoints that may be stored, and of tests
     std::function<std::string()> more_metrics;  // Prometheus text of other parts, for /metrics; any thread
 };
 

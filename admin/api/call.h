@@ -72,6 +72,8 @@ inline constexpr Noun kNoun<vault::Session>{"Session", "session.not_found"};
 template <>
 inline constexpr Noun kNoun<vault::SessionToken>{"Session token", "session_token.not_found"};
 template <>
+inline constexpr Noun kNoun<vault::WebhookEndpoint>{"Webhook endpoint", "webhook_endpoint.not_found"};
+template <>
 inline constexpr Noun kNoun<vault::ApiKey>{"API key", "api_key.not_found"};
 
 /// The object of that id, if it belongs to the workspace; what belongs to others does not exist.

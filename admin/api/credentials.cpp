@@ -1,10 +1,12 @@
 #include "admin/api/credentials.h"
 
+#include "admin/api/announce.h"
 #include "admin/api/credential_fields.h"
 #include "admin/api/page.h"
 
 #include "crypto/random.h"
 #include "oauth/grant_event.h"
+#include "oauth/revocation.h"
 #include "oauth/stored_grant.h"
 
 #include <nlohmann/json.hpp>
@@ -15,13 +17,8 @@ namespace {
 using base::ErrorKind;
 using vault::Action;
 using vault::EntryKind;
-using vault::ObjectKind;
 
 constexpr std::size_t kMostActive = 20;
-
-void note(vault::Change& change, EntryKind kind, Action action, const vault::Credential& credential) {
-    change.note(kind, action, ObjectKind::credential, credential.id.raw, credential.vault.raw);
-}
 
 Answer shown_answer(Call& call, const vault::Credential& credential) {
     return answer(shown(credential, call.records.access_log().use_of(credential.id.raw)));
@@ -65,7 +62,9 @@ base::Status update(vault::Change& change, const vault::Credential& before, vaul
                                         crypto::constraint_digest(vault::constraints_of(updated));
     if (!reseals && vault::encode_object(before) == vault::encode_object(updated)) return {};
     updated.updated = change.now();
-    note(change, rotates ? EntryKind::rotate : EntryKind::write, Action::update, updated);
+    if (auto told = announce(change, Action::update, updated, rotates ? EntryKind::rotate : EntryKind::write);
+        !told)
+        return told;
     if (updated.type == vault::AuthType::mcp_oauth && (reseals || before.expires != updated.expires))
         if (auto granted = update_grant(change, before, updated, replaced); !granted) return granted;
     if (!reseals) return change.store(updated);
@@ -131,7 +130,7 @@ net::awaitable<Answered> create_credential(Call& call) {
                                  "Vault " + call.ids[0] + " is archived and takes no credentials.");
         if (auto room = check_room(change.catalog(), credential); !room) return room;
         credential.created = credential.updated = change.now();
-        note(change, EntryKind::write, Action::create, credential);
+        if (auto told = announce(change, Action::create, credential); !told) return told;
         if (credential.type == vault::AuthType::mcp_oauth)
             if (auto granted = oauth::store_grant(change, credential,
                                                   oauth::handed_over(credential, nullptr, change.now()));
@@ -190,7 +189,8 @@ net::awaitable<Answered> archive_credential(Call& call) {
         credential = **found;
         if (credential.archived) return {};
         credential.archived = credential.updated = change.now();
-        note(change, EntryKind::write, Action::archive, credential);
+        if (auto told = announce(change, Action::archive, credential); !told) return told;
+        if (auto gone = oauth::let_go(change, credential, oauth::LetGo::archived); !gone) return gone;
         auto purged = change.purge_secret(credential);
         credential.version = 0;
         return purged;
@@ -203,7 +203,8 @@ net::awaitable<Answered> delete_credential(Call& call) {
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find_credential(call, change.catalog());
         if (!found) return std::unexpected(found.error());
-        note(change, EntryKind::write, Action::erase, **found);
+        if (auto told = announce(change, Action::erase, **found); !told) return told;
+        if (auto gone = oauth::let_go(change, **found, oauth::LetGo::erased); !gone) return gone;
         return change.erase(**found);
     });
     if (!stored) co_return std::unexpected(stored.error());

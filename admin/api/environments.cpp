@@ -1,5 +1,6 @@
 #include "admin/api/environments.h"
 
+#include "admin/api/announce.h"
 #include "admin/api/environment_fields.h"
 #include "admin/api/page.h"
 #include "crypto/random.h"
@@ -11,20 +12,14 @@ namespace {
 
 using base::ErrorKind;
 using vault::Action;
-using vault::EntryKind;
-using vault::ObjectKind;
 
 constexpr TextLimits kName{1, 255};
-
-void note(vault::Change& change, Action action, const vault::Environment& environment) {
-    change.note(EntryKind::write, action, ObjectKind::environment, environment.id.raw);
-}
 
 base::Status store_new(vault::Change& change, vault::Environment& environment,
                        const std::vector<base::VaultId>& bound_before) {
     if (auto fine = check_references(change.catalog(), environment, bound_before); !fine) return fine;
     environment.created = environment.updated = change.now();
-    note(change, Action::create, environment);
+    if (auto told = announce(change, Action::create, environment); !told) return told;
     return change.store(environment);
 }
 
@@ -76,7 +71,7 @@ net::awaitable<Answered> update_environment(Call& call) {
             return fine;
         if (vault::encode_object(updated) == vault::encode_object(**found)) return {};
         updated.updated = change.now();
-        note(change, Action::update, updated);
+        if (auto told = announce(change, Action::update, updated); !told) return told;
         return change.store(updated);
     });
     if (!stored) co_return std::unexpected(stored.error());
@@ -91,7 +86,7 @@ net::awaitable<Answered> archive_environment(Call& call) {
         environment = **found;
         if (environment.archived) return {};
         environment.archived = environment.updated = change.now();
-        note(change, Action::archive, environment);
+        if (auto told = announce(change, Action::archive, environment); !told) return told;
         return change.store(environment);
     });
     if (!stored) co_return std::unexpected(stored.error());
@@ -112,7 +107,7 @@ net::awaitable<Answered> delete_environment(Call& call) {
                                  "Environment " + call.ids[0] + " belongs to session " +
                                      users.front()->id.text() + " and cannot be deleted.",
                                  "Delete the sessions first, or archive the environment instead.");
-        note(change, Action::erase, **found);
+        if (auto told = announce(change, Action::erase, **found); !told) return told;
         return change.erase(**found);
     });
     if (!stored) co_return std::unexpected(stored.error());

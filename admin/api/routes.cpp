@@ -3,12 +3,15 @@
 #include "admin/api/access_log.h"
 #include "admin/api/agents.h"
 #include "admin/api/api_keys.h"
+#include "admin/api/connect_links.h"
 #include "admin/api/credentials.h"
 #include "admin/api/environments.h"
+#include "admin/api/oauth_clients.h"
 #include "admin/api/session_tokens.h"
 #include "admin/api/sessions.h"
 #include "admin/api/validate.h"
 #include "admin/api/vaults.h"
+#include "admin/api/webhooks.h"
 #include "admin/api/workspaces.h"
 
 #include <algorithm>
@@ -38,6 +41,14 @@ constexpr std::array kRoutes{
     Route{"DELETE", "vaults/{}/credentials/{}", write_objects, kHosted, delete_credential},
     Route{"POST", "vaults/{}/credentials/{}/mcp_oauth_validate", write_objects, kHosted, validate_credential},
 
+    Route{"POST", "vaults/{}/connect_links", write_objects, kOurs, create_connect_link},
+    Route{"GET", "vaults/{}/connect_links", read_objects, kOurs, list_connect_links},
+    Route{"GET", "vaults/{}/connect_links/{}", read_objects, kOurs, retrieve_connect_link},
+    Route{"DELETE", "vaults/{}/connect_links/{}", write_objects, kOurs, delete_connect_link},
+    Route{"POST", "oauth_clients", write_objects, kOurs, create_oauth_client},
+    Route{"GET", "oauth_clients", read_objects, kOurs, list_oauth_clients},
+    Route{"DELETE", "oauth_clients/{}", write_objects, kOurs, delete_oauth_client},
+
     Route{"POST", "environments", write_objects, kHosted, create_environment},
     Route{"GET", "environments", read_runs, kHosted, list_environments},
     Route{"GET", "environments/{}", read_runs, kHosted, retrieve_environment},
@@ -62,6 +73,23 @@ constexpr std::array kRoutes{
     Route{"POST", "sessions/{}/tokens", write_objects, kOurs, create_session_token},
     Route{"GET", "sessions/{}/tokens", read_objects, kOurs, list_session_tokens},
     Route{"DELETE", "sessions/{}/tokens/{}", write_objects, kOurs, revoke_session_token},
+
+    Route{"POST", "webhooks", write_objects, kOurs, create_webhook},
+    Route{"GET", "webhooks", read_objects, kOurs, list_webhooks},
+    Route{"GET", "webhooks/{}", read_objects, kOurs, retrieve_webhook},
+    Route{"POST", "webhooks/{}", write_objects, kOurs, update_webhook},
+    Route{"DELETE", "webhooks/{}", write_objects, kOurs, delete_webhook},
+    Route{"POST", "webhooks/{}/regenerate_signing_secret", write_objects, kOurs, regenerate_webhook_secret},
+    Route{"POST", "webhooks/{}/test", write_objects, kOurs, test_webhook},
+    Route{"GET", "webhooks/{}/deliveries", read_objects, kOurs, list_webhook_deliveries},
+    // The same, where the SDKs look for them.
+    Route{"POST", "organizations/webhooks", write_objects, kOurs, create_webhook},
+    Route{"GET", "organizations/webhooks", read_objects, kOurs, list_webhooks},
+    Route{"GET", "organizations/webhooks/{}", read_objects, kOurs, retrieve_webhook},
+    Route{"POST", "organizations/webhooks/{}", write_objects, kOurs, update_webhook},
+    Route{"DELETE", "organizations/webhooks/{}", write_objects, kOurs, delete_webhook},
+    Route{"POST", "organizations/webhooks/{}/regenerate_signing_secret", write_objects, kOurs,
+          regenerate_webhook_secret},
 
     Route{"GET", "access_log", read_log, kOurs, read_access_log},
     Route{"POST", "api_keys", administer, kOurs, create_api_key},

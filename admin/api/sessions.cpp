@@ -1,6 +1,7 @@
 #include "admin/api/sessions.h"
 
 #include "admin/api/agent_fields.h"
+#include "admin/api/announce.h"
 #include "admin/api/page.h"
 #include "admin/api/session_fields.h"
 #include "admin/api/session_tokens.h"
@@ -15,14 +16,8 @@ namespace {
 
 using base::ErrorKind;
 using vault::Action;
-using vault::EntryKind;
-using vault::ObjectKind;
 
 constexpr TextLimits kTitle{0, 500}, kSource{1, 255};
-
-void note(vault::Change& change, Action action, const vault::Session& session) {
-    change.note(EntryKind::write, action, ObjectKind::session, session.id.raw);
-}
 
 /// What the session names exists, is active, and is of the same workspace.
 base::Status check_references(const vault::Catalog& catalog, const vault::Session& session) {
@@ -148,7 +143,7 @@ net::awaitable<Answered> create_session(Call& call) {
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         if (auto fine = check_references(change.catalog(), session); !fine) return fine;
         session.created = session.updated = change.now();
-        note(change, Action::create, session);
+        if (auto told = announce(change, Action::create, session); !told) return told;
         if (auto made = change.store(session); !made) return made;
         return store(change, token);
     });
@@ -212,7 +207,7 @@ net::awaitable<Answered> update_session(Call& call) {
                                  "Session " + call.ids[0] + " is archived and cannot be changed.");
         if (vault::encode_object(updated) == vault::encode_object(**found)) return {};
         updated.updated = change.now();
-        note(change, Action::update, updated);
+        if (auto told = announce(change, Action::update, updated); !told) return told;
         return change.store(updated);
     });
     if (!stored) co_return std::unexpected(stored.error());
@@ -227,7 +222,7 @@ net::awaitable<Answered> archive_session(Call& call) {
         session = **found;
         if (session.archived) return {};
         session.archived = session.updated = change.now();
-        note(change, Action::archive, session);
+        if (auto told = announce(change, Action::archive, session); !told) return told;
         return change.store(session);
     });
     if (!stored) co_return std::unexpected(stored.error());
@@ -242,7 +237,7 @@ net::awaitable<Answered> delete_session(Call& call) {
             {.scope = (*found)->id.raw, .after = {}, .limit = ~std::size_t{0} >> 1, .wanted = {}});
         for (const auto& token : tokens)
             if (auto erased = change.erase(*token); !erased) return erased;
-        note(change, Action::erase, **found);
+        if (auto told = announce(change, Action::erase, **found); !told) return told;
         return change.erase(**found);
     });
     if (!stored) co_return std::unexpected(stored.error());

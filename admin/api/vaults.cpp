@@ -1,10 +1,12 @@
 #include "admin/api/vaults.h"
 
+#include "admin/api/announce.h"
 #include "admin/api/fields.h"
 #include "admin/api/page.h"
 #include "admin/api/shown.h"
 
 #include "crypto/random.h"
+#include "oauth/revocation.h"
 
 #include <nlohmann/json.hpp>
 
@@ -13,8 +15,6 @@ namespace {
 
 using base::ErrorKind;
 using vault::Action;
-using vault::EntryKind;
-using vault::ObjectKind;
 
 constexpr TextLimits kName{1, 255};
 constexpr auto kEverything = ~std::size_t{0} >> 1;
@@ -40,12 +40,12 @@ base::Status archive(vault::Change& change, vault::Vault& vault) {
         if (held->archived) continue;
         auto credential = *held;
         credential.archived = credential.updated = change.now();
+        if (auto gone = oauth::let_go(change, credential, oauth::LetGo::archived); !gone) return gone;
         if (auto purged = change.purge_secret(credential); !purged) return purged;
-        change.note(EntryKind::write, Action::archive, ObjectKind::credential, credential.id.raw,
-                    vault.id.raw);
+        if (auto told = announce(change, Action::archive, credential); !told) return told;
     }
     vault.archived = vault.updated = change.now();
-    change.note(EntryKind::write, Action::archive, ObjectKind::vault, vault.id.raw);
+    if (auto told = announce(change, Action::archive, vault); !told) return told;
     return change.store(vault);
 }
 
@@ -62,16 +62,16 @@ base::Status take_out_of_bindings(vault::Change& change, const vault::Vault& vau
         std::erase(environment.vault_bindings, vault.id);
         environment.updated = change.now();
         if (auto stored = change.store(environment); !stored) return stored;
-        change.note(EntryKind::write, Action::update, ObjectKind::environment, environment.id.raw);
+        if (auto told = announce(change, Action::update, environment); !told) return told;
     }
     return {};
 }
 
 base::Status erase(vault::Change& change, const vault::Vault& vault) {
     for (const auto& credential : credentials_of(change.catalog(), vault.id)) {
+        if (auto gone = oauth::let_go(change, *credential, oauth::LetGo::erased); !gone) return gone;
         if (auto erased = change.erase(*credential); !erased) return erased;
-        change.note(EntryKind::write, Action::erase, ObjectKind::credential, credential->id.raw,
-                    vault.id.raw);
+        if (auto told = announce(change, Action::erase, *credential); !told) return told;
     }
     for (const auto& flow : change.catalog().page<vault::ConnectFlow>(
              {.scope = vault.id.raw, .after = {}, .limit = kEverything, .wanted = {}}))
@@ -79,8 +79,7 @@ base::Status erase(vault::Change& change, const vault::Vault& vault) {
     if (auto unbound = take_out_of_bindings(change, vault); !unbound) return unbound;
     if (auto erased = change.erase(vault); !erased) return erased;
     change.forget_key_of(vault.id.raw);
-    change.note(EntryKind::write, Action::erase, ObjectKind::vault, vault.id.raw);
-    return {};
+    return announce(change, Action::erase, vault);
 }
 
 }  // namespace
@@ -97,7 +96,7 @@ net::awaitable<Answered> create_vault(Call& call) {
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         vault.created = vault.updated = change.now();
         change.create_key_of(vault.workspace.raw, vault.id.raw);
-        change.note(EntryKind::write, Action::create, ObjectKind::vault, vault.id.raw);
+        if (auto told = announce(change, Action::create, vault); !told) return told;
         return change.store(vault);
     });
     if (!stored) co_return std::unexpected(stored.error());
@@ -134,7 +133,7 @@ net::awaitable<Answered> update_vault(Call& call) {
         if (updated.display_name == (*found)->display_name && updated.metadata == (*found)->metadata)
             return {};
         updated.updated = change.now();
-        change.note(EntryKind::write, Action::update, ObjectKind::vault, updated.id.raw);
+        if (auto told = announce(change, Action::update, updated); !told) return told;
         return change.store(updated);
     });
     if (!stored) co_return std::unexpected(stored.error());
