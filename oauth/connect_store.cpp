@@ -75,6 +75,15 @@ StoredGrant grant_before(const vault::Catalog& catalog, const vault::Credential&
     return grant;
 }
 
+/// Many servers end all that a person granted to a client when one of its tokens is revoked, the new tokens
+/// with them. So the old ones are only given back when they surely belong to somebody else's consent, or to
+/// another client.
+bool is_another_consent(const vault::Credential& before, const StoredGrant& grant,
+                        const vault::ConnectTerms& terms, const std::string& account) {
+    if (before.refresh && before.refresh->client_id != terms.client_id) return true;
+    return !account.empty() && !grant.account.empty() && account != grant.account;
+}
+
 }  // namespace
 
 std::string account_of(const ProviderProfile& profile, std::string_view issuer, const TokenSet& tokens) {
@@ -156,7 +165,8 @@ base::Result<base::CredentialId> store_connected(const ConnectWorld& world, vaul
                                    .refresh_token = copy_of(tokens.refresh_token),
                                    .client_secret = copy_of(connected.client_secret)};
 
-    if (moved.has(GrantAction::revoke_previous_tokens) && world.hooks.revoke) {
+    if (moved.has(GrantAction::revoke_previous_tokens) && world.hooks.revoke &&
+        is_another_consent(as_it_was, grant_as_it_was, terms, connected.account)) {
         auto before = change.open_secret(*change.catalog().find<vault::Credential>(credential.id));
         if (!before) return std::unexpected(std::move(before).error());
         if (auto queued = world.hooks.revoke(change, credential, grant_as_it_was, std::move(*before));

@@ -21,10 +21,16 @@ using Piece = boost::json::string_view;
 
 constexpr std::size_t kMostSecretBytes = 40 * 1024;  // more than any secret's limit in four-byte characters
 
-/// Where secrets stand in the bodies of credentials.
-constexpr std::array<std::string_view, 5> kSecretPlaces{"auth.token", "auth.access_token",
-                                                        "auth.secret_value", "auth.refresh.refresh_token",
-                                                        "auth.refresh.token_endpoint_auth.client_secret"};
+/// Where secrets stand in the bodies of credentials, connect links and OAuth clients.
+constexpr std::array<std::string_view, 9> kSecretPlaces{"auth.token",
+                                                        "auth.access_token",
+                                                        "auth.secret_value",
+                                                        "auth.refresh.refresh_token",
+                                                        "auth.refresh.token_endpoint_auth.client_secret",
+                                                        "client.client_secret",
+                                                        "client.private_key",
+                                                        "client_secret",
+                                                        "private_key"};
 
 constexpr std::size_t kLongestPlace = std::ranges::max(kSecretPlaces, {}, &std::string_view::size).size() + 1;
 
@@ -98,7 +104,7 @@ private:
     }
     /// Asked at every key, so it must not cost more than the longest place, however long the keys are.
     bool is_secret_place() const {
-        if (open_.size() < 2 || open_.front().key != "auth") return false;
+        if (open_.empty()) return false;
         std::size_t bytes = 0;
         for (const auto& [value, key] : open_)
             if (bytes += key.size() + 1; bytes > kLongestPlace) return false;
