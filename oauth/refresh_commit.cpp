@@ -119,6 +119,10 @@ base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Be
     auto stored = grant_of(change.catalog(), *credential);
     if (!stored) return std::unexpected(std::move(stored).error());
     auto& grant = *stored;
+    if (grant.facts.epoch != beginning.epoch || grant.facts.gen != beginning.gen) {
+        begun.refusal = "a newer token is there already";
+        return {};
+    }
     const auto now = change.now();
     follow_profile(grant.facts, profile_of(beginning.providers, *credential, grant));
 
@@ -135,6 +139,7 @@ base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Be
                                       now);
         if (!lost.taken()) {
             begun.refusal = "somebody else is refreshing";
+            begun.elsewhere = true;
             return {};
         }
         grant.facts = lost.facts;

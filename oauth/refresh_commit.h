@@ -11,6 +11,7 @@ struct Begun {
     StoredGrant grant = {};
     RefreshAttempt attempt = {};
     std::string_view refusal = {};  // why no attempt begins; nothing was written then
+    bool elsewhere = false;         // because another process has one under way, and its lease holds
 };
 
 struct Beginning {
@@ -19,6 +20,7 @@ struct Beginning {
     const GrantHooks& hooks;
     const RefreshSettings& settings;
     AttemptId attempt;
+    std::uint64_t epoch = 0, gen = 0;          // that somebody found wanting; a newer set needs no attempt
     std::optional<std::uint64_t> refused_gen;  // the server refused the token of this generation
 };
 /// Rows 5 and 12; also 10 for an attempt whose process is gone. What is on record when this is durable may be

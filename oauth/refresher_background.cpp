@@ -133,8 +133,7 @@ void Refresher::State::each_oauth_credential(const std::function<void(const vaul
     });
 }
 
-void Refresher::State::pause(net::Worker&, std::chrono::milliseconds for_how_long,
-                             std::function<void(bool)> wake) {
+void Refresher::State::pause(std::chrono::milliseconds for_how_long, std::function<void(bool)> wake) {
     const std::lock_guard lock(mutex);
     pauses.emplace_back(Steady::now() + for_how_long, std::move(wake));
 }

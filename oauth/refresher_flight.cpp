@@ -15,7 +15,8 @@ using base::ErrorKind;
 using Steady = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr std::chrono::milliseconds kCommitPause = 1s;   // between tries to commit an answer
+constexpr std::chrono::milliseconds kCommitPause = 1s;  // between tries to commit an answer
+constexpr std::chrono::milliseconds kLookAtLease = 250ms;
 constexpr std::chrono::milliseconds kAfterRefusal = 5s;  // before the background asks again
 
 std::string issuer_of(const vault::Credential& credential) {
@@ -38,12 +39,15 @@ void Refresher::State::board(const CredentialId& id, const net::Worker* worker,
         return;
     }
     const auto credential = records.catalog().find<vault::Credential>(id);
-    if (stopping || !credential) {
+    const auto grant = credential ? grant_of(records.catalog(), *credential)
+                                  : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
+    if (stopping || !grant) {
         flights.erase(id);
         if (waiter) waiter->wake(nullptr);
         return;
     }
-    flight = std::make_shared<Flight>(Flight{.id = id, .issuer = issuer_of(*credential)});
+    flight = std::make_shared<Flight>(Flight{
+        .id = id, .issuer = issuer_of(*credential), .epoch = grant->facts.epoch, .gen = grant->facts.gen});
     const auto own = std::ranges::find_if(lanes, [&](const Lane& lane) { return &lane.worker == worker; });
     flight->lane = own != lanes.end() ? &*own : &lanes[base::IdHash{}(id) % lanes.size()];
     flight->refused_gen = refused_gen;
@@ -90,10 +94,20 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
                               .hooks = hooks,
                               .settings = settings,
                               .attempt = crypto::random_id_bytes(),
+                              .epoch = flight.epoch,
+                              .gen = flight.gen,
                               .refused_gen = flight.refused_gen};
     const auto started = Steady::now();
-    const auto on_record = co_await change(
+    auto on_record = co_await change(
         worker, [&](vault::Change& change) { return begin_attempt(change, beginning, begun); });
+    // The other process commits its answer, or its lease runs out: either way this ends.
+    while (on_record && begun.elsewhere) {
+        const bool go_on = co_await net::await_callback<bool>(
+            worker, [&](std::function<void(bool)> wake) { pause(kLookAtLease, std::move(wake)); });
+        if (!go_on) break;
+        on_record = co_await change(
+            worker, [&](vault::Change& change) { return begin_attempt(change, beginning, begun); });
+    }
     if (!on_record || !begun.refusal.empty()) {
         if (!on_record) base::log_error("refresh.not_begun", on_record.error());
         report->kind = AnswerClass::not_sent;
@@ -198,7 +212,7 @@ net::awaitable<base::Status> Refresher::State::commit_answer(net::Worker& worker
             worker, [&](vault::Change& change) { return land_attempt(change, landing, landed_as); });
         if (status || status.error().kind != ErrorKind::unavailable) co_return status;
         const bool go_on = co_await net::await_callback<bool>(
-            worker, [&](std::function<void(bool)> wake) { pause(worker, kCommitPause, std::move(wake)); });
+            worker, [&](std::function<void(bool)> wake) { pause(kCommitPause, std::move(wake)); });
         if (!go_on) co_return status;  // the journal has it
     }
 }

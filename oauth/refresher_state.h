@@ -32,6 +32,7 @@ struct Flight {
     CredentialId id;
     std::string issuer;
     const Refresher::Lane* lane = nullptr;
+    std::uint64_t epoch = 0, gen = 0;  // of the set that is to be replaced
     std::optional<std::uint64_t> refused_gen = {};
     bool running = false;
     std::vector<Waiter> waiters = {};
@@ -83,7 +84,7 @@ struct Refresher::State {
     void take(const CredentialId& id, GrantEvent event);
     void reject_client(const vault::Credential& credential, const std::string& code);
     void each_oauth_credential(const std::function<void(const vault::Credential&)>& use) const;
-    void pause(net::Worker& worker, std::chrono::milliseconds for_how_long, std::function<void(bool)> wake);
+    void pause(std::chrono::milliseconds for_how_long, std::function<void(bool)> wake);
 
     // Other threads
     net::awaitable<base::Status> change(net::Worker& worker,

@@ -128,6 +128,7 @@ struct World {
         RefreshSettings settings;
         settings.request_timeout = 3s;
         settings.patience = patience;
+        settings.store_is_shared = store_is_shared;
         refresher = std::make_unique<Refresher>(*records, std::move(*journal), providers,
                                                 std::vector<Refresher::Lane>{{loop->worker, *pool}}, settings,
                                                 std::move(hooks));
@@ -199,6 +200,7 @@ struct World {
     std::optional<net::ClientPool> pool;
     std::unique_ptr<Refresher> refresher;
     std::chrono::milliseconds patience = 10s;
+    bool store_is_shared = false;
     base::WorkspaceId workspace;
     vault::Vault vault;
     vault::Credential credential;
@@ -461,6 +463,8 @@ Begun die_in_attempt(World& world) {
                               .hooks = hooks,
                               .settings = settings,
                               .attempt = test::id_of(77),
+                              .epoch = 1,
+                              .gen = world.facts().gen,
                               .refused_gen = {}},
                              begun);
     });
@@ -539,6 +543,64 @@ TEST_CASE("A line break in a token reaches nobody's header", "[oauth][refresher]
     world.start();
     CHECK_FALSE(world.make_usable());
     CHECK(world.token() == "access-0");
+}
+
+TEST_CASE("Eight processes on one store make one token request, and the lease of a dead one ends",
+          "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {[](Peer& peer, const std::string&) {
+        std::this_thread::sleep_for(300ms);
+        peer.write(tokens("1"));
+    }};
+    world.store(-1s);
+    world.store_is_shared = true;
+    world.start();
+    std::vector<std::unique_ptr<Refresher>> processes;
+    RefreshSettings settings;
+    settings.store_is_shared = true;
+    for (int i = 0; i < 8; ++i) {
+        auto journal = Journal::open(world.place.path() / ("journal-" + std::to_string(i)), *world.engine,
+                                     world.records->keys());
+        REQUIRE(journal);
+        GrantHooks hooks;
+        hooks.reach = [](const vault::Credential&, std::string_view) { return net::PrivateAddresses::allow; };
+        processes.push_back(std::make_unique<Refresher>(
+            *world.records, std::move(*journal), world.providers,
+            std::vector<Refresher::Lane>{{world.loop->worker, *world.pool}}, settings, hooks));
+        REQUIRE(processes.back()->start());
+    }
+    const auto all_ask = [&] {
+        std::atomic<int> good = 0, ended = 0;
+        for (const auto& process : processes)
+            world.loop->begin([](World& on, Refresher& own, std::atomic<int>& well,
+                                 std::atomic<int>& done) -> net::awaitable<void> {
+                if (co_await own.make_usable(on.loop->worker, on.credential.id)) ++well;
+                ++done;
+            }(world, *process, good, ended));
+        CHECK(test::soon([&] { return ended == 8; }));
+        return good.load();
+    };
+    CHECK(all_ask() == 8);
+    CHECK(world.endpoint.count() == 1);
+    CHECK(world.facts().gen == 2);
+
+    // One begins and is never heard of again; until its lease is over nobody else tries.
+    world.clock.advance(3600s);
+    die_in_attempt(world);
+    world.clock.advance(30s);
+    std::atomic<bool> ended = false;
+    world.loop->begin([](World& on, Refresher& own, std::atomic<bool>& done) -> net::awaitable<void> {
+        CHECK(co_await own.make_usable(on.loop->worker, on.credential.id));
+        done = true;
+    }(world, *processes[0], ended));
+    std::this_thread::sleep_for(600ms);
+    CHECK(world.endpoint.count() == 1);
+    world.clock.advance(16s);
+    CHECK(test::soon([&] { return ended.load(); }));
+    CHECK(world.endpoint.count() == 2);
+    for (auto& process : processes) process->drain();
+    world.refresher->drain();
+    world.loop->stop();
 }
 
 TEST_CASE("Only a few attempts at one server run at a time", "[oauth][refresher]") {
