@@ -8,6 +8,7 @@
 #include "oauth/identity.h"
 #include "oauth/pkce.h"
 #include "oauth/refresh_attempt.h"
+#include "oauth/token_call.h"
 
 #include <algorithm>
 #include <utility>
@@ -95,7 +96,7 @@ base::Status consume(vault::Change& change, const base::ConnectLinkId& id, const
 
 struct Sent {
     ExchangeAnswer answer;
-    std::optional<crypto::Secret> client_secret;
+    Proofs proofs;
 };
 
 /// The code goes out.
@@ -109,23 +110,28 @@ awaitable<base::Result<Sent>> send_code(const ConnectWorld& world, const Outboun
     const auto& terms = *flow.terms;
     auto block = refresh_block(flow.wish, terms, *profile);
     block.token_endpoint = terms.token_endpoint;
-    const auto client =
-        client_of(block, secrets->client_secret ? &*secrets->client_secret : nullptr, *profile, terms.issuer);
-    if (!client) co_return std::unexpected(client.error());
     Wanted wanted;
     if (!terms.resource.empty()) wanted.resources = {terms.resource};
     const crypto::Secret none = crypto::Secret::copy_of(std::string_view());
     const bool with_pkce = profile->authorization.pkce == PkceUse::s256;
-    const auto request = token_request(
-        authorization_code_grant(code, terms.redirect_uri, with_pkce ? *secrets->verifier : none, wanted),
-        *client, *profile, out.clock.now());
-    if (!request) co_return std::unexpected(request.error());
-    auto answer = co_await ask(out, {.method = "POST",
-                                     .url = terms.token_endpoint,
-                                     .payload = &*request,
-                                     .accept = profile->token_request.accept,
-                                     .partition = "connect"});
-    co_return Sent{std::move(answer), std::move(secrets->client_secret)};
+    Proofs proofs{.client_secret = std::move(secrets->client_secret)};
+    if (secrets->dpop_key) {
+        auto key = DpopKey::import(*secrets->dpop_key);
+        if (!key) co_return std::unexpected(std::move(key).error());
+        proofs.key = std::move(*key);
+    }
+    const auto client =
+        client_of(block, proofs.client_secret ? &*proofs.client_secret : nullptr, *profile, terms.issuer);
+    if (!client) co_return std::unexpected(client.error());
+    const TokenCall call{.url = terms.token_endpoint, .profile = *profile, .key = proofs.key, .make = [&] {
+                             return token_request(
+                                 authorization_code_grant(code, terms.redirect_uri,
+                                                          with_pkce ? *secrets->verifier : none, wanted),
+                                 *client, *profile, out.clock.now());
+                         }};
+    auto answer = co_await call_token_endpoint(out, call);
+    if (!answer) co_return std::unexpected(std::move(answer).error());
+    co_return Sent{std::move(*answer), std::move(proofs)};
 }
 
 End end_without_tokens(const Classification& said, const vault::ConnectTerms& terms) {
@@ -198,15 +204,15 @@ vault::Ref<vault::ConnectFlow> flow_of_arrival(const ConnectWorld& world, std::s
 
 awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const Outbound& out,
                                               const vault::Actor& actor, base::ConnectLinkId id,
-                                              const ExchangeAnswer& answer,
-                                              const std::optional<crypto::Secret>& client_secret,
+                                              const ExchangeAnswer& answer, const Proofs& proofs,
                                               std::optional<std::string> nonce) {
     const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
     if (!flow || !flow->terms) co_return ended();
     const auto& terms = *flow->terms;
     const auto profile = profile_of(world, flow->wish);
     if (!profile) co_return std::unexpected(profile.error());
-    auto read = read_refresh_answer(answer.token_answer(), answer.sent_at, *profile, {});
+    auto read = read_refresh_answer(
+        answer.token_answer(), {.sent_at = answer.sent_at, .has_dpop_key = proofs.key.has_value()}, *profile, {});
     if (!read.tokens) {
         if (read.classification.kind == AnswerClass::client_dead)
             co_await forget(world, out.worker, actor, terms);
@@ -215,14 +221,15 @@ awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const O
         co_return co_await end(world, out.worker, actor, id, end_without_tokens(read.classification, terms));
     }
     if (auto known = co_await check_identity(out, terms, *profile, *read.tokens, nonce); !known) {
-        co_await give_back(out, *flow, *profile, *read.tokens, client_secret);
+        co_await give_back(out, *flow, *profile, *read.tokens, proofs.client_secret);
         co_return co_await end(world, out.worker, actor, id,
                                {std::move(known).error(), "connect.unusable_answer"});
     }
     Finished finished{.credential = {}, .server_url = flow->wish.server_url};
     const Connected connected{.tokens = *read.tokens,
                               .lifetime = read.lifetime,
-                              .client_secret = client_secret,
+                              .client_secret = proofs.client_secret,
+                              .key = proofs.key,
                               .account = account_of(*profile, terms.issuer, *read.tokens)};
     auto stored = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
         const auto kept = store_connected(world, change, id, *profile, connected);
@@ -233,7 +240,7 @@ awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const O
         if (world.grants != nullptr) world.grants->touched(finished.credential);
         co_return finished;
     }
-    co_await give_back(out, *flow, *profile, *read.tokens, client_secret);
+    co_await give_back(out, *flow, *profile, *read.tokens, proofs.client_secret);
     const bool named = vault::reason_number(stored.error().code) != 0;
     const std::string_view reason = named ? stored.error().code : "connect.target_gone";
     co_return co_await end(world, out.worker, actor, id, {std::move(stored).error(), reason});
@@ -274,8 +281,7 @@ awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const Outbou
         co_return co_await end(world, out.worker, actor, id, {std::move(sent).error(), "connect.refused"});
     std::optional<std::string> nonce;
     if (contains_all(flow->terms->scopes, {"openid"})) nonce = base::to_hex(crypto::view(state));
-    co_return co_await take_answer(world, out, actor, id, sent->answer, sent->client_secret,
-                                   std::move(nonce));
+    co_return co_await take_answer(world, out, actor, id, sent->answer, sent->proofs, std::move(nonce));
 }
 
 }  // namespace claviger::oauth

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "oauth/connect_terms.h"
+#include "oauth/dpop.h"
 #include "oauth/exchange.h"
 
 #include <functional>
@@ -38,12 +39,17 @@ struct Finished {
 net::awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const Outbound& out,
                                               const vault::Actor& actor, const Arrival& arrival);
 
+/// What the request for the tokens was proven with. Move only.
+struct Proofs {
+    std::optional<crypto::Secret> client_secret = {};
+    std::optional<DpopKey> key = {};
+};
+
 /// From a token endpoint's answer to the stored grant, or to the closed flow; also for grants without a
 /// person. `nonce`: as sent, when an ID token is expected.
 net::awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const Outbound& out,
                                                    const vault::Actor& actor, base::ConnectLinkId id,
-                                                   const ExchangeAnswer& answer,
-                                                   const std::optional<crypto::Secret>& client_secret,
+                                                   const ExchangeAnswer& answer, const Proofs& proofs,
                                                    std::optional<std::string> nonce);
 
 }  // namespace claviger::oauth

@@ -16,7 +16,7 @@ constexpr std::size_t kHead = 5;  // tag and length of a part
 template <class Secrets>
 auto parts_of(Secrets& secrets) {
     return std::array{&secrets.client_secret, &secrets.verifier, &secrets.device_code,
-                      &secrets.registration_token};
+                      &secrets.registration_token, &secrets.dpop_key};
 }
 
 std::string binding(const base::RawId& row) {

@@ -110,6 +110,7 @@ base::Status store_start(const ConnectWorld& world, vault::Change& change, const
             [](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
     kept.verifier = tickets.pkce.verifier.expose(
         [](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
+    if (settled.key) kept.dpop_key = settled.key->exported();
     flow.secrets = seal_secrets(world.records.keys(), flow.id.raw, kept);
     flow.terms = settled.terms;
     flow.state = ConnectState::started;

@@ -161,9 +161,16 @@ base::Result<base::CredentialId> store_connected(const ConnectWorld& world, vaul
     credential.refresh = refresh_block(flow.wish, terms, profile);
     if (!renewable) credential.refresh->grant = "none";
     credential.updated = change.now();
-    const vault::SecretParts parts{.token = copy_of(tokens.access_token),
-                                   .refresh_token = copy_of(tokens.refresh_token),
-                                   .client_secret = copy_of(connected.client_secret)};
+    vault::SecretParts parts{.token = copy_of(tokens.access_token),
+                             .refresh_token = copy_of(tokens.refresh_token),
+                             .client_secret = copy_of(connected.client_secret)};
+    // The upstream sees by the scheme whether a proof has to come along.
+    if (tokens.type == TokenType::dpop && connected.key) {
+        parts.dpop_key = connected.key->exported();
+        credential.injection.scheme = "DPoP";
+    } else if (credential.injection.scheme == "DPoP") {
+        credential.injection.scheme = profile.upstream.scheme;
+    }
 
     if (moved.has(GrantAction::revoke_previous_tokens) && world.hooks.revoke &&
         is_another_consent(as_it_was, grant_as_it_was, terms, connected.account)) {

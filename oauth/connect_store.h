@@ -2,6 +2,7 @@
 #pragma once
 
 #include "oauth/connect_flow.h"
+#include "oauth/dpop.h"
 #include "oauth/lifetime.h"
 
 #include <optional>
@@ -14,7 +15,8 @@ struct Connected {
     const TokenSet& tokens;
     Lifetime lifetime;
     const std::optional<crypto::Secret>& client_secret;
-    std::string account = {};  // tells accounts of the provider apart; empty: unknown
+    const std::optional<DpopKey>& key;  // that the tokens are bound to
+    std::string account = {};           // tells accounts of the provider apart; empty: unknown
 };
 
 /// What tells one account of the provider from another, as a fingerprint: the members that the profile names,

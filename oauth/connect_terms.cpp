@@ -108,7 +108,9 @@ net::awaitable<base::Result<Negotiated>> negotiate(const ConnectWorld& world, co
     Negotiated settled{.profile = std::move(*profile),
                        .server = {},
                        .terms = {},
-                       .client_secret = std::move(client->secret)};
+                       .client_secret = std::move(client->secret),
+                       .key = {}};
+    if (found->dpop) settled.key = DpopKey::generate();
     auto& terms = settled.terms;
     terms.issuer = found->server.issuer;
     terms.token_endpoint = found->server.token_endpoint;

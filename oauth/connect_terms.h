@@ -2,6 +2,7 @@
 #pragma once
 
 #include "oauth/connect_client.h"
+#include "oauth/dpop.h"
 
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@ struct Negotiated {
     AuthorizationServer server;
     vault::ConnectTerms terms;
     std::optional<crypto::Secret> client_secret;  // or the private key, in PEM
+    std::optional<DpopKey> key;                   // the tokens are to be bound to it
     bool offline = false;                         // the profile's offline parameters are to be sent
 };
 

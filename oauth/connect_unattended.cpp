@@ -218,7 +218,7 @@ awaitable<void> poll_device(const ConnectWorld& world, const Outbound& out, base
                                            .payload = &*request,
                                            .accept = profile->token_request.accept,
                                            .partition = "connect"});
-    const auto read = read_refresh_answer(answer.token_answer(), answer.sent_at, *profile, {});
+    const auto read = read_refresh_answer(answer.token_answer(), {.sent_at = answer.sent_at}, *profile, {});
     const auto said = device_poll(read.classification);
     switch (said) {
         case DevicePoll::wait:

@@ -81,6 +81,7 @@ bool is_no_document(const base::Error& error) { return error.code.starts_with("j
 
 struct Challenged {
     std::string resource_metadata;
+    bool dpop = false;  // no other scheme will do
     Scopes scopes;
 };
 
@@ -100,7 +101,11 @@ awaitable<base::Result<Challenged>> probe(const Outbound& out, std::string serve
     const auto challenges = parse_challenges(answer.headers);
     if (!challenges) co_return std::unexpected(challenges.error());
     auto challenge = token_challenge(*challenges);
-    co_return Challenged{std::move(challenge.resource_metadata), std::move(challenge.scopes)};
+    const bool bearer =
+        std::ranges::any_of(*challenges, [](const auto& each) { return each.scheme == "bearer"; });
+    co_return Challenged{.resource_metadata = std::move(challenge.resource_metadata),
+                         .dpop = challenge.dpop && !bearer,
+                         .scopes = std::move(challenge.scopes)};
 }
 
 /// Nothing when the server publishes none.
@@ -155,6 +160,7 @@ awaitable<base::Result<Discovered>> discover_by_server(const Outbound& out, cons
 
     Discovered found;
     found.scopes = std::move(challenged->scopes);
+    found.dpop = challenged->dpop;
     if (!*resource) {
         auto server = co_await find_legacy_server(out, server_url);
         if (!server) co_return std::unexpected(std::move(server).error());
@@ -169,6 +175,7 @@ awaitable<base::Result<Discovered>> discover_by_server(const Outbound& out, cons
     auto server = co_await find_authorization_server(out, issuer, IssuerMatch::exact);
     if (!server) co_return std::unexpected(std::move(server).error());
     found.server = std::move(*server);
+    found.dpop = found.dpop || document.dpop_bound_access_tokens_required;
     found.resource = std::move(document.resource);
     found.resource_name = std::move(document.resource_name);
     if (found.scopes.empty()) found.scopes = std::move(document.scopes_supported);

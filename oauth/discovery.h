@@ -29,6 +29,7 @@ struct Discovered {
     AuthorizationServer server;
     std::string resource;       // verbatim from the resource's metadata; empty: nobody named one
     std::string resource_name;  // the same, for people
+    bool dpop = false;          // tokens have to be bound to a key (RFC 9449)
     Scopes scopes;              // of the server's challenge, else of its metadata; may be empty
 };
 

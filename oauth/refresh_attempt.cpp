@@ -1,5 +1,6 @@
 #include "oauth/refresh_attempt.h"
 
+#include "oauth/dpop.h"
 #include "oauth/grant_client.h"
 #include "oauth/lifetime.h"
 #include "oauth/mint.h"
@@ -40,10 +41,26 @@ RefreshOutcome refused_here(AnswerClass kind, std::string code, base::Time now) 
     return outcome;
 }
 
+/// The proof that binds the new tokens to the credential's key. `nonce` may be empty.
+base::Status add_proof(TokenRequest& request, const RefreshCall& call, std::string_view nonce,
+                       base::Time now) {
+    if (!call.parts.dpop_key) return {};
+    const auto key = DpopKey::import(*call.parts.dpop_key);
+    if (!key) return std::unexpected(key.error());
+    DpopRequest proven{.method = "POST", .url = call.credential.refresh->token_endpoint};
+    if (!nonce.empty()) proven.nonce = nonce;
+    const auto proof = key->proof(proven, now);
+    if (!proof) return std::unexpected(proof.error());
+    return add_header(request, "DPoP", *proof);
+}
+
 net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& pool, const base::Clock& clock,
                                          const RefreshCall& call, SendScope send_scope,
-                                         const BeforeReading& before_reading) {
-    const auto request = request_of(call, send_scope, clock.now());
+                                         std::string_view nonce, const BeforeReading& before_reading) {
+    auto request = request_of(call, send_scope, clock.now());
+    if (request)
+        if (auto proven = add_proof(*request, call, nonce, clock.now()); !proven)
+            request = std::unexpected(std::move(proven).error());
     if (!request) {
         auto outcome = refused_here(AnswerClass::bug, "request_invalid", clock.now());
         outcome.classification.description = request.error().message;
@@ -59,8 +76,9 @@ net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& p
                                      .private_addresses = call.private_addresses,
                                      .timeout = call.timeout});
     if (answer.complete()) co_await before_reading(answer);
-    auto outcome =
-        read_refresh_answer(answer.token_answer(), answer.sent_at, call.profile, call.grant.unrecognized);
+    auto outcome = read_refresh_answer(answer.token_answer(),
+                                       {.sent_at = answer.sent_at, .has_dpop_key = is_bound(call.credential)},
+                                       call.profile, call.grant.unrecognized);
     if (!answer.complete() && outcome.classification.description.empty())
         outcome.classification.description = answer.error.message;
     if (!outcome.tokens && answer.status != 0) outcome.refusal = std::move(answer);
@@ -69,19 +87,20 @@ net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& p
 
 }  // namespace
 
-RefreshOutcome read_refresh_answer(const TokenAnswer& answer, base::Time sent_at,
+bool is_bound(const vault::Credential& credential) { return credential.injection.scheme == "DPoP"; }
+
+RefreshOutcome read_refresh_answer(const TokenAnswer& answer, const TokenRequestFacts& request,
                                    const ProviderProfile& profile, const UnrecognizedHistory& history) {
     RefreshOutcome outcome;
-    outcome.sent_at = sent_at;
-    const TokenRequestFacts facts{.sent_at = sent_at};
+    outcome.sent_at = request.sent_at;
     for (const auto& shape : token_shapes(profile.response)) {
-        auto read = read_token_answer(answer, shape, facts, profile.errors, history);
+        auto read = read_token_answer(answer, shape, request, profile.errors, history);
         outcome.classification = std::move(read.classification);
         outcome.tokens = std::move(read.tokens);
         if (outcome.classification.code != "unusable_answer") break;
     }
     if (outcome.tokens)
-        outcome.lifetime = lifetime_of({.sent_at = sent_at,
+        outcome.lifetime = lifetime_of({.sent_at = request.sent_at,
                                         .response = outcome.tokens->expires_at,
                                         .jwt = jwt_expiry(outcome.tokens->access_token),
                                         .profile = profile.lifetime.fixed});
@@ -95,9 +114,15 @@ net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool
     if (!minted && !call.parts.refresh_token)
         co_return refused_here(AnswerClass::grant_dead, "no_refresh_token", clock.now());
     const bool with_scope = !minted && call.credential.refresh->scope.has_value();
-    auto outcome = co_await send_once(worker, pool, clock, call, SendScope::yes, before_reading);
+    auto outcome = co_await send_once(worker, pool, clock, call, SendScope::yes, {}, before_reading);
+    if (outcome.classification.kind == AnswerClass::dpop_nonce && outcome.refusal && call.parts.dpop_key) {
+        const std::string nonce(
+            outcome.refusal->header("DPoP-Nonce"));  // the same attempt: nothing was spent
+        if (!nonce.empty())
+            outcome = co_await send_once(worker, pool, clock, call, SendScope::yes, nonce, before_reading);
+    }
     if (outcome.classification.kind == AnswerClass::scope && with_scope)
-        outcome = co_await send_once(worker, pool, clock, call, SendScope::no, before_reading);
+        outcome = co_await send_once(worker, pool, clock, call, SendScope::no, {}, before_reading);
     co_return outcome;
 }
 

@@ -39,9 +39,11 @@ net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool
                                             const base::Clock& clock, const RefreshCall& call,
                                             const BeforeReading& before_reading);
 
-/// What an answer means, read by every shape of the profile. `sent_at` is when its request left. Also for
-/// answers that come from the journal.
-RefreshOutcome read_refresh_answer(const TokenAnswer& answer, base::Time sent_at,
+/// What an answer means, read by every shape of the profile. Also for answers that come from the journal.
+RefreshOutcome read_refresh_answer(const TokenAnswer& answer, const TokenRequestFacts& request,
                                    const ProviderProfile& profile, const UnrecognizedHistory& history);
+
+/// Whether the credential's tokens are bound to a key of its own (RFC 9449).
+bool is_bound(const vault::Credential& credential);
 
 }  // namespace claviger::oauth

@@ -167,8 +167,8 @@ void Refresher::State::recover(const AttemptId& attempt) {
                                         .content_type = answer.content_type,
                                         .body = base::as_view(body),
                                         .now = now()},
-                                       answer.sent_at, profile_of(providers, *credential, *grant),
-                                       grant->unrecognized);
+                                       {.sent_at = answer.sent_at, .has_dpop_key = is_bound(*credential)},
+                                       profile_of(providers, *credential, *grant), grant->unrecognized);
         });
         Landed landed_as;
         const Landing landing{.id = answer.credential,

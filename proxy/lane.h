@@ -4,6 +4,7 @@
 #include "net/client.h"
 #include "net/worker.h"
 #include "oauth/refresher.h"
+#include "proxy/proof.h"
 #include "proxy/session_context.h"
 #include "vault/records.h"
 
@@ -93,6 +94,7 @@ struct Lane {
     SessionContexts contexts;
     Fingerprints methods, tools;
     OpenStreams streams;
+    Nonces nonces;
     oauth::Refresher* grants = nullptr;  // set before the first call; null: tokens are used as they are
 };
 

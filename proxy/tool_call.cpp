@@ -191,7 +191,8 @@ base::Result<Call> anew(Lane& lane, const Call& call) {
                 .era = call.era,
                 .in_batch = call.in_batch,
                 .renewed = call.renewed,
-                .retried = call.retried};
+                .retried = call.retried,
+                .proven = call.proven};
 }
 
 /// A refusal for want of scopes is something that people can grant.
@@ -207,8 +208,9 @@ void ask_for_scopes(Lane& lane, const Call& call, const net::ResponseHead& head)
 
 /// What carrying out a call came to.
 struct Carried {
+    enum class Again { no, with_other_token, with_nonce };
     Relayed relayed = {};
-    bool token_refused = false;  // nothing was answered yet: another token may do
+    Again again = Again::no;  // else nothing was answered yet
 };
 
 /// The part after the intent is durable; gives what the outcome entry says.
@@ -260,6 +262,8 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
     auto written =
         write_head(head, call.request, call.era, server, session, *secret,
                    mirrors_name(call.message) && !renamed ? MirroredName::travels : MirroredName::stays);
+    if (written && needs_proof(server))
+        written = add_proof(head, call.request.method, server, lane.records, lane.nonces);
     if (written && renamed && !head.add("Mcp-Name", encode_mirrored(*message.task_id)))
         written = base::failure(ErrorKind::invalid_request, "request.invalid",
                                 "The task id cannot be sent on in a header.");
@@ -297,10 +301,16 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
                                                                 : call.request.body;
     auto answer = co_await lane.pool.send(server.origin, head, body, options);
     Relayed relayed;
-    if (answer && (*answer)->head().status == 401 && is_granted(lane, call) && !call.retried &&
-        !client_gone) {
-        writer.on_client_gone(nullptr);
-        co_return Carried{{.status = 401, .failure = "upstream.unauthorized"}, true};
+    if (answer && needs_proof(server)) lane.nonces.learn(server.origin, (*answer)->head().headers);
+    if (answer && (*answer)->head().status == 401 && is_granted(lane, call) && !client_gone) {
+        const auto again = wants_nonce((*answer)->head())
+                               ? (call.proven ? Carried::Again::no : Carried::Again::with_nonce)
+                           : call.retried ? Carried::Again::no
+                                          : Carried::Again::with_other_token;
+        if (again != Carried::Again::no) {
+            writer.on_client_gone(nullptr);
+            co_return Carried{{.status = 401, .failure = "upstream.unauthorized"}, again};
+        }
     }
     if (answer && (*answer)->head().status == 403 && is_granted(lane, call))
         ask_for_scopes(lane, call, (*answer)->head());
@@ -419,14 +429,18 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
                    {"server", call.server.name},
                    {"times", redactions}});
     lane.records.ledger().append(outcome, {}, nullptr);  // the next group commit has it; nobody waits
-    if (!carried.token_refused) co_return;
+    if (carried.again == Carried::Again::no) co_return;
 
-    // A refused call did nothing, so it may go out once more, as a use of its own, with another token.
-    const auto replaced = co_await lane.grants->replace_refused(lane.worker, call.server.credential->id,
-                                                                call.server.credential->version);
+    // A refused call did nothing, so it may go out once more, as a use of its own.
+    const bool with_nonce = carried.again == Carried::Again::with_nonce;
+    base::Status replaced;
+    if (!with_nonce)
+        replaced = co_await lane.grants->replace_refused(lane.worker, call.server.credential->id,
+                                                         call.server.credential->version);
     auto again = replaced ? anew(lane, call) : base::Result<Call>(std::unexpected(replaced.error()));
     if (again) {
-        again->renewed = again->retried = true;
+        again->renewed = true;
+        (with_nonce ? again->proven : again->retried) = true;
         co_return co_await run_call(lane, counters, *again, writer);
     }
     const auto reply = error_reply(call.message.id, again.error());

@@ -22,6 +22,7 @@ struct Call {
     bool in_batch = false;  // its answer is one of several, so nothing of it can be fetched again
     bool renewed = false;   // its OAuth token was renewed for it; that is not done twice
     bool retried = false;   // it runs again because the server refused the token before
+    bool proven = false;    // it runs again with the nonce that the server asked for
 };
 
 /// Answers the call through `writer`, whatever happens. Never opens a credential before its intent is

@@ -33,6 +33,8 @@ struct SecretParts {
     std::optional<crypto::Secret> refresh_token, client_secret;
     /// The one before, until the newest has been used: some servers' replicas lag.
     std::optional<crypto::Secret> previous_refresh_token = {};
+    /// The private key that the tokens are bound to (RFC 9449), PKCS#8: lost with it, they are worth nothing.
+    std::optional<crypto::Secret> dpop_key = {};
 };
 
 /// A credential's sealed value as it rests, with everything needed to open it. Safe to keep in caches.

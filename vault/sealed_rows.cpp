@@ -53,7 +53,13 @@ crypto::Place row_place(const KeyRing& keys, const RowHeader& header, ByteView r
     return place;
 }
 
-enum PartTag : unsigned char { kToken = 1, kRefreshToken = 2, kClientSecret = 3, kPreviousRefreshToken = 4 };
+enum PartTag : unsigned char {
+    kToken = 1,
+    kRefreshToken = 2,
+    kClientSecret = 3,
+    kPreviousRefreshToken = 4,
+    kDpopKey = 5
+};
 
 std::optional<std::span<const std::byte>> find_part(std::span<const std::byte> joined, PartTag wanted) {
     while (joined.size() >= 5) {
@@ -165,7 +171,8 @@ crypto::Secret join_parts(const SecretParts& parts) {
         {kToken, &parts.token},
         {kRefreshToken, &parts.refresh_token},
         {kClientSecret, &parts.client_secret},
-        {kPreviousRefreshToken, &parts.previous_refresh_token}};
+        {kPreviousRefreshToken, &parts.previous_refresh_token},
+        {kDpopKey, &parts.dpop_key}};
     std::size_t size = 0;
     for (const auto& [tag, part] : all)
         if (*part) size += 5 + (*part)->size();
@@ -194,6 +201,7 @@ base::Result<SecretParts> split_parts(const crypto::Secret& joined) {
             parts.client_secret = crypto::Secret::copy_of(*part);
         if (const auto part = find_part(bytes, kPreviousRefreshToken))
             parts.previous_refresh_token = crypto::Secret::copy_of(*part);
+        if (const auto part = find_part(bytes, kDpopKey)) parts.dpop_key = crypto::Secret::copy_of(*part);
     });
     if (!parts.token) return std::unexpected(no_token());
     return parts;

@@ -1,0 +1,40 @@
+#include "oauth/token_call.h"
+
+#include <string>
+#include <utility>
+
+namespace claviger::oauth {
+namespace {
+
+base::Result<TokenRequest> proven(const TokenCall& call, const std::string& nonce, base::Time now) {
+    auto request = call.make();
+    if (!request || !call.key) return request;
+    DpopRequest about{.method = "POST", .url = call.url};
+    if (!nonce.empty()) about.nonce = nonce;
+    const auto proof = call.key->proof(about, now);
+    if (!proof) return std::unexpected(proof.error());
+    if (auto added = add_header(*request, "DPoP", *proof); !added)
+        return std::unexpected(std::move(added).error());
+    return request;
+}
+
+}  // namespace
+
+net::awaitable<base::Result<ExchangeAnswer>> call_token_endpoint(const Outbound& out, const TokenCall& call) {
+    std::string nonce;
+    for (;;) {
+        const auto request = proven(call, nonce, out.clock.now());
+        if (!request) co_return std::unexpected(request.error());
+        auto answer = co_await ask(out, {.method = "POST",
+                                         .url = call.url,
+                                         .payload = &*request,
+                                         .accept = call.profile.token_request.accept,
+                                         .partition = "connect"});
+        if (!call.key || !nonce.empty()) co_return answer;
+        const auto said = classify(answer.token_answer(), call.profile.errors, {});
+        nonce = answer.header("DPoP-Nonce");
+        if (said.kind != AnswerClass::dpop_nonce || nonce.empty()) co_return answer;
+    }
+}
+
+}  // namespace claviger::oauth

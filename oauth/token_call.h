@@ -1,0 +1,29 @@
+// A request to a token endpoint on its way to a new grant: with a proof of possession where tokens are bound to a
+// key.
+#pragma once
+
+#include "oauth/discovery.h"
+#include "oauth/dpop.h"
+#include "oauth/token_request.h"
+
+#include <functional>
+#include <optional>
+#include <string_view>
+
+namespace claviger::oauth {
+
+/// Made anew for each attempt: assertions are good for one.
+using MakeRequest = std::function<base::Result<TokenRequest>()>;
+
+struct TokenCall {
+    std::string_view url;  // of the token endpoint; borrowed, like the rest
+    const ProviderProfile& profile;
+    const std::optional<DpopKey>& key;  // tokens are to be bound to it
+    MakeRequest make;
+};
+
+/// Sends it once; a second time only when the complete answer refuses the proof for want of a nonce, which
+/// leaves code and assertion unspent (RFC 9449 8). Errors: those of `make` and DpopKey::proof.
+net::awaitable<base::Result<ExchangeAnswer>> call_token_endpoint(const Outbound& out, const TokenCall& call);
+
+}  // namespace claviger::oauth
