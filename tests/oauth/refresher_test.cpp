@@ -1,6 +1,7 @@
 // The refresh engine over a real store, a real journal and a token endpoint on a socket.
 #include "oauth/refresher.h"
 
+#include "oauth/dpop.h"
 #include "oauth/refresh_commit.h"
 #include "tests/net/raw_upstream.h"
 #include "tests/support/net_loop.h"
@@ -166,8 +167,13 @@ struct World {
         REQUIRE(grant);
         return grant->facts;
     }
+    /// The disk has a new version a moment before the catalog: then the old one's rows are gone already.
     vault::SecretParts parts() const {
         auto sealed = records->sealed_secret(*now());
+        for (int look = 0; !sealed && look < 1000; ++look) {
+            std::this_thread::sleep_for(1ms);
+            sealed = records->sealed_secret(*now());
+        }
         REQUIRE(sealed);
         auto opened = records->open_parts(*sealed);
         REQUIRE(opened);
@@ -543,6 +549,42 @@ TEST_CASE("A line break in a token reaches nobody's header", "[oauth][refresher]
     world.start();
     CHECK_FALSE(world.make_usable());
     CHECK(world.token() == "access-0");
+}
+
+TEST_CASE("Tokens that are bound to a key are renewed with a proof, and the server's nonce",
+          "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {
+        TokenEndpoint::says(json_answer(400, R"({"error":"use_dpop_nonce"})", "DPoP-Nonce: n-1\r\n")),
+        TokenEndpoint::says(json_answer(
+            200, R"({"access_token":"bound","token_type":"DPoP","refresh_token":"r","expires_in":60})"))};
+    world.credential.injection.scheme = "DPoP";
+    world.store(-1s);
+    const auto key = DpopKey::generate();
+    world.change([&](vault::Change& change) -> base::Status {
+        const auto credential = change.catalog().find<vault::Credential>(world.credential.id);
+        auto parts = change.open_secret(*credential);
+        parts->dpop_key = key.exported();
+        change.note(vault::EntryKind::rotate, vault::Action::update, vault::ObjectKind::credential,
+                    credential->id.raw, world.vault.id.raw);
+        return change.store_with_secret(*credential, *parts);
+    });
+    world.start();
+    REQUIRE(world.make_usable());
+    CHECK(world.token() == "bound");
+    CHECK(world.parts().dpop_key == key.exported());  // kept with the new tokens
+    REQUIRE(world.endpoint.count() == 2);
+    const auto claims_of = [&](std::size_t request) {
+        const auto& text = world.endpoint.requests.at(request);
+        const auto at = text.find("DPoP: ");
+        REQUIRE(at != text.npos);
+        const auto first = text.find('.', at), second = text.find('.', first + 1);
+        return base::from_base64url(text.substr(first + 1, second - first - 1)).value_or("");
+    };
+    CHECK(claims_of(0).find("nonce") == std::string::npos);
+    CHECK(claims_of(1).find(R"("nonce":"n-1")") != std::string::npos);
+    CHECK(claims_of(1).find(R"("htu":")" + world.endpoint.url() + '"') != std::string::npos);
+    CHECK(world.facts().fail_count == 0);
 }
 
 TEST_CASE("Eight processes on one store make one token request, and the lease of a dead one ends",
