@@ -85,7 +85,7 @@ TEST_CASE("Something else sealed in a slot's place is not taken for a root key",
 
 TEST_CASE("A tampered descriptor cannot make start-up ask for the moon", "[crypto]") {
     auto strange = passphrase_slot(1, 8192);
-    strange.kind = static_cast<SlotKind>(3);
+    strange.kind = static_cast<SlotKind>(9);
     auto key_file_with_limits = fresh_key_file_slot();
     key_file_with_limits.ops_limit = 1;
     const SlotParameters cases[] = {passphrase_slot(3, std::uint64_t{1} << 40),

@@ -1,4 +1,4 @@
-// What crypto tests share: golden bytes of tests/vectors/crypto.txt, and ways to write bytes down.
+// What crypto tests share: golden bytes of tests/vectors/*.txt, and ways to write bytes down.
 #pragma once
 
 #include "base/bytes.h"
@@ -26,8 +26,10 @@ inline base::Bytes run(int first, std::size_t count) {
 inline base::Bytes golden(const std::string& name) {
     static const auto vectors = [] {
         std::map<std::string, base::Bytes> read;
-        std::ifstream file(CLAVIGER_VECTORS "/crypto.txt");
-        for (std::string key, value; file >> key >> value;) read[key] = hex(value);
+        for (const auto* name : {"/crypto.txt", "/seal.txt"}) {
+            std::ifstream file(std::string(CLAVIGER_VECTORS) + name);
+            for (std::string key, value; file >> key >> value;) read[key] = hex(value);
+        }
         return read;
     }();
     INFO("golden bytes of " << name);

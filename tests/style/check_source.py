@@ -20,6 +20,7 @@ MAY_USE = {
 ROOMS = [  # include prefix, and the only place it may stand in
     ("rocksdb/", re.compile(r"^vault/rocksdb_engine\.cpp$")),
     ("sodium", re.compile(r"^crypto/")),
+    ("p11-kit/", re.compile(r"^crypto/token\.cpp$")),
     ("boost/beast", re.compile(r"^net/.*\.cpp$")),
     ("spdlog/", re.compile(r"^server/.*\.cpp$")),
     ("catch2/", re.compile(r"^tests/support/spec\.h$")),
