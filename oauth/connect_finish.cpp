@@ -211,8 +211,9 @@ awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const O
     const auto& terms = *flow->terms;
     const auto profile = profile_of(world, flow->wish);
     if (!profile) co_return std::unexpected(profile.error());
-    auto read = read_refresh_answer(
-        answer.token_answer(), {.sent_at = answer.sent_at, .has_dpop_key = proofs.key.has_value()}, *profile, {});
+    auto read = read_refresh_answer(answer.token_answer(),
+                                    {.sent_at = answer.sent_at, .has_dpop_key = proofs.key.has_value()},
+                                    *profile, {});
     if (!read.tokens) {
         if (read.classification.kind == AnswerClass::client_dead)
             co_await forget(world, out.worker, actor, terms);

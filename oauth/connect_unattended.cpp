@@ -8,6 +8,7 @@
 #include "oauth/grant_client.h"
 #include "oauth/mint.h"
 #include "oauth/refresh_attempt.h"
+#include "oauth/token_call.h"
 
 #include <boost/asio/co_spawn.hpp>
 
@@ -129,21 +130,21 @@ awaitable<base::Result<Finished>> connect_unattended(const ConnectWorld& world, 
         co_return co_await give_up(world, out.worker, actor, id, std::move(settled).error(),
                                    "connect.discovery");
     const auto block = refresh_block(flow->wish, settled->terms, settled->profile);
-    const auto request = mint_request(block, settled->client_secret ? &*settled->client_secret : nullptr,
-                                      settled->profile, settled->terms.issuer, out.clock.now());
-    if (!request)
-        co_return co_await give_up(world, out.worker, actor, id, request.error(), "connect.client_refused");
+    const Proofs proofs{.client_secret = std::move(settled->client_secret), .key = std::move(settled->key)};
+    const TokenCall call{
+        .url = block.token_endpoint, .profile = settled->profile, .key = proofs.key, .make = [&] {
+            return mint_request(block, proofs.client_secret ? &*proofs.client_secret : nullptr,
+                                settled->profile, settled->terms.issuer, out.clock.now());
+        }};
     const auto stored = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
         return store_terms(world, change, id, *settled, {}, ConnectState::exchanging, std::nullopt,
                            change.now() + kStepTakes);
     });
     if (!stored) co_return std::unexpected(stored.error());
-    const auto answer = co_await ask(out, {.method = "POST",
-                                           .url = block.token_endpoint,
-                                           .payload = &*request,
-                                           .accept = settled->profile.token_request.accept,
-                                           .partition = "connect"});
-    co_return co_await take_answer(world, out, actor, id, answer, settled->client_secret, std::nullopt);
+    const auto answer = co_await call_token_endpoint(out, call);
+    if (!answer)
+        co_return co_await give_up(world, out.worker, actor, id, answer.error(), "connect.client_refused");
+    co_return co_await take_answer(world, out, actor, id, *answer, proofs, std::nullopt);
 }
 
 awaitable<base::Status> begin_device(const ConnectWorld& world, const Outbound& out,
@@ -177,8 +178,9 @@ awaitable<base::Status> begin_device(const ConnectWorld& world, const Outbound& 
     if (!device)
         co_return co_await give_up(world, out.worker, actor, id, std::move(device).error(),
                                    "connect.unusable_answer");
-    const ConnectSecrets secrets{.client_secret = copy_of(settled->client_secret),
-                                 .device_code = std::move(device->device_code)};
+    ConnectSecrets secrets{.client_secret = copy_of(settled->client_secret),
+                           .device_code = std::move(device->device_code)};
+    if (settled->key) secrets.dpop_key = settled->key->exported();
     const auto interval = device->interval.count();
     co_return co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
         return store_terms(
@@ -196,7 +198,7 @@ awaitable<void> poll_device(const ConnectWorld& world, const Outbound& out, base
     const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
     if (!flow || flow->state != ConnectState::started || !flow->device || !flow->terms) co_return;
     const auto profile = profile_of(world, flow->wish);
-    const auto secrets = open_secrets(world.records.keys(), flow->id.raw, flow->secrets);
+    auto secrets = open_secrets(world.records.keys(), flow->id.raw, flow->secrets);
     if (!profile || !secrets || !secrets->device_code) co_return;
     const vault::Actor on_behalf{.workspace = flow->workspace.raw};
     if (flow->step_until && out.clock.now() >= *flow->step_until) {
@@ -207,18 +209,26 @@ awaitable<void> poll_device(const ConnectWorld& world, const Outbound& out, base
         co_return;
     }
     const auto block = refresh_block(flow->wish, *flow->terms, *profile);
-    const auto client = client_of(block, secrets->client_secret ? &*secrets->client_secret : nullptr,
-                                  *profile, flow->terms->issuer);
+    Proofs proofs{.client_secret = std::move(secrets->client_secret)};
+    if (secrets->dpop_key) {
+        auto key = DpopKey::import(*secrets->dpop_key);
+        if (!key) co_return;
+        proofs.key = std::move(*key);
+    }
+    const auto client = client_of(block, proofs.client_secret ? &*proofs.client_secret : nullptr, *profile,
+                                  flow->terms->issuer);
     if (!client) co_return;
-    auto fields = device_code_grant(*secrets->device_code);
-    const auto request = token_request(std::move(fields), *client, *profile, out.clock.now());
-    if (!request) co_return;
-    const auto answer = co_await ask(out, {.method = "POST",
-                                           .url = flow->terms->token_endpoint,
-                                           .payload = &*request,
-                                           .accept = profile->token_request.accept,
-                                           .partition = "connect"});
-    const auto read = read_refresh_answer(answer.token_answer(), {.sent_at = answer.sent_at}, *profile, {});
+    const TokenCall call{
+        .url = flow->terms->token_endpoint, .profile = *profile, .key = proofs.key, .make = [&] {
+            return token_request(device_code_grant(*secrets->device_code), *client, *profile,
+                                 out.clock.now());
+        }};
+    const auto called = co_await call_token_endpoint(out, call);
+    if (!called) co_return;
+    const auto& answer = *called;
+    const auto read = read_refresh_answer(answer.token_answer(),
+                                          {.sent_at = answer.sent_at, .has_dpop_key = proofs.key.has_value()},
+                                          *profile, {});
     const auto said = device_poll(read.classification);
     switch (said) {
         case DevicePoll::wait:
@@ -227,7 +237,7 @@ awaitable<void> poll_device(const ConnectWorld& world, const Outbound& out, base
             co_return co_await postpone(world, out.worker, id, said);
         case DevicePoll::tokens: {
             const auto finished =
-                co_await take_answer(world, out, on_behalf, id, answer, secrets->client_secret, std::nullopt);
+                co_await take_answer(world, out, on_behalf, id, answer, proofs, std::nullopt);
             if (!finished) base::log_error("connect.device_failed", finished.error());
             co_return;
         }

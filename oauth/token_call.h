@@ -1,5 +1,5 @@
-// A request to a token endpoint on its way to a new grant: with a proof of possession where tokens are bound to a
-// key.
+// A request to a token endpoint on its way to a new grant: with a proof of possession where tokens are bound
+// to a key.
 #pragma once
 
 #include "oauth/discovery.h"

@@ -538,6 +538,38 @@ TEST_CASE("A server that wants the request in advance gets it, and the browser c
     CHECK(browser.come_back("code=c&state=" + pushed.at("state") + "&iss=" + it.issuer()).status == 200);
 }
 
+TEST_CASE("Where tokens have to be bound, they are bound to a key that is stored with them", "[admin]") {
+    Connecting it;
+    Browser browser(it.world);
+    auto resource = it.server.resource_metadata();
+    resource["dpop_bound_access_tokens_required"] = true;
+    it.server.script("/.well-known/oauth-protected-resource/mcp", json_answer(200, resource));
+    auto tokens = it.server.tokens();
+    tokens["token_type"] = "DPoP";
+    int asked = 0;
+    it.server.script("/token", [&](const net::Request&) {
+        if (++asked > 1) return json_answer(200, tokens);
+        auto refusal = json_answer(400, {{"error", "use_dpop_nonce"}});
+        refusal.headers.add("DPoP-Nonce", "n1");
+        return refusal;
+    });
+
+    CHECK(it.connect(browser).status == 200);
+
+    const auto sent = it.server.seen("/token");
+    REQUIRE(sent.size() == 2);  // the refusal left the code unspent
+    const auto claims_of = [](const std::string& proof) {
+        const auto from = proof.find('.') + 1;
+        return json::parse(*base::from_base64url(proof.substr(from, proof.find('.', from) - from)));
+    };
+    CHECK_FALSE(claims_of(sent[0].dpop).contains("nonce"));
+    CHECK(claims_of(sent[1].dpop)["nonce"] == "n1");
+    CHECK(claims_of(sent[1].dpop)["htu"] == it.server.origin() + "/token");
+    const auto id = it.status()["credential_id"].get<std::string>();
+    CHECK(it.credential(id)["auth"]["injection"]["scheme"] == "DPoP");
+    CHECK(parts_of(it.world, id).dpop_key);
+}
+
 TEST_CASE("A grant of the client's own needs nobody", "[admin]") {
     Connecting it;
     auto tokens = it.server.tokens();

@@ -116,8 +116,11 @@ net::awaitable<void> ScriptedServer::serve(const net::Request& request, net::Res
     Reply reply;
     {
         const std::lock_guard lock(mutex_);
-        seen_.push_back({request.method, std::string(request.path()), request.body,
-                         std::string(request.headers.find("Authorization").value_or(""))});
+        const auto field = [&](const char* name) {
+            return std::string(request.headers.find(name).value_or(""));
+        };
+        seen_.push_back({request.method, std::string(request.path()), request.body, field("Authorization"),
+                         field("DPoP")});
         if (const auto found = replies_.find(request.target); found != replies_.end()) reply = found->second;
     }
     const auto response = reply ? reply(request) : answer_with(404, "text/plain", "nothing here");

@@ -25,7 +25,7 @@ net::Response json_answer(unsigned status, const nlohmann::json& body);
 class ScriptedServer {
 public:
     struct Seen {
-        std::string method, path, body, authorization;
+        std::string method, path, body, authorization, dpop;
     };
     using Reply = std::function<net::Response(const net::Request&)>;
 
