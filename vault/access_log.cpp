@@ -70,13 +70,6 @@ std::unexpected<base::Error> index_refused(std::uint64_t block, const char* why)
                          kHint, "table log_index, block " + std::to_string(block) + ": " + why);
 }
 
-base::RawId block_id(std::uint64_t block) {
-    base::RawId id{};
-    const auto key = log_key(block);
-    std::copy(key.begin(), key.end(), id.begin());
-    return id;
-}
-
 Bytes encode(const CredentialUse& use) {
     Bytes out;
     base::append_big_endian(out, use.count);

@@ -1,6 +1,7 @@
 #include "vault/index_block.h"
 
 #include "vault/byte_reader.h"
+#include "vault/log_rows.h"
 
 #include <algorithm>
 #include <unordered_map>
@@ -148,6 +149,13 @@ std::optional<Offsets> IndexBlock::find(Dimension dimension, ByteView value) con
         return lists.good() ? std::optional(Offsets()) : std::nullopt;
     }
     return std::nullopt;
+}
+
+base::RawId block_id(std::uint64_t block) {
+    base::RawId id{};
+    const auto key = log_key(block);
+    std::copy(key.begin(), key.end(), id.begin());
+    return id;
 }
 
 }  // namespace claviger::vault

@@ -32,6 +32,9 @@ base::ByteView value_in(const LogEntry& entry, Dimension dimension);
 /// `entries` are the kBlockEntries of one block, in order. Layout: docs/storage_format.md.
 base::Bytes encode_index_block(std::span<const LogEntry> entries);
 
+/// The object that a block's row is sealed as.
+base::RawId block_id(std::uint64_t block);
+
 /// Offsets of entries within their block, ascending.
 using Offsets = std::vector<std::uint16_t>;
 

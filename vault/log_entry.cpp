@@ -90,9 +90,9 @@ constexpr EntryKind kLast<EntryKind> = EntryKind::sink;
 template <>
 constexpr Verdict kLast<Verdict> = Verdict::denied;
 template <>
-constexpr ObjectKind kLast<ObjectKind> = ObjectKind::webhook_endpoint;
+constexpr ObjectKind kLast<ObjectKind> = ObjectKind::seal_slot;
 template <>
-constexpr Action kLast<Action> = Action::deliver;
+constexpr Action kLast<Action> = Action::drill;
 template <>
 constexpr ActorKind kLast<ActorKind> = ActorKind::session;
 
@@ -289,6 +289,8 @@ std::string_view name_of(Action action) {
             return "connect";
         case Action::deliver:
             return "deliver";
+        case Action::drill:
+            return "drill";
     }
     return "";
 }
@@ -333,6 +335,8 @@ std::string_view name_of(ObjectKind object) {
             return "oauth_client";
         case ObjectKind::webhook_endpoint:
             return "webhook_endpoint";
+        case ObjectKind::seal_slot:
+            return "seal_slot";
     }
     return "";
 }

@@ -42,6 +42,7 @@ enum class ObjectKind : std::uint8_t {  // on disk: append only
     connect_link = 10,
     oauth_client = 11,
     webhook_endpoint = 12,
+    seal_slot = 13,
 };
 
 enum class Action : std::uint8_t {  // on disk: append only
@@ -63,6 +64,7 @@ enum class Action : std::uint8_t {  // on disk: append only
     refresh_failed = 15,  // the attempt brought none; the reason says why
     connect = 16,         // a person granted access
     deliver = 17,         // an event to a webhook endpoint
+    drill = 18,           // the emergency was rehearsed: a seal slot gave the root key back
 };
 
 /// Who acted: an admin's API key, a session, or Claviger itself.

@@ -42,11 +42,6 @@ base::RawId owner_of(const KeyRing& keys, const T& object) {
         return object.workspace.raw;
 }
 
-base::Error missing_secret() {
-    return {ErrorKind::not_found, "credential.no_secret", "The credential holds no secret any more.",
-            "It was archived; create a new credential for this server."};
-}
-
 template <class T>
 base::Status load(const StorageEngine& engine, const KeyRing& keys, Catalog& catalog) {
     base::Status loaded;
@@ -372,44 +367,6 @@ base::Result<Agent> Records::agent_version(const Agent& newest, std::uint64_t ve
                              "table meta, row " + base::to_hex(row_key) + ": holds another version");
     return agent;
 }
-
-namespace {
-
-base::Result<SealedSecret> read_sealed(const StorageEngine& engine, const KeyRing& keys,
-                                       const Credential& credential) {
-    if (credential.version == 0) return std::unexpected(missing_secret());
-    const auto row_key = secret_key(credential);
-    const auto value = engine.get(Table::value, row_key);
-    if (!value) return std::unexpected(value.error());
-    const auto data_key = engine.get(Table::data_key, row_key);
-    if (!data_key) return std::unexpected(data_key.error());
-    if (!*value || !*data_key)
-        return base::failure(ErrorKind::corrupt, "envelope.refused", "The credential cannot be opened.", {},
-                             "tables value and data_key, row " + base::to_hex(row_key) + ": missing");
-    auto vault_key =
-        keys.owner_key(engine, credential.workspace.raw, credential.vault.raw, credential.value_generation);
-    if (!vault_key) return std::unexpected(std::move(vault_key).error());
-    return SealedSecret{value_place(keys, credential), data_key_place(keys, credential), (*value)->value,
-                        (*data_key)->value, std::move(*vault_key)};
-}
-
-base::Result<crypto::Secret> open_joined(const SealedSecret& sealed) {
-    const auto refused = [&](std::string_view which) {
-        return base::failure(ErrorKind::corrupt, "envelope.refused", "The credential cannot be opened.", {},
-                             std::string("table ") + std::string(which) + ", credential " +
-                                 base::CredentialId{sealed.value_place.object}.text() + " version " +
-                                 std::to_string(sealed.value_place.version) + ": does not open at its place");
-    };
-    auto opened = crypto::open(sealed.vault_key->key, sealed.data_key_place, sealed.data_key);
-    if (!opened) return refused("data_key");
-    auto data_key = crypto::Key::from(std::move(*opened));
-    if (!data_key) return refused("data_key");
-    auto value = crypto::open(*data_key, sealed.value_place, sealed.value);
-    if (!value) return refused("value");
-    return value;
-}
-
-}  // namespace
 
 base::Result<SecretParts> Change::open_secret(const Credential& credential) {
     const auto sealed = read_sealed(transaction_.engine(), transaction_.keys(), credential);

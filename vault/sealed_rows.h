@@ -84,4 +84,11 @@ crypto::Secret join_parts(const SecretParts& parts);
 base::Result<SecretParts> split_parts(const crypto::Secret& joined);
 base::Result<crypto::Secret> token_of(const crypto::Secret& joined);
 
+/// The rows of the credential's current version, with the key that opens them. not_found
+/// "credential.no_secret"; corrupt "envelope.refused".
+base::Result<SealedSecret> read_sealed(const StorageEngine& engine, const KeyRing& keys,
+                                       const Credential& credential);
+/// Its value, whole. corrupt "envelope.refused".
+base::Result<crypto::Secret> open_joined(const SealedSecret& sealed);
+
 }  // namespace claviger::vault
