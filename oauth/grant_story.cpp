@@ -183,7 +183,9 @@ std::string told_rest(const GrantFacts& facts) {
 }  // namespace
 
 GrantStory story_of(const StoredGrant& grant, std::optional<base::Time> next_step, base::Time now) {
-    GrantStory story{.meaning = told_meaning(grant, now), .advice = told_advice(grant)};
+    GrantStory story;
+    story.meaning = told_meaning(grant, now);
+    story.advice = told_advice(grant);
     if (next_step || grant.facts.state == revoking)
         std::tie(story.next, story.next_meaning) = told_next(grant);
     if (story.next.empty()) story.next_meaning = told_rest(grant.facts);

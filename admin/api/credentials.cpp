@@ -32,10 +32,14 @@ bool same_key(const vault::Credential& a, const vault::Credential& b) {
 vault::SecretParts merged(vault::SecretParts stored, vault::SecretParts replaced,
                           const vault::Credential& credential) {
     if (replaced.token) stored.token = std::move(replaced.token);
-    if (replaced.refresh_token) stored.refresh_token = std::move(replaced.refresh_token);
+    if (replaced.refresh_token) {
+        stored.refresh_token = std::move(replaced.refresh_token);
+        stored.previous_refresh_token.reset();
+    }
     if (replaced.client_secret) stored.client_secret = std::move(replaced.client_secret);
     if (!credential.refresh) {
         stored.refresh_token.reset();
+        stored.previous_refresh_token.reset();
         stored.client_secret.reset();
     }
     return stored;

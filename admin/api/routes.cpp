@@ -6,7 +6,9 @@
 #include "admin/api/connect_links.h"
 #include "admin/api/credentials.h"
 #include "admin/api/environments.h"
+#include "admin/api/grant.h"
 #include "admin/api/oauth_clients.h"
+#include "admin/api/seal_slots.h"
 #include "admin/api/session_tokens.h"
 #include "admin/api/sessions.h"
 #include "admin/api/validate.h"
@@ -39,6 +41,7 @@ constexpr std::array kRoutes{
     Route{"POST", "vaults/{}/credentials/{}", write_objects, kHosted, update_credential},
     Route{"POST", "vaults/{}/credentials/{}/archive", write_objects, kHosted, archive_credential},
     Route{"DELETE", "vaults/{}/credentials/{}", write_objects, kHosted, delete_credential},
+    Route{"GET", "vaults/{}/credentials/{}/grant", read_objects, kOurs, retrieve_grant},
     Route{"POST", "vaults/{}/credentials/{}/mcp_oauth_validate", write_objects, kHosted, validate_credential},
 
     Route{"POST", "vaults/{}/connect_links", write_objects, kOurs, create_connect_link},
@@ -91,6 +94,10 @@ constexpr std::array kRoutes{
     Route{"POST", "organizations/webhooks/{}/regenerate_signing_secret", write_objects, kOurs,
           regenerate_webhook_secret},
 
+    Route{"GET", "seal/slots", read_keys, kOurs, list_seal_slots},
+    Route{"POST", "seal/slots", administer, kOurs, create_seal_slot},
+    Route{"POST", "seal/slots/{}/verify", administer, kOurs, verify_seal_slot},
+    Route{"DELETE", "seal/slots/{}", administer, kOurs, delete_seal_slot},
     Route{"GET", "access_log", read_log, kOurs, read_access_log},
     Route{"POST", "api_keys", administer, kOurs, create_api_key},
     Route{"GET", "api_keys", read_keys, kOurs, list_api_keys},

@@ -1,0 +1,209 @@
+#include "admin/api/grant.h"
+
+#include "admin/api/credentials.h"
+#include "admin/api/page.h"
+#include "admin/api/shown.h"
+#include "oauth/grant_story.h"
+#include "oauth/refresher.h"
+#include "oauth/stored_grant.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+
+namespace claviger::admin::api {
+namespace {
+
+using vault::Action;
+using vault::EntryKind;
+
+constexpr std::size_t kLookedThrough = 500;  // uses per page, among which validations are looked for
+
+/// Not the uses by agents: those are the access log's.
+bool belongs(const vault::LogEntry& entry) {
+    if (entry.kind == EntryKind::use_intent || entry.kind == EntryKind::use_outcome)
+        return entry.action == Action::validate && entry.kind == EntryKind::use_outcome;
+    return true;
+}
+
+struct Timeline {
+    std::vector<vault::NamedEntry> entries;  // newest first
+    std::optional<std::uint64_t> next_below;
+};
+
+base::Result<Timeline> timeline_of(const Call& call, const base::CredentialId& id,
+                                   std::optional<std::uint64_t> below, std::size_t limit) {
+    Timeline timeline;
+    bool more = false;
+    for (const auto kind : {EntryKind::grant, EntryKind::write, EntryKind::rotate, EntryKind::use_outcome}) {
+        vault::LogQuery query;
+        query.workspace = call.workspace().raw;
+        query.credential = id.raw;
+        query.kind = kind;
+        query.below = below;
+        query.limit = kind == EntryKind::use_outcome ? kLookedThrough : limit;
+        auto page = call.records.access_log().query(query);
+        if (!page) return std::unexpected(std::move(page).error());
+        more = more || (kind != EntryKind::use_outcome && page->next_below);
+        for (auto& entry : page->entries)
+            if (belongs(entry.entry)) timeline.entries.push_back(std::move(entry));
+    }
+    std::ranges::sort(timeline.entries, std::ranges::greater(),
+                      [](const auto& named) { return named.entry.position; });
+    if (timeline.entries.size() > limit) {
+        timeline.entries.erase(timeline.entries.begin() + static_cast<std::ptrdiff_t>(limit),
+                               timeline.entries.end());
+        more = true;
+    }
+    if (more && !timeline.entries.empty()) timeline.next_below = timeline.entries.back().entry.position;
+    return timeline;
+}
+
+Json shown_event(const vault::LogEntry& entry) {
+    const auto reason = vault::reason_code(entry.reason);
+    Json actor_id = nullptr;
+    if (entry.actor == vault::ActorKind::api_key) actor_id = base::ApiKeyId{entry.actor_id}.text();
+    if (entry.actor == vault::ActorKind::session) actor_id = base::SessionId{entry.actor_id}.text();
+    return {{"position", entry.position},
+            {"created_at", shown(entry.time)},
+            {"action", vault::name_of(entry.action)},
+            {"decision",
+             entry.verdict == vault::Verdict::none ? Json(nullptr) : Json(vault::name_of(entry.verdict))},
+            {"reason", reason.empty() ? Json(nullptr) : Json(reason)},
+            {"status", entry.status == 0 ? Json(nullptr) : Json(entry.status)},
+            {"actor", {{"type", vault::name_of(entry.actor)}, {"id", std::move(actor_id)}}}};
+}
+
+Json texts(const oauth::Scopes& scopes) {
+    auto list = Json::array();
+    for (const auto& scope : scopes) list.push_back(scope);
+    return list;
+}
+
+std::string_view name_of(oauth::RefreshTokenReuse reuse) {
+    switch (reuse) {
+        case oauth::RefreshTokenReuse::unknown:
+            return "unknown";
+        case oauth::RefreshTokenReuse::reusable:
+            return "reusable";
+        case oauth::RefreshTokenReuse::grace:
+            return "grace";
+        case oauth::RefreshTokenReuse::strict:
+            return "strict";
+    }
+    return "unknown";
+}
+
+Json shown_attempt(const oauth::GrantFacts& facts) {
+    if (!facts.attempt) return nullptr;
+    return {{"generation", facts.attempt->parent_gen},
+            {"started_at", shown(facts.attempt->started_at)},
+            {"lease_until", shown(facts.attempt->lease_until)},
+            {"is_retry", facts.attempt->retry_of.has_value()}};
+}
+
+Json shown_step_ups(const oauth::GrantFacts& facts) {
+    auto list = Json::array();
+    for (const auto& step : facts.step_ups)
+        list.push_back({{"operation", step.operation},
+                        {"scopes", texts(step.scopes)},
+                        {"times_asked", step.attempts},
+                        {"pending", step.pending}});
+    return list;
+}
+
+Json text_if_any(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+/// What is told of the tokens themselves.
+base::Status add_fingerprints(const Call& call, const vault::Credential& credential, Json& json) {
+    json["token_fingerprint"] = nullptr;
+    json["refresh_token_fingerprint"] = nullptr;
+    if (credential.version == 0) return {};
+    const auto sealed = call.records.sealed_secret(credential);
+    if (!sealed) return std::unexpected(sealed.error());
+    const auto parts = call.records.open_parts(*sealed);
+    if (!parts) return std::unexpected(parts.error());
+    const auto& keys = call.records.keys();
+    if (parts->token) json["token_fingerprint"] = oauth::token_fingerprint(keys, *parts->token);
+    if (parts->refresh_token)
+        json["refresh_token_fingerprint"] = oauth::token_fingerprint(keys, *parts->refresh_token);
+    return {};
+}
+
+Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& grant,
+                 std::optional<base::Time> next_step, base::Time now) {
+    const auto& facts = grant.facts;
+    const auto story = oauth::story_of(grant, next_step, now);
+    return {{"type", "vault_credential_grant"},
+            {"credential_id", credential.id.text()},
+            {"vault_id", credential.vault.text()},
+            {"display_name", shown(credential.display_name)},
+            {"mcp_server_url", credential.mcp_server_url},
+            {"state", oauth::to_text(facts.state)},
+            {"reason", text_if_any(facts.reason)},
+            {"meaning", story.meaning},
+            {"what_to_do", text_if_any(story.advice)},
+            {"token_is_served",
+             credential.version != 0 && oauth::serves_tokens(facts.state, facts.expires_at, now)},
+            {"next",
+             {{"action", story.next.empty() ? Json(nullptr) : Json(story.next)},
+              {"at", shown(next_step)},
+              {"meaning", story.next_meaning}}},
+            {"epoch", facts.epoch},
+            {"generation", facts.gen},
+            {"obtained_at", shown(facts.obtained_at)},
+            {"expires_at", shown(facts.expires_at)},
+            {"expiry_known_from", oauth::to_text(grant.lifetime)},
+            {"refresh_token_expires_at", shown(grant.refresh_expires_at)},
+            {"renewable", facts.renewable},
+            {"refresh_token_reuse", name_of(facts.reuse)},
+            {"failures_in_a_row", facts.fail_count},
+            {"cooldown_until", shown(facts.cooldown_until)},
+            {"attempt", shown_attempt(facts)},
+            {"unresolved_attempt",
+             facts.unresolved ? Json{{"started_at", shown(facts.unresolved->started_at)}} : Json(nullptr)},
+            {"scopes_requested", texts(facts.scopes_requested)},
+            {"scopes_granted", texts(grant.scopes_granted)},
+            {"step_ups", shown_step_ups(facts)},
+            {"provider", text_if_any(grant.provider)},
+            {"issuer", text_if_any(grant.issuer)},
+            {"as_of", shown(now)}};
+}
+
+}  // namespace
+
+net::awaitable<Answered> retrieve_grant(Call& call) {
+    const auto found = find_credential(call, call.catalog());
+    if (!found) co_return std::unexpected(found.error());
+    const auto& credential = **found;
+    if (credential.type != vault::AuthType::mcp_oauth)
+        co_return base::failure(base::ErrorKind::invalid_request, "credential.not_oauth",
+                                "Credential " + call.ids[1] + " is of type " +
+                                    std::string(vault::name_of(credential.type)) +
+                                    "; only mcp_oauth credentials have a grant.");
+    const auto limit = call.query.limit(20, 100);
+    if (!limit) co_return std::unexpected(limit.error());
+    const ListName list{"grant_timeline", credential.id.raw};
+    const auto cursor = cursor_of(call, list);
+    if (!cursor) co_return std::unexpected(cursor.error());
+    const auto below = *cursor ? std::optional((*cursor)->created_seq) : std::nullopt;
+    const auto timeline = timeline_of(call, credential.id, below, *limit);
+    if (!timeline) co_return std::unexpected(timeline.error());
+    const auto grant = oauth::grant_of(call.catalog(), credential);
+    if (!grant) co_return std::unexpected(grant.error());
+
+    const auto now = call.records.clock().now();
+    const auto next_step = call.grants != nullptr ? call.grants->next_step(credential.id) : std::nullopt;
+    auto json = shown_grant(credential, *grant, next_step, now);
+    if (auto added = add_fingerprints(call, credential, json); !added)
+        co_return std::unexpected(added.error());
+    json["timeline"] = Json::array();
+    for (const auto& named : timeline->entries) json["timeline"].push_back(shown_event(named.entry));
+    std::optional<std::string> next;
+    if (timeline->next_below) next = seal_cursor(call, list, {.created_seq = *timeline->next_below});
+    json["next_page"] = shown(next);
+    co_return answer(json);
+}
+
+}  // namespace claviger::admin::api
