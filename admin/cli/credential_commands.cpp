@@ -1,8 +1,12 @@
 #include "admin/cli/connect_command.h"
 #include "admin/cli/credential_body.h"
+#include "admin/cli/grant_status.h"
 #include "admin/cli/objects.h"
 
 #include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <thread>
 
 namespace claviger::admin::cli {
 namespace {
@@ -133,6 +137,38 @@ base::Status validate(Context& context) {
     return {};
 }
 
+/// What changes by itself while nothing happens.
+json without_clock(json grant) {
+    if (grant.is_object()) grant.erase("as_of");
+    return grant;
+}
+
+/// Once, or with --watch again whenever something changed, until interrupted.
+base::Status status(Context& context) {
+    const auto path = path_of_operand(context);
+    if (!path) return std::unexpected(path.error());
+    const auto limit = context.arguments.number_or("--limit", 10);
+    if (!limit) return std::unexpected(limit.error());
+    Query query;
+    query.add("limit", std::to_string(*limit));
+    json shown;
+    for (;;) {
+        const auto grant = context.api.get(*path + "/grant" + query.text());
+        if (!grant) return std::unexpected(grant.error());
+        if (without_clock(*grant) != without_clock(shown)) {
+            if (context.screen.json()) {
+                context.screen.document(*grant);
+            } else {
+                if (!shown.is_null()) context.screen.line("\n" + std::string(100, '-'));
+                show_grant(context.screen, *grant);
+            }
+            shown = *grant;
+        }
+        if (!context.arguments.has("--watch")) return {};
+        std::this_thread::sleep_for(std::chrono::seconds(1));
+    }
+}
+
 }  // namespace
 
 std::vector<Command> credential_commands() {
@@ -187,6 +223,15 @@ std::vector<Command> credential_commands() {
          {vault, yes_flag()},
          "claviger credential delete github --vault alice --yes",
          erase},
+        {"credential status",
+         "Say how an OAuth credential's grant stands: what is wrong, what to do, what happens next, and what "
+         "happened.",
+         {credential},
+         {vault,
+          {"--limit", "N", "how many entries of its history to show (default: 10, at most 100)"},
+          {"--watch", "", "then show it again whenever it changes, until interrupted"}},
+         "claviger credential status slack --vault alice",
+         status},
         {"credential validate",
          "Ask the MCP server whether it accepts an OAuth credential right now.",
          {credential},
