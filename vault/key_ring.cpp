@@ -41,31 +41,112 @@ base::Result<StoredState> read_state(const StorageEngine& engine) {
 
 SealSlot new_slot(const SealInput& input, crypto::PassphraseStrength strength, base::Time now) {
     SealSlot slot;
-    slot.parameters = input.kind == crypto::SlotKind::passphrase ? crypto::fresh_passphrase_slot(strength)
-                                                                 : crypto::fresh_key_file_slot();
+    const bool passphrase = input.kind == crypto::SlotKind::passphrase;
+    slot.parameters = passphrase ? crypto::fresh_passphrase_slot(strength) : crypto::fresh_key_file_slot();
+    if (!passphrase) slot.parameters.key_id = crypto::key_file_id(input.secret);
+    slot.name = passphrase ? "passphrase" : "key file";
     slot.commit_seq = kFirstCommit;
     slot.created = now;
+    slot.verified = now;  // whoever makes a store has just given it what opens it
     return slot;
 }
 
-/// The root key, if `input` opens the slot. A wrong passphrase is corrupt "envelope.refused", as in
-/// unwrap_root.
-base::Result<crypto::Key> open_slot(const StateRecord& record, const SealSlot& slot, const SealInput& input) {
-    const auto epoch = record.active_epoch();
-    const auto wrap = std::ranges::find(slot.wraps, epoch, &RootWrap::epoch);
-    if (wrap == slot.wraps.end())
-        return base::failure(ErrorKind::corrupt, "envelope.refused",
-                             "The seal slot does not hold the active root key.");
-    const auto key = crypto::slot_key(slot.parameters, input.secret);
-    if (!key) return std::unexpected(key.error());
-    return crypto::unwrap_root(*key, wrap_place(record, slot, epoch), wrap->wrapped);
+base::Result<crypto::Key> copy_of_key(const crypto::Secret& secret) {
+    return crypto::Key::from(
+        secret.expose([](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); }));
 }
 
+/// The root key of the active epoch, if `input` opens the slot. A wrong one is corrupt "envelope.refused".
+base::Result<crypto::Key> open_slot(const StateRecord& record, const SealSlot& slot, const SealInput& input) {
+    const auto epoch = record.active_epoch();
+    const auto* const wrap = slot.wrap_of(epoch);
+    if (wrap == nullptr)
+        return base::failure(ErrorKind::corrupt, "envelope.refused",
+                             "The seal slot does not hold the active root key.");
+    if (!crypto::plausible(slot.parameters))
+        return base::failure(
+            ErrorKind::corrupt, "slot.parameters_refused",
+            "The seal slot's parameters are not ones that a slot can have.",
+            "Restore the slot descriptor from a backup, or open the store through another slot.");
+    const auto place = wrap_place(record, slot, epoch);
+    if (slot.parameters.kind == crypto::SlotKind::pkcs11) {
+        auto token = crypto::Token::open(input.module, slot.parameters.token, input.secret);
+        if (!token) return std::unexpected(std::move(token).error());
+        return token->unwrap(slot.parameters.slot, epoch, place, wrap->wrapped);
+    }
+    const bool given = input.form == SealInput::Form::opening_key || slot.parameters.emergency();
+    const auto key = given ? copy_of_key(input.secret) : crypto::slot_key(slot.parameters, input.secret);
+    if (!key) {
+        if (given)  // not 32 bytes: no slot has such a key
+            return base::failure(ErrorKind::corrupt, "envelope.refused", "The opening key is not 32 bytes.");
+        return std::unexpected(key.error());
+    }
+    return slot.parameters.emergency() ? crypto::unwrap_root_with(*key, place, wrap->wrapped)
+                                       : crypto::unwrap_root(*key, place, wrap->wrapped);
+}
+
+struct Opened {
+    base::RawId slot{};
+    crypto::Key root;
+};
+
 std::string_view input_name(crypto::SlotKind kind) {
-    return kind == crypto::SlotKind::passphrase ? "passphrase" : "key file";
+    switch (kind) {
+        case crypto::SlotKind::passphrase:
+            return "passphrase";
+        case crypto::SlotKind::key_file:
+            return "key file";
+        case crypto::SlotKind::shares:
+            return "quorum of shares";
+        case crypto::SlotKind::recipient:
+            return "identity";
+        case crypto::SlotKind::pkcs11:
+            return "PKCS#11 token";
+    }
+    return "key";
+}
+
+/// Tries every slot of the input's kind.
+base::Result<Opened> open_any(const StateRecord& record, const SealInput& input) {
+    std::optional<base::Error> trouble;  // a slot that could not even be tried
+    std::size_t tried = 0;
+    for (const auto& slot : record.slots) {
+        if (slot.parameters.kind != input.kind) continue;
+        if (input.slot && slot.parameters.slot != *input.slot) continue;
+        ++tried;
+        auto root = open_slot(record, slot, input);
+        if (root) return Opened{slot.parameters.slot, std::move(*root)};
+        if (root.error().code != "envelope.refused") trouble = std::move(root).error();
+    }
+    if (trouble) return std::unexpected(*std::move(trouble));
+    const std::string name(input_name(input.kind));
+    if (tried == 0)
+        return base::failure(
+            ErrorKind::unauthenticated, "seal.wrong_key",
+            "This store has no seal slot for a " + name + (input.slot ? " with that id." : "."),
+            "Unseal it with one of the slots that `seal status` shows.");
+    return base::failure(
+        ErrorKind::unauthenticated, "seal.wrong_key", "The " + name + " does not open this store.",
+        "Check that it is the one this store was initialised with, or that its slot was added "
+        "with.");
+}
+
+crypto::Digest state_mac(const crypto::Key& root, ByteView authenticated) {
+    return crypto::blake2b_keyed(crypto::derive(root, crypto::Purpose::state_mac), authenticated);
+}
+
+std::unexpected<base::Error> state_changed() {
+    return base::failure(ErrorKind::corrupt, "state.refused",
+                         "The store's state record was changed from outside.",
+                         "Restore the data folder from a backup, and find out who can write to it.",
+                         "the MAC of the state record does not hold");
 }
 
 }  // namespace
+
+std::string slot_id_text(const base::RawId& slot) {
+    return base::to_hex({reinterpret_cast<const char*>(slot.data()), slot.size()});
+}
 
 KeyRing::KeyRing(base::RawId instance, std::uint64_t root_epoch, crypto::Key root)
     : instance_(instance),
@@ -96,10 +177,7 @@ base::Result<std::unique_ptr<KeyRing>> KeyRing::create(const std::vector<SealInp
             {kFirstEpoch, crypto::wrap_root(*key, wrap_place(record, slot, kFirstEpoch), ring->root_)});
         record.slots.push_back(std::move(slot));
     }
-    Bytes row = encode(record);
-    const auto mac = crypto::blake2b_keyed(ring->derived(crypto::Purpose::state_mac), row);
-    row.append(crypto::view(mac));
-    batch.put(Table::state, kStateKey, std::move(row));
+    ring->put_state(record, batch);
     ring->create_owner_key({}, record.instance, kFirstCommit, now, batch);
     return ring;
 }
@@ -111,10 +189,17 @@ base::Result<std::optional<InstanceSummary>> KeyRing::summary(const StorageEngin
     InstanceSummary summary;
     summary.instance = stored->record.instance;
     summary.created = stored->record.created;
+    const auto epoch = stored->record.active_epoch();
     for (const auto& slot : stored->record.slots) {
-        const auto& id = slot.parameters.slot;
-        summary.slots.push_back(
-            {base::to_hex({reinterpret_cast<const char*>(id.data()), id.size()}), slot.parameters.kind});
+        const auto* const wrap = slot.wrap_of(epoch);
+        SlotSummary shown{slot_id_text(slot.parameters.slot), slot.parameters.kind};
+        shown.name = slot.name;
+        shown.created = slot.created;
+        shown.verified = slot.verified;
+        shown.parameters = slot.parameters;
+        if (wrap != nullptr && slot.parameters.emergency())
+            shown.ephemeral = crypto::ephemeral_of(wrap->wrapped);
+        summary.slots.push_back(std::move(shown));
     }
     return summary;
 }
@@ -123,36 +208,56 @@ base::Result<std::unique_ptr<KeyRing>> KeyRing::unseal(const StorageEngine& engi
     auto stored = read_state(engine);
     if (!stored) return std::unexpected(std::move(stored).error());
     const auto& record = stored->record;
+    auto opened = open_any(record, input);
+    if (!opened) return std::unexpected(std::move(opened).error());
+    if (!crypto::equal(crypto::view(state_mac(opened->root, stored->authenticated)), stored->mac))
+        return state_changed();
+    return std::unique_ptr<KeyRing>(
+        new KeyRing(record.instance, record.active_epoch(), std::move(opened->root)));
+}
 
-    std::optional<base::Error> trouble;  // a slot that could not even be tried
-    std::size_t tried = 0;
-    for (const auto& slot : record.slots) {
-        if (slot.parameters.kind != input.kind) continue;
-        ++tried;
-        auto root = open_slot(record, slot, input);
-        if (!root) {
-            if (root.error().code != "envelope.refused") trouble = std::move(root).error();
-            continue;
-        }
-        std::unique_ptr<KeyRing> ring(new KeyRing(record.instance, record.active_epoch(), std::move(*root)));
-        const auto mac =
-            crypto::blake2b_keyed(ring->derived(crypto::Purpose::state_mac), stored->authenticated);
-        if (!crypto::equal(crypto::view(mac), stored->mac))
-            return base::failure(ErrorKind::corrupt, "state.refused",
-                                 "The store's state record was changed from outside.",
-                                 "Restore the data folder from a backup, and find out who can write to it.",
-                                 "the MAC of the state record does not hold");
-        return ring;
-    }
-    if (trouble) return std::unexpected(*std::move(trouble));
-    const std::string name(input_name(input.kind));
-    if (tried == 0)
-        return base::failure(ErrorKind::unauthenticated, "seal.wrong_key",
-                             "This store has no seal slot for a " + name + ".",
-                             "Unseal it with one of the slots that `seal status` shows.");
-    return base::failure(ErrorKind::unauthenticated, "seal.wrong_key",
-                         "The " + name + " does not open this store.",
-                         "Check that it is the one this store was initialised with.");
+base::Result<base::RawId> KeyRing::check(const StorageEngine& engine, const SealInput& input) const {
+    const auto record = state(engine);
+    if (!record) return std::unexpected(record.error());
+    auto opened = open_any(*record, input);
+    if (!opened) return std::unexpected(std::move(opened).error());
+    if (!(opened->root == root_))
+        return base::failure(ErrorKind::corrupt, "seal.other_root",
+                             "The slot opens, but to another root key than the one in use.",
+                             "Remove the slot and add it again.");
+    return opened->slot;
+}
+
+base::Result<StateRecord> KeyRing::state(const StorageEngine& engine) const {
+    auto stored = read_state(engine);
+    if (!stored) return std::unexpected(std::move(stored).error());
+    if (!crypto::equal(crypto::view(state_mac(root_, stored->authenticated)), stored->mac))
+        return state_changed();
+    return std::move(stored->record);
+}
+
+void KeyRing::put_state(const StateRecord& record, Batch& batch) const {
+    Bytes row = encode(record);
+    row.append(crypto::view(state_mac(root_, row)));
+    batch.put(Table::state, kStateKey, std::move(row));
+}
+
+base::Status KeyRing::seal_into(const StateRecord& record, SealSlot& slot, const crypto::Key* opening,
+                                crypto::Token* token) const {
+    const auto place = wrap_place(record, slot, root_epoch_);
+    base::Result<Bytes> wrapped;
+    if (slot.parameters.emergency())
+        wrapped = crypto::wrap_root_to(slot.parameters.recipient, place, root_);
+    else if (slot.parameters.kind == crypto::SlotKind::pkcs11 && token != nullptr)
+        wrapped = token->wrap(slot.parameters.slot, root_epoch_, place, root_);
+    else if (opening != nullptr)
+        wrapped = crypto::wrap_root(*opening, place, root_);
+    else
+        return base::failure(ErrorKind::invalid_request, "seal.key_missing",
+                             "A slot of this kind needs the key that it is sealed under.");
+    if (!wrapped) return std::unexpected(std::move(wrapped).error());
+    slot.wraps.push_back({root_epoch_, std::move(*wrapped)});
+    return {};
 }
 
 const crypto::Key& KeyRing::derived(crypto::Purpose purpose) const { return derived_.at(purpose); }

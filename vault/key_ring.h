@@ -7,8 +7,10 @@
 #include "crypto/envelope.h"
 #include "crypto/key_tree.h"
 #include "crypto/seal_slot.h"
+#include "crypto/token.h"
 #include "vault/storage_engine.h"
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,15 +22,35 @@
 
 namespace claviger::vault {
 
+struct SealSlot;
+struct StateRecord;
+
 /// What opens a seal slot.
 struct SealInput {
+    /// What is in `secret`. For shares and recipients it is always the opening key; see crypto/recipient.h.
+    enum class Form {
+        as_kept,      // the passphrase, the key file's content, or the token's PIN
+        opening_key,  // 32 bytes that follow from it, so that it need not be sent
+    };
+
     crypto::SlotKind kind;
-    crypto::Secret secret;  // the passphrase, or the key file's content
+    crypto::Secret secret;
+    Form form = Form::as_kept;
+    std::optional<base::RawId> slot = {};  // this one only; absent: any of the kind
+    std::filesystem::path module = {};     // pkcs11: the token's module
 };
+
+/// The slot's id as people and programs name it: 32 hex digits.
+std::string slot_id_text(const base::RawId& slot);
 
 struct SlotSummary {
     std::string id;  // hex
     crypto::SlotKind kind;
+    std::string name = {};
+    base::Time created{};
+    std::optional<base::Time> verified = {};
+    crypto::SlotParameters parameters = {};
+    std::optional<crypto::Recipient> ephemeral = {};  // of the wrap, where the slot has a public key
 };
 
 /// The instance as it can be known without any key: for health, `seal status` and the unseal form.
@@ -54,6 +76,18 @@ public:
     /// "state.refused" when a slot opens but the record's MAC does not hold. Burns CPU (Argon2id): call from
     /// a pool thread.
     static base::Result<std::unique_ptr<KeyRing>> unseal(const StorageEngine& engine, const SealInput& input);
+
+    /// Whether `input` opens a slot of this store to the very root key in use. Errors as unseal(), and those
+    /// of the token. May block for seconds.
+    base::Result<base::RawId> check(const StorageEngine& engine, const SealInput& input) const;
+    /// The state record as it is on disk, authenticated. corrupt "state.refused".
+    base::Result<StateRecord> state(const StorageEngine& engine) const;
+    /// Puts a changed state record into `batch`.
+    void put_state(const StateRecord& record, Batch& batch) const;
+    /// Seals the active root key into a new slot of `record`: under `opening` for a passphrase or key file,
+    /// to the public key of shares and recipients, by the token for PKCS#11. Blocks as long as a token takes.
+    base::Status seal_into(const StateRecord& record, SealSlot& slot, const crypto::Key* opening,
+                           crypto::Token* token) const;
 
     const base::RawId& instance() const { return instance_; }
     std::uint64_t root_epoch() const { return root_epoch_; }

@@ -53,6 +53,8 @@ public:
     std::uint64_t commit_seq() const { return transaction_.commit_seq(); }
     const Catalog& catalog() const { return catalog_; }
     const KeyRing& keys() const { return transaction_.keys(); }
+    /// For changes of what is no object of the catalog: the seal slots.
+    Transaction& transaction() { return transaction_; }
 
     /// Creates or replaces the object's row. New objects get created_seq, created and updated; replaced ones
     /// `updated` only.
@@ -116,6 +118,7 @@ public:
     AccessLog& access_log() { return *access_log_; }
     const KeyRing& keys() const { return *keys_; }
     const base::Clock& clock() const { return clock_; }
+    const StorageEngine& engine() const { return engine_; }
 
     /// Any thread. `apply` runs on the commit thread and must note an entry; `done` is called there when the
     /// disk has it.

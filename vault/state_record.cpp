@@ -9,7 +9,8 @@ namespace {
 
 using base::Bytes;
 
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kFormat = 2;
+constexpr std::uint8_t kFirstFormat = 1;  // slots without names, of two kinds
 constexpr std::size_t kMacBytes = 32;
 
 std::uint64_t millis(base::Time time) { return static_cast<std::uint64_t>(time.time_since_epoch().count()); }
@@ -18,7 +19,89 @@ base::Time time_of(std::uint64_t millis) {
     return base::Time(std::chrono::milliseconds(static_cast<std::int64_t>(millis)));
 }
 
-SealSlot read_slot(ByteReader& in) {
+void append_text(Bytes& out, const std::string& text) {
+    base::append_big_endian(out, static_cast<std::uint8_t>(text.size()));
+    out += text;
+}
+
+std::string read_text(ByteReader& in) { return std::string(in.bytes(in.number<std::uint8_t>())); }
+
+Bytes encode_parameters(const crypto::SlotParameters& slot) {
+    Bytes out;
+    switch (slot.kind) {
+        case crypto::SlotKind::passphrase:
+            base::append_big_endian(out, slot.ops_limit);
+            base::append_big_endian(out, slot.mem_limit_bytes);
+            append_array(out, slot.salt);
+            break;
+        case crypto::SlotKind::key_file:
+            append_array(out, slot.salt);
+            append_array(out, slot.key_id);
+            break;
+        case crypto::SlotKind::shares:
+            append_array(out, slot.recipient.key);
+            base::append_big_endian(out, static_cast<std::uint8_t>(slot.commitments.size()));
+            for (const auto& commitment : slot.commitments) append_array(out, commitment);
+            base::append_big_endian(out, static_cast<std::uint8_t>(slot.holders.size()));
+            for (const auto& holder : slot.holders) append_text(out, holder);
+            break;
+        case crypto::SlotKind::recipient:
+            append_array(out, slot.recipient.key);
+            break;
+        case crypto::SlotKind::pkcs11:
+            append_text(out, slot.token);
+            break;
+    }
+    return out;
+}
+
+/// False for a kind that is unknown, or parameters of another length than its own.
+bool read_parameters(base::ByteView bytes, crypto::SlotParameters& slot) {
+    ByteReader in(bytes);
+    switch (slot.kind) {
+        case crypto::SlotKind::passphrase:
+            slot.ops_limit = in.number<std::uint64_t>();
+            slot.mem_limit_bytes = in.number<std::uint64_t>();
+            slot.salt = in.array<16>();
+            break;
+        case crypto::SlotKind::key_file:
+            slot.salt = in.array<16>();
+            slot.key_id = in.array<8>();
+            break;
+        case crypto::SlotKind::shares: {
+            slot.recipient.key = in.array<32>();
+            const auto threshold = in.number<std::uint8_t>();
+            if (threshold > crypto::kMaxShares) return false;
+            for (unsigned i = 0; i < threshold; ++i) slot.commitments.push_back(in.array<32>());
+            const auto count = in.number<std::uint8_t>();
+            if (count > crypto::kMaxShares) return false;
+            for (unsigned i = 0; i < count; ++i) slot.holders.push_back(read_text(in));
+            break;
+        }
+        case crypto::SlotKind::recipient:
+            slot.recipient.key = in.array<32>();
+            break;
+        case crypto::SlotKind::pkcs11:
+            slot.token = read_text(in);
+            break;
+        default:
+            return false;
+    }
+    return in.complete();
+}
+
+void read_wraps(ByteReader& in, SealSlot& slot) {
+    const auto wraps = in.number<std::uint8_t>();
+    for (unsigned i = 0; i < wraps && in.good(); ++i) {
+        RootWrap wrap;
+        wrap.epoch = in.number<std::uint64_t>();
+        wrap.wrapped = Bytes(in.bytes(in.number<std::uint16_t>()));
+        slot.wraps.push_back(std::move(wrap));
+    }
+}
+
+/// What opened the store when it was made has been verified then.
+SealSlot read_first_slot(ByteReader& in) {
     SealSlot slot;
     slot.parameters.kind = static_cast<crypto::SlotKind>(in.number<std::uint8_t>());
     slot.parameters.slot = in.array<16>();
@@ -27,13 +110,21 @@ SealSlot read_slot(ByteReader& in) {
     slot.parameters.salt = in.array<16>();
     slot.commit_seq = in.number<std::uint64_t>();
     slot.created = time_of(in.number<std::uint64_t>());
-    const auto wraps = in.number<std::uint8_t>();
-    for (unsigned i = 0; i < wraps && in.good(); ++i) {
-        RootWrap wrap;
-        wrap.epoch = in.number<std::uint64_t>();
-        wrap.wrapped = Bytes(in.bytes(in.number<std::uint16_t>()));
-        slot.wraps.push_back(std::move(wrap));
-    }
+    slot.verified = slot.created;
+    read_wraps(in, slot);
+    return slot;
+}
+
+std::optional<SealSlot> read_slot(ByteReader& in) {
+    SealSlot slot;
+    slot.parameters.kind = static_cast<crypto::SlotKind>(in.number<std::uint8_t>());
+    slot.parameters.slot = in.array<16>();
+    slot.commit_seq = in.number<std::uint64_t>();
+    slot.created = time_of(in.number<std::uint64_t>());
+    if (const auto verified = in.number<std::uint64_t>(); verified != 0) slot.verified = time_of(verified);
+    slot.name = read_text(in);
+    if (!read_parameters(in.bytes(in.number<std::uint16_t>()), slot.parameters)) return std::nullopt;
+    read_wraps(in, slot);
     return slot;
 }
 
@@ -42,6 +133,11 @@ SealSlot read_slot(ByteReader& in) {
 std::uint64_t StateRecord::active_epoch() const {
     const auto active = std::ranges::find(epochs, EpochState::active, &RootEpoch::state);
     return active == epochs.end() ? 0 : active->epoch;
+}
+
+const RootWrap* SealSlot::wrap_of(std::uint64_t epoch) const {
+    const auto wrap = std::ranges::find(wraps, epoch, &RootWrap::epoch);
+    return wrap == wraps.end() ? nullptr : &*wrap;
 }
 
 crypto::Place wrap_place(const StateRecord& record, const SealSlot& slot, std::uint64_t epoch) {
@@ -68,11 +164,13 @@ Bytes encode(const StateRecord& record) {
     for (const auto& slot : record.slots) {
         base::append_big_endian(out, static_cast<std::uint8_t>(slot.parameters.kind));
         append_array(out, slot.parameters.slot);
-        base::append_big_endian(out, slot.parameters.ops_limit);
-        base::append_big_endian(out, slot.parameters.mem_limit_bytes);
-        append_array(out, slot.parameters.salt);
         base::append_big_endian(out, slot.commit_seq);
         base::append_big_endian(out, millis(slot.created));
+        base::append_big_endian(out, slot.verified ? millis(*slot.verified) : 0);
+        append_text(out, slot.name);
+        const auto parameters = encode_parameters(slot.parameters);
+        base::append_big_endian(out, static_cast<std::uint16_t>(parameters.size()));
+        out += parameters;
         base::append_big_endian(out, static_cast<std::uint8_t>(slot.wraps.size()));
         for (const auto& [epoch, wrapped] : slot.wraps) {
             base::append_big_endian(out, epoch);
@@ -94,7 +192,9 @@ base::Result<StoredState> decode_state(base::ByteView row) {
     stored.authenticated = Bytes(row.substr(0, row.size() - kMacBytes));
     stored.mac = Bytes(row.substr(row.size() - kMacBytes));
     ByteReader in(stored.authenticated);
-    if (in.number<std::uint8_t>() != kFormat) return refused("unknown format; written by a newer version?");
+    const auto format = in.number<std::uint8_t>();
+    if (format != kFormat && format != kFirstFormat)
+        return refused("unknown format; written by a newer version?");
 
     auto& record = stored.record;
     record.instance = in.array<16>();
@@ -107,7 +207,11 @@ base::Result<StoredState> decode_state(base::ByteView row) {
     }
     const auto slots = in.number<std::uint8_t>();
     if (slots > kMaxSlots) return refused("too many seal slots");
-    for (unsigned i = 0; i < slots && in.good(); ++i) record.slots.push_back(read_slot(in));
+    for (unsigned i = 0; i < slots && in.good(); ++i) {
+        auto slot = format == kFirstFormat ? std::optional(read_first_slot(in)) : read_slot(in);
+        if (!slot) return refused("a seal slot that this version does not know");
+        record.slots.push_back(*std::move(slot));
+    }
     if (!in.complete()) return refused("cut short, or with bytes left over");
     if (record.active_epoch() == 0) return refused("no active root key");
     return stored;

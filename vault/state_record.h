@@ -9,6 +9,8 @@
 #include "crypto/seal_slot.h"
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 namespace claviger::vault {
@@ -29,9 +31,13 @@ struct RootWrap {
 
 struct SealSlot {
     crypto::SlotParameters parameters;
-    std::uint64_t commit_seq = 0;  // of the commit that made the slot; part of its wraps' place
+    std::uint64_t commit_seq = 0;  // of the commit that made the slot, 0 for tokens; part of its wraps' place
     base::Time created{};
     std::vector<RootWrap> wraps;
+    std::string name = {};                    // what operators call it; at most kMaxSlotName bytes
+    std::optional<base::Time> verified = {};  // when it last gave the root key back
+
+    const RootWrap* wrap_of(std::uint64_t epoch) const;
 };
 
 /// Layout: docs/storage_format.md.
@@ -47,6 +53,7 @@ struct StateRecord {
 
 inline constexpr std::size_t kMaxSlots = 32;
 inline constexpr std::size_t kMaxEpochs = 16;
+inline constexpr std::size_t kMaxSlotName = 64;
 
 /// Where the root key of `epoch` belongs when `slot` seals it.
 crypto::Place wrap_place(const StateRecord& record, const SealSlot& slot, std::uint64_t epoch);

@@ -31,6 +31,7 @@ Json text_of(ObjectKind kind, const RawId& id) {
         case ObjectKind::none:
             return nullptr;
         case ObjectKind::instance:
+        case ObjectKind::seal_slot:
             return hex(id);
         case ObjectKind::workspace:
             return id_text<base::WorkspaceId>(id);

@@ -23,6 +23,11 @@ struct ApiSettings {
     std::chrono::seconds session_token_lifetime{86'400};  // when the request does not say
     std::chrono::milliseconds probe_timeout{10'000};      // of mcp_oauth_validate, each request
     notify::DeliverySettings webhooks = {};               // of endpoints that may be stored, and of tests
+    /// What opens PKCS#11 tokens: module and PIN; absent: the config has none.
+    std::function<base::Result<vault::SealInput>()> token_input = {};
+    /// Runs what may block; absent: on the worker. What it was given must be done or dropped before the workers
+    /// go.
+    std::function<void(std::function<void()>)> in_background = {};
     std::function<std::string()> more_metrics;  // Prometheus text of other parts, for /metrics; any thread
 };
 

@@ -138,10 +138,11 @@ TEST_CASE("the state record's bytes are these", "[vault][key_ring]") {
     slot.commit_seq = 1;
     slot.created = record.created;
     slot.wraps = {{1, "wrap"}};
+    slot.name = "desk";
+    slot.verified = base::Time(std::chrono::milliseconds(0x3344));
     record.slots = {slot};
-    const std::string a(32, 'a');
     REQUIRE(base::to_hex(encode(record)) ==
-            "01"
+            "02"
             "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"
             "0000000000001122"
             "01"
@@ -150,11 +151,14 @@ TEST_CASE("the state record's bytes are these", "[vault][key_ring]") {
             "01"
             "01"
             "b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2"
+            "0000000000000001"
+            "0000000000001122"
+            "0000000000003344"
+            "046465736b"
+            "0020"
             "0000000000000004"
             "0000000040000000"
             "c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3"
-            "0000000000000001"
-            "0000000000001122"
             "01"
             "0000000000000001"
             "0004"

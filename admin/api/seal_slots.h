@@ -1,0 +1,21 @@
+// The seal slots of the instance: the ways to open it after a restart. Seen, added, verified and removed
+// here; no secret that opens one is ever sent or shown, only the opening key of one sealed root key.
+#pragma once
+
+#include "admin/api/call.h"
+
+namespace claviger::admin::api {
+
+/// A slot as everybody with access to the status may see it: what it is opened with, never what opens it.
+Json shown_slot(const vault::SlotSummary& slot);
+/// {"instance":…,"slots":[…],"warnings":[…]}: what is weak is said in words, `now` tells when.
+Json shown_seal(const vault::InstanceSummary& instance, base::Time now);
+
+net::awaitable<Answered> list_seal_slots(Call& call);
+/// invalid_request "seal.passphrase_refused" for a passphrase that was not asked for by name.
+net::awaitable<Answered> create_seal_slot(Call& call);
+/// The slot gave the root key back: unauthenticated "seal.wrong_key" as a conflict when it did not.
+net::awaitable<Answered> verify_seal_slot(Call& call);
+net::awaitable<Answered> delete_seal_slot(Call& call);
+
+}  // namespace claviger::admin::api
