@@ -175,6 +175,10 @@ base::Result<Config> parse_config(std::string_view text, const std::filesystem::
     Settings known(folder);
     known.path("data_dir", config.data_dir);
     known.path("seal.key_file", config.key_file);
+    known.path("seal.previous_key_file", config.previous_key_file);
+    known.path("seal.pkcs11.module", config.pkcs11_module);
+    known.path("seal.pkcs11.pin_file", config.pkcs11_pin_file);
+    known.flag("seal.pkcs11.unseal_at_start", config.pkcs11_at_start);
     known.number("threads", config.threads, 0, 256);
     known.listener("agents", config.agents);
     known.listener("admin", config.admin);
@@ -200,6 +204,15 @@ base::Result<Config> parse_config(std::string_view text, const std::filesystem::
     known.path("log.file", config.log_file);
     if (auto taken = known.take(document, ""); !taken) return std::unexpected(std::move(taken).error());
     if (config.data_dir.empty()) return refused("data_dir is required: the folder of the store.");
+    if (config.previous_key_file && !config.key_file)
+        return refused("seal.previous_key_file needs seal.key_file, which follows it.");
+    if (config.pkcs11_module.has_value() != config.pkcs11_pin_file.has_value() ||
+        (config.pkcs11_at_start && !config.pkcs11_module))
+        return refused("seal.pkcs11 needs both module and pin_file.");
+    if (config.pkcs11_at_start && config.key_file)
+        return refused(
+            "seal.key_file and seal.pkcs11.unseal_at_start are two ways to open the store at start.",
+            "Set one of them; the other stays usable with `claviger unseal`.");
     return config;
 }
 
@@ -226,9 +239,14 @@ base::Result<std::vector<std::string>> explain_config(const Config& config, Inse
     facts.push_back("data: " + config.data_dir.string() +
                     (std::filesystem::exists(config.store_dir()) ? "" : " (not initialised)"));
     facts.push_back(config.key_file ? "unseals at start with the key file " + config.key_file->string()
-                                    : "starts sealed; unseal with `claviger unseal`");
+                    : config.pkcs11_at_start
+                        ? "unseals at start with a token, by " + config.pkcs11_module->string()
+                        : "starts sealed; unseal with `claviger unseal`");
     facts.push_back("agents: " + listening(config.agents));
     facts.push_back("admin: " + listening(config.admin));
+    facts.push_back("connect links: " + (config.admin.public_url.empty()
+                                             ? std::string("at the admin listener's own address")
+                                             : "at " + config.admin.public_url));
     facts.push_back(std::string("private upstream addresses: ") +
                     (config.upstream_allow_private ? "allowed for every environment"
                                                    : "only hosts that an environment lists"));

@@ -30,8 +30,14 @@ struct ListenerConfig {
 struct Config {
     std::filesystem::path data_dir;  // required: the store, 0700
     std::optional<std::filesystem::path>
-        key_file;          // seal.key_file: unseals at start; absent: `claviger unseal`
-    unsigned threads = 0;  // 0: one per core
+        key_file;  // seal.key_file: unseals at start; absent: `claviger unseal`
+    std::optional<std::filesystem::path> previous_key_file;  // seal.previous_key_file: tried when key_file
+                                                             // opens nothing, and then key_file gets a slot
+    std::optional<std::filesystem::path>
+        pkcs11_module;  // seal.pkcs11.module: the library of the token's maker
+    std::optional<std::filesystem::path> pkcs11_pin_file;         // seal.pkcs11.pin_file
+    bool pkcs11_at_start = false;                                 // seal.pkcs11.unseal_at_start
+    unsigned threads = 0;                                         // 0: one per core
     ListenerConfig agents{.address = "127.0.0.1", .port = 8700};  // where agents speak MCP
     ListenerConfig admin{.address = "127.0.0.1", .port = 8701};   // admin API
 

@@ -3,6 +3,7 @@
 #include "crypto/random.h"
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include <fcntl.h>
@@ -15,12 +16,6 @@ namespace {
 using base::ErrorKind;
 
 constexpr std::size_t kShortestPassphrase = 12;
-
-std::unexpected<base::Error> bad_key_file(const std::filesystem::path& file, const std::string& why,
-                                          std::string hint) {
-    return base::failure(ErrorKind::invalid_request, "seal.key_file",
-                         "The key file " + file.string() + " " + why + ".", std::move(hint));
-}
 
 /// A descriptor that closes itself.
 class Descriptor {
@@ -37,22 +32,36 @@ private:
     int fd_;
 };
 
-}  // namespace
+struct PrivateFile {
+    std::string what;       // "key file"
+    std::string_view code;  // "seal.key_file"
+    std::size_t least_bytes;
+};
 
-base::Result<vault::SealInput> read_key_file(const std::filesystem::path& file) {
+/// systemd gives credentials to a service by an access list, which shows as rights of the group.
+bool is_systemd_credential(const std::filesystem::path& file) {
+    const char* const folder = std::getenv("CREDENTIALS_DIRECTORY");  // NOLINT: nothing here changes it
+    return folder != nullptr && *folder != '\0' && file.parent_path() == std::filesystem::path(folder);
+}
+
+/// A file that nobody else may read, whole.
+base::Result<crypto::Secret> read_private(const std::filesystem::path& file, const PrivateFile& kind) {
+    const auto bad = [&](const std::string& why, std::string hint) {
+        return base::failure(ErrorKind::invalid_request, kind.code,
+                             "The " + kind.what + " " + file.string() + " " + why + ".", std::move(hint));
+    };
     const Descriptor in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     struct stat facts{};
     if (in.get() < 0 || ::fstat(in.get(), &facts) != 0)
-        return bad_key_file(file, std::string("cannot be read: ") + std::strerror(errno),
-                            "Check seal.key_file and its permissions.");
-    if (!S_ISREG(facts.st_mode))
-        return bad_key_file(file, "is not a regular file", "Name the file that `claviger init` made.");
-    if ((facts.st_mode & 077) != 0)
-        return bad_key_file(file, "can be read by others", "chmod 600 it, and consider the key known.");
+        return bad(std::string("cannot be read: ") + std::strerror(errno),
+                   "Check the path in the config and the file's permissions.");
+    if (!S_ISREG(facts.st_mode)) return bad("is not a regular file", "Name the file that holds it.");
+    if ((facts.st_mode & (is_systemd_credential(file) ? 037 : 077)) != 0)
+        return bad("can be read by others", "chmod 600 it, and consider what is in it known.");
     const auto size = static_cast<std::size_t>(facts.st_size);
-    if (size < crypto::kMinKeyFileBytes || size > crypto::kMaxSlotInputBytes)
-        return bad_key_file(file, "is not between 32 bytes and 64 KiB long",
-                            "Name the file that `claviger init` made.");
+    if (size < kind.least_bytes || size > crypto::kMaxSlotInputBytes)
+        return bad("is not between " + std::to_string(kind.least_bytes) + " bytes and 64 KiB long",
+                   "Name the right file; `claviger init --key-file` makes key files.");
     bool whole = true;
     auto secret = crypto::Secret::filled(size, [&](std::span<std::byte> out) {
         for (std::size_t got = 0; got < out.size() && whole;) {
@@ -63,8 +72,30 @@ base::Result<vault::SealInput> read_key_file(const std::filesystem::path& file) 
                 whole = false;
         }
     });
-    if (!whole) return bad_key_file(file, "changed while it was read", "Try again.");
-    return vault::SealInput{crypto::SlotKind::key_file, std::move(secret)};
+    if (!whole) return bad("changed while it was read", "Try again.");
+    return secret;
+}
+
+}  // namespace
+
+base::Result<vault::SealInput> read_key_file(const std::filesystem::path& file) {
+    auto secret = read_private(file, {"key file", "seal.key_file", crypto::kMinKeyFileBytes});
+    if (!secret) return std::unexpected(std::move(secret).error());
+    return vault::SealInput{crypto::SlotKind::key_file, std::move(*secret)};
+}
+
+base::Result<vault::SealInput> read_pin_file(const std::filesystem::path& file,
+                                             const std::filesystem::path& module) {
+    auto secret = read_private(file, {"PIN file", "seal.pin_file", 1});
+    if (!secret) return std::unexpected(std::move(secret).error());
+    auto pin = secret->expose([](std::span<const std::byte> bytes) {
+        while (!bytes.empty() && (bytes.back() == std::byte{'\n'} || bytes.back() == std::byte{'\r'}))
+            bytes = bytes.first(bytes.size() - 1);
+        return crypto::Secret::copy_of(bytes);
+    });
+    vault::SealInput input{crypto::SlotKind::pkcs11, std::move(pin)};
+    input.module = module;
+    return input;
 }
 
 base::Status create_key_file(const std::filesystem::path& file) {

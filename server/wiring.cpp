@@ -5,18 +5,22 @@
 #include "crypto/secret.h"
 #include "oauth/web_url.h"
 #include "proxy/error_reply.h"
+#include "server/key_file_change.h"
 #include "server/log_sink.h"
 #include "server/metrics.h"
 #include "server/seal_input.h"
 #include "server/unseal_door.h"
 #include "server/unsealed.h"
 
+#include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <nlohmann/json.hpp>
 
 #include <atomic>
 #include <csignal>
 #include <iostream>
+#include <mutex>
 #include <thread>
 
 namespace claviger::server {
@@ -132,15 +136,42 @@ private:
     boost::asio::signal_set signals_{context_, SIGTERM, SIGINT, SIGHUP};
 };
 
-std::string seal_summary(const vault::StorageEngine& engine, bool sealed) {
-    nlohmann::json out{{"sealed", sealed}, {"slots", nlohmann::json::array()}};
-    if (const auto summary = vault::KeyRing::summary(engine); summary && *summary) {
-        for (const auto& slot : (*summary)->slots)
-            out["slots"].push_back(
-                {{"id", slot.id},
-                 {"kind", slot.kind == crypto::SlotKind::key_file ? "key_file" : "passphrase"}});
+base::Result<vault::InstanceSummary> summary_of(const vault::StorageEngine& engine) {
+    auto summary = vault::KeyRing::summary(engine);
+    if (!summary) return std::unexpected(std::move(summary).error());
+    if (!*summary)
+        return base::failure(ErrorKind::corrupt, "state.missing", "The store has lost its state record.");
+    return std::move(**summary);
+}
+
+base::Result<vault::SealInput> token_input(const Config& config) {
+    if (config.pkcs11_module) return read_pin_file(*config.pkcs11_pin_file, *config.pkcs11_module);
+    return base::failure(ErrorKind::invalid_request, "seal.no_module",
+                         "This server has no PKCS#11 module in its config.",
+                         "Set seal.pkcs11.module and seal.pkcs11.pin_file, then restart it.");
+}
+
+/// With what the config names, if it names anything.
+base::Status unseal_at_start(const Config& config, const Unseal& unseal,
+                             const std::function<vault::Records&()>& records) {
+    if (config.pkcs11_at_start) {
+        const auto input = token_input(config);
+        return input ? unseal(*input) : std::unexpected(input.error());
     }
-    return out.dump();
+    if (!config.key_file) return {};
+    const auto current = read_key_file(*config.key_file);
+    if (!current) return std::unexpected(current.error());
+    auto opened = unseal(*current);
+    if (opened || opened.error().code != "seal.wrong_key" || !config.previous_key_file) return opened;
+
+    const auto previous = read_key_file(*config.previous_key_file);
+    if (!previous) return std::unexpected(previous.error());
+    if (auto with_previous = unseal(*previous); !with_previous) return with_previous;
+    if (auto added = add_key_file_slot(records(), *current); !added) return added;
+    base::log(
+        base::LogLevel::warning, "seal.key_file_changed",
+        {{"next", "remove the slot of seal.previous_key_file with `claviger seal remove`, and the setting"}});
+    return {};
 }
 
 }  // namespace
@@ -180,6 +211,7 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
 
     // Below, `unsealed` is written once, by whoever unseals, before the two gates let anybody see it.
     std::unique_ptr<Unsealed> unsealed;
+    boost::asio::thread_pool beside{1};  // for tokens, which take their time
     std::atomic<const proxy::McpEndpoint*> agents_gate{nullptr};
     std::atomic<vault::Records*> records_gate{nullptr};
     std::atomic<bool> stopping{false};
@@ -194,6 +226,10 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
         config->upstream_allow_private ? net::PrivateAddresses::allow : net::PrivateAddresses::refuse;
     api_settings.session_token_lifetime = config->session_token_lifetime;
     api_settings.webhooks = delivery_settings(*config);
+    if (config->pkcs11_module) api_settings.token_input = [&] { return token_input(*config); };
+    api_settings.in_background = [&beside](std::function<void()> work) {
+        boost::asio::post(beside, std::move(work));
+    };
     api_settings.more_metrics = [&] {
         auto* records = records_gate.load();
         return metrics_text(*agents_seen, *admin_seen, counters, records,
@@ -216,15 +252,17 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     agents_seen = &agents;
     admin_seen = &admin;
 
+    std::mutex unsealing;  // a store that is being opened when it is time to stop is waited for
     const auto unseal = [&](const vault::SealInput& input) -> base::Status {
+        const std::lock_guard one_at_a_time(unsealing);
+        if (stopping.load())
+            return base::failure(ErrorKind::unavailable, "seal.stopping", "Claviger is stopping.",
+                                 "Unseal it after its next start.");
         if (records_gate.load() != nullptr)
             return base::failure(ErrorKind::conflict, "seal.open", "The store is unsealed already.",
                                  "There is nothing to do.");
         auto opened = Unsealed::open(**engine, input, *config, workers, clock, counters);
         if (!opened) return std::unexpected(std::move(opened).error());
-        if (stopping.load())
-            return base::failure(ErrorKind::unavailable, "seal.stopping", "Claviger is stopping.",
-                                 "Unseal it after its next start.");
         unsealed = std::move(*opened);
         unsealed->note(vault::Action::unseal);
         api.connect_with(unsealed->open_connect(url_of(config->admin, admin.port())));
@@ -234,7 +272,10 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
         base::log(base::LogLevel::info, "unsealed", {{"entries", unsealed->records().ledger().head().size}});
         return {};
     };
-    UnsealDoor door(unseal, [&] { return seal_summary(**engine, records_gate.load() == nullptr); });
+    UnsealDoor door(unseal, {.summary = [&] { return summary_of(**engine); },
+                             .sealed = [&] { return records_gate.load() == nullptr; },
+                             .token_input = [&] { return token_input(*config); },
+                             .clock = clock});
     net::Server local({workers[0].get()}, net::ServerLimits{.connections = 16},
                       [&](const net::Request& request, net::ResponseWriter& writer) {
                           return door.handle(*workers[0], request, writer);
@@ -245,11 +286,10 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
         return listening;
     if (auto listening = admin.listen(config->admin.address, config->admin.port, *admin_tls); !listening)
         return listening;
-    if (config->key_file) {
-        const auto input = read_key_file(*config->key_file);
-        if (!input) return std::unexpected(input.error());
-        if (auto opened = unseal(*input); !opened) return opened;
-    }
+    if (auto opened =
+            unseal_at_start(*config, unseal, [&]() -> vault::Records& { return unsealed->records(); });
+        !opened)
+        return opened;
     if (auto listening = local.listen("unix:" + config->unseal_socket().string(), 0, nullptr); !listening)
         return listening;
     OperatorSignals signals;  // before anybody may believe that we are ready for them
@@ -266,6 +306,9 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
 
     stopping.store(true);
     base::log(base::LogLevel::info, "stopping");
+    {
+        const std::lock_guard no_more(unsealing);  // what was opened meanwhile is closed in order, too
+    }
     if (records_gate.load() != nullptr) unsealed->endpoint().end_streams();
     drain_all(agents, admin, local, config->drain);
     if (records_gate.load() != nullptr) unsealed->outbox().drain(config->drain);

@@ -57,6 +57,7 @@ std::vector<Command> agent_commands();
 std::vector<Command> session_commands();
 std::vector<Command> log_commands();
 std::vector<Command> key_commands();
+std::vector<Command> seal_commands();
 std::vector<Command> webhook_commands();
 std::vector<Command> provider_commands();
 std::vector<Command> shell_commands();

@@ -1,5 +1,5 @@
 #include "admin/cli/local_socket.h"
-#include "admin/cli/objects.h"
+#include "admin/cli/seal_opening.h"
 #include "admin/cli/secret_input.h"
 
 #include <nlohmann/json.hpp>
@@ -9,29 +9,83 @@ namespace {
 
 using nlohmann::json;
 
-base::Status unseal(Context& context) {
+using Socket = std::filesystem::path;
+
+/// What the server said to one attempt, or why it refused.
+base::Result<json> try_unseal(const Socket& socket, std::string_view slot, std::string_view slot_id,
+                              const crypto::Secret& secret) {
+    const auto reply = post_unseal(socket, slot, slot_id, secret);
+    if (!reply) return std::unexpected(reply.error());
+    return document_of(*reply);
+}
+
+/// Gives the shares one by one; the server keeps them until there are enough.
+base::Result<json> give_shares(Context& context, const Socket& socket) {
+    base::Result<json> answer = json::object();
+    for (const auto& file : context.arguments.values("--share")) {
+        const auto share = read_share(context, file);
+        if (!share) return std::unexpected(share.error());
+        answer = try_unseal(socket, "share", "", *share);
+        if (!answer || !answer->value("sealed", true)) return answer;
+    }
+    return answer;
+}
+
+base::Result<json> with_identity(Context& context, const Socket& socket) {
+    const auto files = context.arguments.values("--identity");
+    if (files.size() != 1)
+        return usage("One --identity FILE opens a recipient's slot; others go with --share.");
+    const auto identity = read_identity(context, files[0]);
+    if (!identity) return std::unexpected(identity.error());
+    const auto seal = seal_at(socket);
+    if (!seal) return std::unexpected(seal.error());
+    for (const auto& slot : seal->value("slots", json::array())) {
+        if (slot.value("kind", "") != "recipient" ||
+            slot.value("public_key", "") != identity->recipient().text())
+            continue;
+        const auto opening = opening_with(*identity, slot);
+        if (!opening) return std::unexpected(opening.error());
+        return try_unseal(
+            socket, "recipient", slot.value("id", ""),
+            opening->expose([](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); }));
+    }
+    return usage("No seal slot of this store is for the identity " + identity->recipient().text() + ".",
+                 "`claviger seal status --data DIR` shows the slots.");
+}
+
+base::Result<json> unseal_with(Context& context, const Socket& socket) {
     const auto& arguments = context.arguments;
-    if (arguments.has("--data") == arguments.has("--socket"))
-        return usage("One of --data and --socket is needed: where the server's local socket is.",
-                     "For example: claviger unseal --data /var/lib/claviger");
-    const auto socket = arguments.has("--socket")
-                            ? std::filesystem::path(*arguments.value("--socket"))
-                            : std::filesystem::path(*arguments.value("--data")) / "unseal.sock";
+    if (arguments.has("--forget-shares")) return forget_shares(socket);
+    if (arguments.has("--share")) return give_shares(context, socket);
+    if (arguments.has("--identity")) return with_identity(context, socket);
+    if (arguments.has("--token"))
+        return try_unseal(socket, "pkcs11", "", crypto::Secret::copy_of(std::string_view()));
     const auto key_file = arguments.value("--key-file");
     const auto secret = key_file ? read_key_file(*key_file, context.screen.err())
                                  : read_secret(context.input, "Passphrase (not shown)", context.screen.err());
     if (!secret) return std::unexpected(secret.error());
-    const auto reply = post_unseal(socket, key_file ? "key_file" : "passphrase", *secret);
-    if (!reply) return std::unexpected(reply.error());
-    const auto document = json::parse(reply->body, nullptr, false);
-    if (reply->status == 200 && document.is_object()) {
-        context.screen.done(document, "Unsealed: the server answers.");
+    return try_unseal(socket, key_file ? "key_file" : "passphrase", "", *secret);
+}
+
+base::Status unseal(Context& context) {
+    const auto socket = socket_of(context.arguments);
+    if (!socket) return std::unexpected(socket.error());
+    if (!*socket)
+        return usage("One of --data and --socket is needed: where the server's local socket is.",
+                     "For example: claviger unseal --data /var/lib/claviger");
+    const auto answer = unseal_with(context, **socket);
+    if (!answer) return std::unexpected(answer.error());
+    if (!answer->value("sealed", true)) {
+        context.screen.done(*answer, "Unsealed: the server answers.");
         return {};
     }
-    const auto error = document.is_object() ? document.value("error", json::object()) : json::object();
-    return base::failure(base::ErrorKind::denied, "api.refused",
-                         error.value("message", "The server refused to unseal, without a reason."),
-                         error.value("hint", ""), reply->body);
+    std::string sentence = "No shares are kept.";
+    for (const auto& set : answer->value("shares", json::array()))
+        sentence = std::to_string(set.value("have", 0)) + " of " + std::to_string(set.value("need", 0)) +
+                   " shares are there (" + cell_text(set.value("given", json::array())) +
+                   "); they are kept for half an hour.";
+    context.screen.done(*answer, sentence);
+    return {};
 }
 
 base::Status status(Context& context) {
@@ -102,11 +156,16 @@ std::vector<Command> server_commands() {
          nullptr,
          false},
         {"unseal",
-         "Open a sealed server with its passphrase or key file, over its local socket.",
+         "Open a sealed server over its local socket: with its passphrase, or with what a flag names.",
          {},
          {{"--data", "DIR", "the server's data folder; its socket is DIR/unseal.sock"},
           {"--socket", "FILE", "the socket itself"},
           {"--key-file", "FILE", "open with this key file (default: ask for the passphrase)"},
+          {"--share", "FILE", "give a holder's share, as text or as a .age file; others may follow later",
+           true},
+          {"--identity", "FILE", "open with a recipient's identity, or with --share: the holder's", true},
+          {"--token", "", "open with the PKCS#11 token of the server's config"},
+          {"--forget-shares", "", "drop the shares that were given so far"},
           {"--json", "", "print JSON instead of text"}},
          "claviger unseal --data /var/lib/claviger",
          unseal,
