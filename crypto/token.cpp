@@ -252,16 +252,17 @@ base::Result<Key> Token::unwrap(const base::RawId& slot, std::uint64_t epoch, co
     ck_mechanism aes{CKM_AES_GCM, &gcm, sizeof gcm};
     if (const auto why = session_->module->C_DecryptInit(session_->handle, &aes, *key); why != CKR_OK)
         return failed("opening the root key with AES-GCM", why);
+    // Some tokens want room for the tag, too, and tell a wrong one in many ways; all of them mean the same.
     bool good = true;
-    auto root = Key::filled([&](std::span<std::byte> out) {
+    const auto opened = Secret::filled(wrapped.size() - kNonceBytes, [&](std::span<std::byte> out) {
         unsigned long written = out.size();
-        // Tokens tell a wrong tag in many ways; all of them mean the same.
         good = session_->module->C_Decrypt(session_->handle, in + kNonceBytes, wrapped.size() - kNonceBytes,
                                            raw(out), &written) == CKR_OK &&
-               written == out.size();
+               written == Key::kBytes;
     });
     if (!good) return refused();
-    return root;
+    return Key::from(opened.expose(
+        [](std::span<const std::byte> bytes) { return Secret::copy_of(bytes.first(Key::kBytes)); }));
 }
 
 base::Status Token::destroy(const base::RawId& slot, std::uint64_t epoch) {
