@@ -1,6 +1,7 @@
 // The authorization server of tests/support/node, people who sign in to it, and credentials that hold its tokens.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { browse } from '../support/node/browser.mjs';
 import { fingerprint } from '../support/node/fault_front.mjs';
 import { eventually, grant, node22, startNode } from './harness.mjs';
@@ -90,16 +91,13 @@ export async function login(as, { client = 'public', resource = as.resource, sco
     return tokens;
 }
 
-const past = '2020-01-01T00:00:00Z';
 /// When a token set of now ends; for `expires_at`.
 export const inSeconds = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
 
-/// The `auth` of a credential with these tokens. `expires_at` may be 'past', 'unknown' or a time; default: as the server
-/// said.
+/// The `auth` of a credential with these tokens. `expires_at` may be 'unknown' or a time; default: as the server said.
 export function oauthAuth(as, tokens, { client = 'public', resource = as.resource, expires_at, refresh = {}, ...more } = {}) {
     const secret = as.clients[client]?.client_secret;
-    const expiry =
-        expires_at === 'past' ? past : expires_at === 'unknown' ? null : (expires_at ?? inSeconds(tokens.expires_in));
+    const expiry = expires_at === 'unknown' ? null : (expires_at ?? inSeconds(tokens.expires_in));
     return {
         type: 'mcp_oauth',
         mcp_server_url: resource,
@@ -122,13 +120,22 @@ export function oauthAuth(as, tokens, { client = 'public', resource = as.resourc
 let resources = 0;
 
 /// Signs in, stores the tokens, and gives an agent with a session. Every credential has a resource of its own, so that
-/// its requests can be told from all others. `dead`: the access token is expired, and everybody knows it.
-export async function connected(claviger, as, { client, scope, dead = false, expires_at, refresh, ...more } = {}) {
+/// its requests can be told from all others. `dead`: the access token is expired, and everybody knows it; it may be
+/// refreshed from now on, and `fault` is what that meets. `refused`: the server does not take it, and nobody knows yet.
+export async function connected(
+    claviger,
+    as,
+    { client, scope, dead = false, refused = false, fault, expires_at = refused ? 'unknown' : undefined, refresh, ...more } = {},
+) {
     const resource = `${as.resource}/${++resources}`;
     const tokens = await login(as, { client, resource, scope });
-    if (dead) await as.expire(tokens.access_token);
-    const auth = oauthAuth(as, tokens, { client, resource, expires_at: dead ? 'past' : expires_at, refresh });
+    if (dead || refused) await as.expire(tokens.access_token);
+    if (fault) await as.fault({ resource, grant: 'refresh_token', ...fault });
+    const endsAt = Date.now() + 300;
+    if (dead) expires_at = new Date(endsAt).toISOString();
+    const auth = oauthAuth(as, tokens, { client, resource, expires_at, refresh });
     const granted = await grant(claviger, { url: resource, auth, ...more });
+    if (dead) await sleep(Math.max(0, endsAt - Date.now()) + 20);
     const { pathname } = new URL(resource);
     return {
         ...granted,

