@@ -74,7 +74,12 @@ std::optional<End> check_error(const Arrival& arrival) {
 /// Closes the flow with it and gives the error back.
 awaitable<std::unexpected<base::Error>> end(const ConnectWorld& world, net::Worker& worker,
                                             const vault::Actor& actor, base::ConnectLinkId id, End with) {
-    base::log_error("connect.failed", with.error);
+    if (with.error.kind == ErrorKind::unavailable || with.error.kind == ErrorKind::internal ||
+        with.error.kind == ErrorKind::corrupt)
+        base::log_error("connect.failed", with.error);
+    else  // somebody's decision, or a setting: no fault of this machine
+        base::log(base::LogLevel::info, "connect.failed",
+                  {{"connect_link", id.text()}, {"code", with.error.code}, {"detail", with.error.detail}});
     const auto closed = co_await close_flow(world, worker, actor, id, problem_of(with.error), with.reason);
     if (!closed) base::log_error("connect.not_closed", closed.error());
     co_return std::unexpected(std::move(with.error));
@@ -203,11 +208,10 @@ vault::Ref<vault::ConnectFlow> flow_of_arrival(const ConnectWorld& world, std::s
 }
 
 awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const Outbound& out,
-                                              const vault::Actor& actor, base::ConnectLinkId id,
+                                              const vault::Actor& actor, vault::Ref<vault::ConnectFlow> flow,
                                               const ExchangeAnswer& answer, const Proofs& proofs,
                                               std::optional<std::string> nonce) {
-    const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
-    if (!flow || !flow->terms) co_return ended();
+    const auto id = flow->id;
     const auto& terms = *flow->terms;
     const auto profile = profile_of(world, flow->wish);
     if (!profile) co_return std::unexpected(profile.error());
@@ -282,7 +286,7 @@ awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const Outbou
         co_return co_await end(world, out.worker, actor, id, {std::move(sent).error(), "connect.refused"});
     std::optional<std::string> nonce;
     if (contains_all(flow->terms->scopes, {"openid"})) nonce = base::to_hex(crypto::view(state));
-    co_return co_await take_answer(world, out, actor, id, sent->answer, sent->proofs, std::move(nonce));
+    co_return co_await take_answer(world, out, actor, flow, sent->answer, sent->proofs, std::move(nonce));
 }
 
 }  // namespace claviger::oauth

@@ -46,9 +46,11 @@ struct Proofs {
 };
 
 /// From a token endpoint's answer to the stored grant, or to the closed flow; also for grants without a
-/// person. `nonce`: as sent, when an ID token is expected.
+/// person. `flow` has its terms; tokens that find no place any more are given back by them. `nonce`: as sent,
+/// when an ID token is expected.
 net::awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const Outbound& out,
-                                                   const vault::Actor& actor, base::ConnectLinkId id,
+                                                   const vault::Actor& actor,
+                                                   vault::Ref<vault::ConnectFlow> flow,
                                                    const ExchangeAnswer& answer, const Proofs& proofs,
                                                    std::optional<std::string> nonce);
 

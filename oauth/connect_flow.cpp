@@ -1,7 +1,10 @@
 #include "oauth/connect_flow.h"
 
 #include "base/bytes.h"
+#include "notify/event.h"
+#include "oauth/grant_event.h"
 #include "oauth/pkce.h"
+#include "oauth/stored_grant.h"
 
 #include <cstring>
 #include <utility>
@@ -28,6 +31,25 @@ Halves cut(const vault::Catalog& catalog, std::string_view text) {
 bool fits(const crypto::Digest& kept, std::string_view secret) {
     const auto given = state_digest(secret);
     return crypto::equal(crypto::view(kept), crypto::view(given));
+}
+
+/// What has failed is told like any step of a grant: of the credential, if there is one already, else of the
+/// link.
+base::Status tell_failure(const ConnectWorld& world, vault::Change& change, const vault::ConnectFlow& flow,
+                          std::string_view reason) {
+    const auto credential =
+        flow.wish.credential ? change.catalog().find<vault::Credential>(*flow.wish.credential) : nullptr;
+    if (const auto grant =
+            credential ? grant_of(change.catalog(), *credential) : base::Result<StoredGrant>(StoredGrant{});
+        credential && grant && world.hooks.tell)
+        return world.hooks.tell(change, *credential, *grant,
+                                apply(grant->facts, ConnectFailed{std::string(reason)}, change.now()));
+    if (credential) return {};
+    return notify::post(change, {.type = "connection.connect_failed",
+                                 .workspace = flow.workspace,
+                                 .id = flow.id.text(),
+                                 .vault = flow.vault,
+                                 .more = {{"reason", std::string(reason)}}});
 }
 
 }  // namespace
@@ -134,6 +156,7 @@ net::awaitable<base::Status> close_flow(const ConnectWorld& world, net::Worker& 
         flow.updated = change.now();
         change.note_failure(vault::EntryKind::grant, vault::Action::connect, vault::ObjectKind::connect_link,
                             flow.id.raw, flow.vault.raw, reason);
+        if (auto told = tell_failure(world, change, flow, reason); !told) return told;
         return change.store(std::move(flow));
     });
 }

@@ -130,7 +130,8 @@ base::Status store_start(const ConnectWorld& world, vault::Change& change, const
 net::awaitable<std::unexpected<base::Error>> stumble(const ConnectWorld& world, net::Worker& worker,
                                                      const vault::Actor& actor, base::ConnectLinkId id,
                                                      base::Error error) {
-    base::log_error("connect.stumbled", error);
+    base::log(base::LogLevel::warning, "connect.stumbled",
+              {{"connect_link", id.text()}, {"code", error.code}, {"detail", error.detail}});
     if (error.kind != ErrorKind::unavailable && error.kind != ErrorKind::conflict) {
         const auto closed =
             co_await close_flow(world, worker, actor, id, problem_of(error), "connect.discovery");

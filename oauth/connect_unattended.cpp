@@ -144,7 +144,9 @@ awaitable<base::Result<Finished>> connect_unattended(const ConnectWorld& world, 
     const auto answer = co_await call_token_endpoint(out, call);
     if (!answer)
         co_return co_await give_up(world, out.worker, actor, id, answer.error(), "connect.client_refused");
-    co_return co_await take_answer(world, out, actor, id, *answer, proofs, std::nullopt);
+    auto as_settled = std::make_shared<vault::ConnectFlow>(*flow);  // the row may be gone, the tokens are not
+    as_settled->terms = settled->terms;
+    co_return co_await take_answer(world, out, actor, std::move(as_settled), *answer, proofs, std::nullopt);
 }
 
 awaitable<base::Status> begin_device(const ConnectWorld& world, const Outbound& out,
@@ -237,7 +239,7 @@ awaitable<void> poll_device(const ConnectWorld& world, const Outbound& out, base
             co_return co_await postpone(world, out.worker, id, said);
         case DevicePoll::tokens: {
             const auto finished =
-                co_await take_answer(world, out, on_behalf, id, answer, proofs, std::nullopt);
+                co_await take_answer(world, out, on_behalf, flow, answer, proofs, std::nullopt);
             if (!finished) base::log_error("connect.device_failed", finished.error());
             co_return;
         }

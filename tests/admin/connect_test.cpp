@@ -380,6 +380,20 @@ TEST_CASE("What has no place any more is not stored, and given back", "[admin]")
     CHECK(form_fields(revoked[0].body).at("token") == "CANARY-refresh");
 }
 
+TEST_CASE("A link that is taken away while its code is exchanged leaves nothing behind", "[admin]") {
+    Connecting it;
+    Browser browser(it.world);
+    it.server.script("/token", [&](const net::Request&) {
+        it.world.call("DELETE", it.links() + "/" + it.link["id"].get<std::string>());
+        return json_answer(200, it.server.tokens());
+    });
+    const auto reply = it.connect(browser);
+    CHECK(reply.status == 409);
+    CHECK(reply.text.find("connect.ended") != std::string::npos);
+    CHECK(it.world.get("/v1/vaults/" + it.vault + "/credentials")["data"].empty());
+    CHECK(it.server.count("/revoke") == 1);
+}
+
 TEST_CASE("A vault whose place was taken meanwhile keeps what it has", "[admin]") {
     Connecting it;
     Browser browser(it.world);
@@ -536,6 +550,19 @@ TEST_CASE("A server that wants the request in advance gets it, and the browser c
     const auto pushed = form_fields(it.server.seen("/par")[0].body);
     CHECK(pushed.at("code_challenge_method") == "S256");
     CHECK(browser.come_back("code=c&state=" + pushed.at("state") + "&iss=" + it.issuer()).status == 200);
+}
+
+TEST_CASE("Who waits for events hears that nothing was connected", "[admin]") {
+    Connecting it;
+    Browser browser(it.world);
+    it.world.post("/v1/webhooks", {{"url", "https://hooks.example/claviger"},
+                                   {"name", "ops"},
+                                   {"enabled_events", {"connection.connect_failed"}}});
+    const auto asked = browser.leave(it.link["url"]);
+    CHECK(
+        browser.come_back("error=access_denied&state=" + asked.at("state") + "&iss=" + it.issuer()).status ==
+        403);
+    CHECK(it.world.records->catalog().count<vault::OutboxItem>() == 1);
 }
 
 TEST_CASE("Where tokens have to be bound, they are bound to a key that is stored with them", "[admin]") {
