@@ -1,0 +1,124 @@
+// kill -9 at the five points of a refresh where it matters, against a provider that ends the grant when a refresh token
+// comes twice, and against one that forgives: afterwards the grant works, or its loss has a name.
+//
+//   C1  the attempt is on record, nothing is sent     C4  the answer is in the journal, the row is old
+//   C2  sent, the provider has acted, no answer read  C5  the row is new, nobody was told
+//   C3  the answer is in memory, not yet on disk
+//
+// C1, C3, C4 and C5 are hit on the system call that comes next, with strace. OAUTH_CRASH_ROUNDS sets how often each
+// point is tried (default 2; every night 50).
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually, makeStore, serve } from '../flows/harness.mjs';
+import { call, callWell, connected, startAuthorizationServer } from '../flows/oauth_world.mjs';
+
+const rounds = Math.max(1, Number(process.env.OAUTH_CRASH_ROUNDS ?? 2));
+const canTrace = spawnSync('strace', ['-o', '/dev/null', 'true']).status === 0;
+
+const points = [
+    { name: 'C1, recorded and not sent', dies: { at: 'connect' }, strict: 'ok', grace: 'ok' },
+    { name: 'C2, sent and not answered', strict: 'lost', grace: 'ok' },
+    { name: 'C3, in memory only', dies: { at: 'rename' }, strict: 'lost', grace: 'ok' },
+    { name: 'C4, in the journal only', dies: { at: 'fsync', when: 2 }, strict: 'ok', grace: 'ok' },
+    { name: 'C5, stored and told to nobody', dies: { at: 'unlink' }, strict: 'ok', grace: 'ok' },
+];
+
+/// The process gets SIGKILL as soon as it enters that system call.
+async function killAt(pid, { at, when = 1 }) {
+    const tracer = spawn('strace', ['-f', '-p', String(pid), '-o', '/dev/null', '-e', `trace=${at}`, '-e', `inject=${at}:signal=SIGKILL:when=${when}`], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let words = '';
+    tracer.stderr.setEncoding('utf8').on('data', (part) => (words += part));
+    const gone = new Promise((resolve) => tracer.once('exit', resolve));
+    let lines = -1;
+    await eventually(`strace watches ${pid}: ${words}`, () => {
+        const settled = /attached/.test(words) && words.length === lines;
+        lines = words.length;
+        return settled;
+    });
+    return { gone, end: () => tracer.kill('SIGTERM') };
+}
+
+describe(`kill -9 during a refresh, ${rounds} times at each point`, () => {
+    let as;
+    let store;
+    let claviger;
+    before(async () => {
+        as = await startAuthorizationServer();
+        store = await makeStore({ config: { threads: 1 } }); // so that the only new connection is the one to the provider
+        claviger = await serve(store);
+    });
+    after(() => claviger?.kill());
+
+    /// Brings the process to the point and kills it there.
+    async function dieAt({ dies }, granted) {
+        const { child } = claviger;
+        let pending;
+        if (dies?.at === 'connect') {
+            const watch = await killAt(child.pid, dies);
+            pending = call(granted, 'doomed').catch(() => {});
+            await Promise.race([child.exited, sleep(10_000)]);
+            watch.end();
+        } else {
+            await granted.fault({ hold: 'after' });
+            pending = call(granted, 'doomed').catch(() => {});
+            await as.held();
+            if (dies) {
+                const watch = await killAt(child.pid, dies);
+                await as.release();
+                await Promise.race([child.exited, sleep(10_000)]);
+                watch.end();
+            } else {
+                await claviger.kill();
+                await as.drop();
+            }
+        }
+        assert.ok(child.signalCode === 'SIGKILL', `the process did not come to this point (${child.exitCode})`);
+        await pending;
+        claviger = await serve(store);
+        return { ...granted, endpoint: `${claviger.agentsUrl}/mcp/upstream` };
+    }
+
+    for (const rotation of ['strict', 'grace'])
+        for (const point of points) {
+            const skip = point.dies && !canTrace ? 'strace is missing or not permitted here' : false;
+            it(`${point.name}, with a ${rotation} provider: ${point[rotation]} (44)`, { skip }, async () => {
+                await as.mode({ grace_ms: rotation === 'grace' ? 120_000 : 0 });
+                for (let round = 1; round <= rounds; ++round) {
+                    const before = await connected(claviger, as, { expires_at: 'unknown' });
+                    await callWell(before, 'before');
+                    await as.expire(before.tokens.access_token);
+                    // The first round lets the new token die, too: only the right refresh token brings a third one.
+                    await as.mode({ access_ttl: round === 1 ? 3 : 3600 });
+                    const granted = await dieAt(point, before);
+                    await as.mode({ access_ttl: 3600 });
+                    let outcome;
+                    await eventually(`round ${round}: an outcome`, async () => {
+                        const { message } = await call(granted, `after ${round}`);
+                        const code = message?.error?.data.code;
+                        if (message?.result) outcome = 'ok';
+                        else if (code === 'grant.refresh_outcome_lost') outcome = 'lost';
+                        else if (/needs_|not_connected/.test(code)) outcome = code;
+                        return outcome;
+                    }, 20_000);
+                    assert.equal(outcome, point[rotation], `round ${round}`);
+                    const processed = (await granted.refreshes()).filter((one) => one.processed);
+                    assert.ok(processed.length <= 2, `round ${round}: ${processed.length} token requests`);
+                    if (round === 1 && outcome === 'ok') {
+                        await sleep(3_100);
+                        await callWell(granted, 'with a third token');
+                    }
+                    await claviger.admin('POST', `${granted.credentialPath}/archive`, {});
+                }
+            });
+        }
+
+    it('never left anything that the store does not open with', async () => {
+        assert.doesNotMatch(claviger.readLog(), /AddressSanitizer|runtime error|corrupt/);
+        assert.deepEqual(await claviger.stop(), { code: 0, signal: null });
+        claviger = await serve(store);
+    });
+});
