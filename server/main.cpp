@@ -34,7 +34,7 @@ int report(const base::Status& status) {
 /// Flags of the server commands; the first argument that fits none of them is the fault.
 struct Flags {
     std::optional<std::string> data, key_file, config;
-    bool passphrase = false, json = false, insecure_listen = false, help = false;
+    bool passphrase = false, allow_passphrase = false, json = false, insecure_listen = false, help = false;
     std::optional<std::string> fault;
 };
 
@@ -55,6 +55,8 @@ Flags parse(const std::vector<std::string>& args) {
             value(flags.config);
         else if (args[i] == "--passphrase-stdin")
             flags.passphrase = true;
+        else if (args[i] == "--allow-passphrase")
+            flags.allow_passphrase = true;
         else if (args[i] == "--insecure-listen")
             flags.insecure_listen = true;
         else if (args[i] == "--json")
@@ -71,6 +73,10 @@ Flags parse(const std::vector<std::string>& args) {
 
 int run_init(const Flags& flags) {
     if (!flags.data) return usage("init", "--data is required");
+    if (flags.passphrase && !flags.allow_passphrase)
+        return usage("init",
+                     "a passphrase can be guessed by whoever has a copy of the disk; use --key-file, or add "
+                     "--allow-passphrase");
     server::InitRequest request{.data_dir = *flags.data, .key_file = {}, .passphrase = flags.passphrase};
     if (flags.key_file) request.key_file = *flags.key_file;
     return report(server::initialise(request, flags.json ? server::Output::json : server::Output::text));

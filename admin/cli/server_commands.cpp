@@ -124,6 +124,7 @@ std::vector<Command> server_commands() {
          {{"--data", "DIR", "folder of the store; created when it is missing", false, true},
           {"--key-file", "FILE", "seal slot: a file that opens the store; created when it is missing"},
           {"--passphrase-stdin", "", "seal slot: a passphrase, read from standard input"},
+          {"--allow-passphrase", "", "with --passphrase-stdin: yes, although it can be guessed"},
           {"--json", "", "print JSON instead of text"}},
          "claviger init --data ./data --key-file ./seal.key",
          nullptr,

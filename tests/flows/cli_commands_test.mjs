@@ -329,7 +329,7 @@ describe('a sealed server', () => {
         folder = temporaryFolder();
         const data = path.join(folder, 'data');
         const init = await runWithInput(
-            ['init', '--data', data, '--key-file', path.join(folder, 'seal.key'), '--passphrase-stdin', '--json'],
+            ['init', '--data', data, '--key-file', path.join(folder, 'seal.key'), '--passphrase-stdin', '--allow-passphrase', '--json'],
             `${passphrase}\n`,
         );
         assert.equal(init.code, 0, init.stderr);

@@ -30,7 +30,7 @@ async function store({ slots = ['--key-file'], config = {} } = {}) {
     const key = path.join(folder, 'seal.key');
     const args = ['init', '--data', data, '--json'];
     if (slots.includes('--key-file')) args.push('--key-file', key);
-    if (slots.includes('--passphrase-stdin')) args.push('--passphrase-stdin');
+    if (slots.includes('--passphrase-stdin')) args.push('--passphrase-stdin', '--allow-passphrase');
     const made = await run('sh', ['-c', `printf '%s\\n' '${passphrase}' | "$0" "$@"`, binary, ...args]);
     assert.equal(made.code, 0, made.stderr);
     const file = path.join(folder, 'claviger.jsonc');
