@@ -106,7 +106,8 @@ private:
     std::shared_ptr<Exchange*> myself_;  // with the functions that canceller() gave out; emptied when we go
     std::string buffer_;
     std::size_t filled_ = 0, parsed_ = 0;
-    std::string_view body_;  // decoded and not yet given out
+    std::size_t touched_ = 0;  // of the buffer ever held something
+    std::string_view body_;    // decoded and not yet given out
     std::chrono::milliseconds idle_limit_;
     std::optional<base::Error> error_;
     bool clean_ = true;
@@ -176,7 +177,10 @@ std::unexpected<base::Error> Exchange::fail(Io io) {
 }
 
 void Exchange::release_buffer() {
-    if (!buffer_.empty()) shared_->worker.give_back(std::exchange(buffer_, {}));
+    if (buffer_.empty()) return;
+    buffer_.resize(touched_);  // what nothing was read into needs no wiping
+    touched_ = 0;
+    shared_->worker.give_back(std::exchange(buffer_, {}));
 }
 
 std::span<char> Exchange::room() {
@@ -217,6 +221,7 @@ awaitable<base::Status> Exchange::receive() {
         co_return fail(got->io);
     } else {
         filled_ += got->bytes;
+        touched_ = std::max(touched_, filled_);
         read_at_once_ = got->bytes == space.size();
         const auto fed = parser_->feed(std::span(buffer_).first(filled_));
         parsed_ = fed.consumed;

@@ -129,6 +129,8 @@ void Worker::deliver(std::function<void()> work) {
     if (first) asio::post(*state_->context, [state = state_.get()] { state->open_mail(); });
 }
 
+void Worker::after_ready(std::function<void()> work) { asio::post(*state_->context, std::move(work)); }
+
 void Worker::State::open_mail() {
     {
         const std::lock_guard hold(mail_guard);

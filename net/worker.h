@@ -43,6 +43,8 @@ public:
     /// Any thread: runs `work` on this worker, in order. Many deliveries made while the worker is busy cost
     /// one wake-up.
     void deliver(std::function<void()> work);
+    /// On this worker's thread: runs `work` once everything that is ready now has had its turn.
+    void after_ready(std::function<void()> work);
     /// The kernel's coarse clock (a few milliseconds); for deadlines only.
     std::chrono::steady_clock::time_point now() const;
     /// Any thread: calls `action` about every `period` (multiple of the 250 ms tick) until the worker stops.
@@ -121,8 +123,8 @@ private:
 
 /// Suspends until `start` calls the function it is given, from any thread, exactly once; resumes on `worker`.
 /// The bridge from callback interfaces (the commit thread, thread pools) into coroutines.
-template <class T>
-awaitable<T> await_callback(Worker& worker, std::function<void(std::function<void(T)>)> start) {
+template <class T, class Start>
+awaitable<T> await_callback(Worker& worker, Start start) {
     struct Waiting {
         Parked coroutine;
         std::optional<T> value{};
@@ -130,10 +132,10 @@ awaitable<T> await_callback(Worker& worker, std::function<void(std::function<voi
     co_await asio::async_initiate<const asio::deferred_t&, void()>(
         [&waiting, &start](auto handler) {
             waiting.coroutine.hold(std::move(handler));
-            start([at = &waiting](T value) {
+            start(std::function<void(T)>([at = &waiting](T value) {
                 at->value.emplace(std::move(value));
                 at->coroutine.worker().deliver([at] { at->coroutine.resume(); });
-            });
+            }));
         },
         asio::deferred);
     co_return std::move(*waiting.value);

@@ -16,6 +16,16 @@ void OpenStreams::end_all() {
     for (const auto& end : ends) end();
 }
 
+OutgoingEntries::~OutgoingEntries() {
+    std::erase_if(entries_, [](const auto& one) { return one.appended != nullptr; });
+    if (!entries_.empty()) ledger_.append(entries_);
+}
+
+void OutgoingEntries::add(vault::QueuedEntry entry) {
+    entries_.push_back(std::move(entry));
+    if (entries_.size() == 1) worker_.after_ready([this] { ledger_.append(entries_); });
+}
+
 Lane::Lane(net::Worker& worker_, vault::Records& records_, const ProxySettings& settings_,
            std::shared_ptr<net::TlsClient> tls, net::ClientLimits limits)
     : worker(worker_),
@@ -24,6 +34,7 @@ Lane::Lane(net::Worker& worker_, vault::Records& records_, const ProxySettings& 
       pool(worker_, limits, std::move(tls)),
       contexts(records_, settings_.private_upstreams),
       methods(records_.access_log(), "method"),
-      tools(records_.access_log(), "tool") {}
+      tools(records_.access_log(), "tool"),
+      entries(worker_, records_.ledger()) {}
 
 }  // namespace claviger::proxy

@@ -83,6 +83,23 @@ private:
     bool ended_ = false;
 };
 
+/// Entries of one worker on their way to the log. They are handed over together, once everything that was
+/// ready has had its turn, so that they share a commit; nothing is waited for. Not thread safe.
+class OutgoingEntries {
+public:
+    OutgoingEntries(net::Worker& worker, vault::Ledger& ledger) : worker_(worker), ledger_(ledger) {}
+    ~OutgoingEntries();  // outcomes still reach the log; who waits for an entry has gone with the worker
+    OutgoingEntries(const OutgoingEntries&) = delete;
+    OutgoingEntries& operator=(const OutgoingEntries&) = delete;
+
+    void add(vault::QueuedEntry entry);
+
+private:
+    net::Worker& worker_;
+    vault::Ledger& ledger_;
+    std::vector<vault::QueuedEntry> entries_;
+};
+
 struct Lane {
     Lane(net::Worker& worker_, vault::Records& records_, const ProxySettings& settings_,
          std::shared_ptr<net::TlsClient> tls, net::ClientLimits limits);
@@ -94,6 +111,7 @@ struct Lane {
     SessionContexts contexts;
     Fingerprints methods, tools;
     OpenStreams streams;
+    OutgoingEntries entries;
     Nonces nonces;
     oauth::Refresher* grants = nullptr;  // set before the first call; null: tokens are used as they are
 };

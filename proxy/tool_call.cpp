@@ -86,7 +86,7 @@ net::awaitable<base::Result<std::uint64_t>> note(Lane& lane, const vault::LogEnt
     if (!may_be_learned(call.message.method)) names[1] = {};
     co_return co_await net::await_callback<base::Result<std::uint64_t>>(
         lane.worker,
-        [&](vault::Appended appended) { lane.records.ledger().append(entry, names, std::move(appended)); });
+        [&](vault::Appended appended) { lane.entries.add({entry, names, std::move(appended)}); });
 }
 
 std::optional<Refusal> decide(const Call& call) {
@@ -428,7 +428,7 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
                   {{"session", call.context->session->id.text()},
                    {"server", call.server.name},
                    {"times", redactions}});
-    lane.records.ledger().append(outcome, {}, nullptr);  // the next group commit has it; nobody waits
+    lane.entries.add({.entry = outcome});  // the next group commit has it; nobody waits
     if (carried.again == Carried::Again::no) co_return;
 
     // A refused call did nothing, so it may go out once more, as a use of its own.

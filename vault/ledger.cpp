@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <iterator>
 #include <mutex>
 #include <span>
 #include <thread>
@@ -24,12 +25,6 @@ constexpr std::size_t kGroupEntries = 4096;  // bounds one commit; the next grou
 constexpr std::chrono::milliseconds kRetryAfter{500};
 // Entries that nobody waits for (outcomes) join the next commit, and get one of their own after this long.
 constexpr std::chrono::milliseconds kUnhurried{20};
-
-struct QueuedEntry {
-    LogEntry entry;
-    std::array<NamedFingerprint, 3> names;
-    Appended appended;
-};
 
 struct QueuedChange {
     ChangeFunction change;
@@ -381,13 +376,26 @@ void Ledger::submit(ChangeFunction change, Done done) {
 }
 
 void Ledger::append(const LogEntry& entry, const std::array<NamedFingerprint, 3>& names, Appended appended) {
+    std::vector<QueuedEntry> one;
+    one.push_back({entry, names, std::move(appended)});
+    append(one);
+}
+
+void Ledger::append(std::vector<QueuedEntry>& entries) {
+    const bool awaited =
+        std::ranges::any_of(entries, [](const auto& one) { return one.appended != nullptr; });
     bool wake = false;
     {
         const std::lock_guard lock(state_->queue_mutex);
-        wake = appended != nullptr || state_->asleep || state_->queued.size() + 1 >= kGroupEntries;
-        state_->hurried = state_->hurried || appended != nullptr;
-        state_->queued.push_back({entry, names, std::move(appended)});
+        auto& queued = state_->queued;
+        if (queued.empty())
+            queued.swap(entries);
+        else
+            std::ranges::move(entries, std::back_inserter(queued));
+        state_->hurried = state_->hurried || awaited;
+        wake = awaited || state_->asleep || queued.size() >= kGroupEntries;
     }
+    entries.clear();
     if (wake) state_->work.notify_one();
 }
 

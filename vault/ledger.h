@@ -47,6 +47,13 @@ using Done = std::function<void(base::Status)>;
 /// Where an appended entry ended up: its position, or why not.
 using Appended = std::function<void(base::Result<std::uint64_t>)>;
 
+/// An entry on its way into the log.
+struct QueuedEntry {
+    LogEntry entry;
+    std::array<NamedFingerprint, 3> names{};
+    Appended appended{};  // nobody waits for an outcome
+};
+
 struct LedgerCounters {
     std::atomic<std::uint64_t> entries{0}, commits{0}, failed_commits{0}, commit_micros{0};
     std::atomic<std::uint64_t> group_entries_max{0};
@@ -94,6 +101,8 @@ public:
     /// Any thread: the hot path. Entries of many callers share one commit; no gathering delay. `appended` is
     /// called on the commit thread. Pass nullptr for outcomes that nobody waits for.
     void append(const LogEntry& entry, const std::array<NamedFingerprint, 3>& names, Appended appended);
+    /// The same for several at once, in their order. Leaves `entries` empty.
+    void append(std::vector<QueuedEntry>& entries);
 
     LogHead head() const;  // durable
     const LedgerCounters& counters() const;
