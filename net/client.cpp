@@ -88,10 +88,11 @@ public:
     void discard_connection() { lease_.drop(); }
     /// The request did not go out whole: whatever is answered, nothing may follow on this connection.
     void spoil() { clean_ = false; }
-    awaitable<base::Status> receive_head();
+    /// Takes what comes next. Until head_complete() that belongs to the head.
+    awaitable<base::Status> receive();
+    bool head_complete() const { return parser_->head_complete(); }
 
 private:
-    awaitable<base::Status> receive();
     std::span<char> room();
     void release_buffer();
     void set_deadline();
@@ -232,14 +233,6 @@ awaitable<base::Status> Exchange::receive() {
     co_return base::Status{};
 }
 
-awaitable<base::Status> Exchange::receive_head() {
-    while (!parser_->head_complete()) {
-        auto received = co_await receive();
-        if (!received) co_return received;
-    }
-    co_return base::Status{};
-}
-
 void Exchange::settle() {
     settled_ = true;
     // Bytes behind the end belong to no request of ours: whoever reads them next would be deceived.
@@ -329,8 +322,10 @@ awaitable<base::Result<std::unique_ptr<Answer>>> ClientPool::send(const Origin& 
         if (written != Io::ok) exchange->spoil();
         break;
     }
-    auto received = co_await exchange->receive_head();
-    if (!received) co_return std::unexpected(std::move(received).error());
+    while (!exchange->head_complete()) {
+        auto received = co_await exchange->receive();
+        if (!received) co_return std::unexpected(std::move(received).error());
+    }
     co_return std::unique_ptr<Answer>(std::move(exchange));
 }
 

@@ -69,6 +69,7 @@ constexpr std::string_view kLower = "0123456789abcdef", kUpper = "0123456789ABCD
 constexpr std::string_view kStandard = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::string_view kUrlSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr std::size_t kForms = 9;         // of long secrets; short ones have the first only
+constexpr std::size_t kFirstUrlSafe = 6;  // from here on as before, but for two characters of the alphabet
 constexpr std::size_t kRoomPerByte = 13;  // all forms together: 1 + 2 + 2 + 6 * 4/3
 
 void write_form(PatternWriter& out, Bytes secret, std::size_t form) {
@@ -86,6 +87,11 @@ void write_form(PatternWriter& out, Bytes secret, std::size_t form) {
         default:
             return write_base64(out, secret, form - 6, kUrlSafe);
     }
+}
+
+/// Whether base64 among these texts would look different in the URL-safe alphabet.
+bool has_marks(std::span<const std::byte> texts) {
+    return std::ranges::any_of(texts, [](std::byte b) { return b == std::byte{'+'} || b == std::byte{'/'}; });
 }
 
 std::size_t slot(unsigned char a, unsigned char b) {
@@ -206,6 +212,7 @@ struct Redactor::State {
                 PatternWriter writer(room.data() + kShiftSlots);
                 for (std::size_t form = 0; form < forms; ++form) {
                     const auto from = writer.size();
+                    if (form == kFirstUrlSafe && !has_marks(room.subspan(kShiftSlots, from))) break;
                     write_form(writer, secret, form);
                     if (!add_pattern(room.subspan(kShiftSlots), {from, writer.size() - from}))
                         writer.drop(from);

@@ -279,7 +279,7 @@ private:
                 co_return;
             }
             response.body += *part;
-            ended = part->empty();
+            ended = part->empty() || answer_.complete();
         }
         if (!begins_message(response.body)) {
             co_await fail(

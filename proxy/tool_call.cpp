@@ -76,7 +76,7 @@ vault::LogEntry entry_of(Lane& lane, const Call& call, vault::EntryKind kind, va
     return entry;
 }
 
-/// Waits until the entry is on disk.
+/// Waits until the entry is on disk. `entry` and `call` must live until then.
 net::awaitable<base::Result<std::uint64_t>> note(Lane& lane, const vault::LogEntry& entry, const Call& call) {
     std::array<vault::NamedFingerprint, 3> names{};
     names[0] = {entry.server, call.server.name};
@@ -84,9 +84,10 @@ net::awaitable<base::Result<std::uint64_t>> note(Lane& lane, const vault::LogEnt
     const auto subject = subject_of(call.message);
     if (entry.verdict == vault::Verdict::allowed && may_be_learned(subject)) names[2] = {entry.tool, subject};
     if (!may_be_learned(call.message.method)) names[1] = {};
-    co_return co_await net::await_callback<base::Result<std::uint64_t>>(
-        lane.worker,
-        [&](vault::Appended appended) { lane.entries.add({entry, names, std::move(appended)}); });
+    return net::await_callback<base::Result<std::uint64_t>>(
+        lane.worker, [&lane, &entry, names](vault::Appended appended) {
+            lane.entries.add({entry, names, std::move(appended)});
+        });
 }
 
 std::optional<Refusal> decide(const Call& call) {
