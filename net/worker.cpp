@@ -1,5 +1,6 @@
 #include "net/worker.h"
 
+#include "base/scheduling.h"
 #include "crypto/secret.h"
 #include "net/connection.h"
 
@@ -109,6 +110,7 @@ void Worker::run() {
     sigemptyset(&broken_pipe);
     sigaddset(&broken_pipe, SIGPIPE);
     ::pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
+    base::prefer_short_turns();
 
     state_->running.store(true, std::memory_order_release);
     state_->await_tick();

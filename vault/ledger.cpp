@@ -1,6 +1,7 @@
 #include "vault/ledger.h"
 
 #include "base/log.h"
+#include "base/scheduling.h"
 #include "vault/ledger_check.h"
 #include "vault/log_rows.h"
 #include "vault/log_writer.h"
@@ -143,6 +144,7 @@ struct Ledger::State {
 };
 
 void Ledger::State::run() {
+    base::prefer_short_turns();
     std::vector<QueuedEntry> appends;
     std::optional<QueuedChange> change;
     while (wait_for_work(appends, change)) {

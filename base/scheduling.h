@@ -1,0 +1,11 @@
+// How a thread asks the kernel to be treated.
+#pragma once
+
+namespace claviger::base {
+
+/// For threads that do little at a time and that others wait for: the calling thread runs sooner after it
+/// wakes up, and in return has shorter turns when it has much to do. A hint; Linux before 6.12 does not know
+/// it.
+void prefer_short_turns();
+
+}  // namespace claviger::base
