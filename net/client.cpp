@@ -4,6 +4,9 @@
 #include "net/upstream_error.h"
 #include "net/wire_response.h"
 
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/post.hpp>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -209,6 +212,9 @@ awaitable<base::Status> Exchange::receive() {
         release_buffer();  // ten thousand silent streams hold no memory for what may come
         const auto readable = co_await connection().wait_readable();
         if (cancelled_ || readable != Io::ok) co_return fail(readable);
+        // What is ready elsewhere has its turn first: meanwhile more may come, and leaves in one write then.
+        co_await asio::post(shared_->worker.context(), asio::deferred);
+        if (cancelled_) co_return fail(Io::closed);
     }
     const auto space = room();
     std::optional<ReadOutcome> got;

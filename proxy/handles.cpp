@@ -37,6 +37,21 @@ std::unexpected<base::Error> unknown(HandleSpot spot) {
                          "A task belongs to the session that started it.");
 }
 
+/// The next CR or LF. Looks at each byte at most twice, also when all lines end with a lone CR.
+class LineEnds {
+public:
+    /// Where the line ends that `rest` begins with. `rest` gets shorter from call to call.
+    std::size_t find(std::string_view rest) {
+        if (next_lf_ == nullptr || next_lf_ < rest.data())
+            next_lf_ = rest.data() + std::min(rest.find('\n'), rest.size());
+        const auto before = rest.substr(0, static_cast<std::size_t>(next_lf_ - rest.data()));
+        return std::min(before.find('\r'), before.size());
+    }
+
+private:
+    const char* next_lf_ = nullptr;
+};
+
 }  // namespace
 
 /// Fixed-width ids before the name, and a purpose that begins no other, so that nothing imitates another.
@@ -123,9 +138,10 @@ base::Result<std::string_view> HandleStream::pass_whole(std::string_view body) {
 /// Only what the data lines of events say is JSON (WHATWG HTML 9.2.6); all else passes as it is.
 void HandleStream::line(std::string_view bytes) {
     constexpr std::string_view mark = "\xef\xbb\xbf";
+    LineEnds ends;
     while (!bytes.empty()) {
         if (part_ == Part::value || part_ == Part::rest) {
-            const auto end = std::min(bytes.find_first_of("\r\n"), bytes.size());
+            const auto end = ends.find(bytes);
             if (part_ == Part::value) {
                 rewriter_.feed(bytes.substr(0, end), out_);
             } else {
