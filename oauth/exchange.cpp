@@ -44,7 +44,7 @@ net::awaitable<void> read_body(net::Worker& worker, net::Answer& answer,
             co_return;
         }
         if (part->empty()) break;
-        if (out.body.size() + part->size() > limit || worker.now() > deadline) {
+        if (out.body.size() + part->size() > limit) {
             out.error = {base::ErrorKind::unavailable, "answer.too_long",
                          "The answer is longer, or took longer, than it may."};
             co_return;
@@ -108,7 +108,6 @@ net::awaitable<ExchangeAnswer> exchange(net::Worker& worker, net::ClientPool& po
     if (request.payload != nullptr)
         request.payload->body.expose([&](std::span<const std::byte> bytes) { body = base::as_view(bytes); });
     out.sent_at = clock.now();
-    const auto started = worker.now();
     auto answer = co_await pool.send(origin, head, body, options);
     if (!answer) {
         out.delivery = delivery_of(answer.error().code);
@@ -116,8 +115,7 @@ net::awaitable<ExchangeAnswer> exchange(net::Worker& worker, net::ClientPool& po
     } else {
         out.status = (*answer)->head().status;
         out.headers = (*answer)->head().headers;
-        co_await read_body(worker, **answer, started + request.timeout + kConnectAllowance,
-                           request.body_limit, out);
+        co_await read_body(worker, **answer, worker.now() + request.timeout, request.body_limit, out);
     }
     out.came_at = clock.now();
     co_return out;

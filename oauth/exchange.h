@@ -17,8 +17,6 @@
 
 namespace claviger::oauth {
 
-inline constexpr std::chrono::milliseconds kConnectAllowance{10'000};
-
 /// What goes out. Everything is borrowed until the answer is there.
 struct ExchangeRequest {
     std::string_view method = "GET";
@@ -28,7 +26,7 @@ struct ExchangeRequest {
     std::vector<std::pair<std::string_view, std::string_view>> headers = {};  // that hold no secrets
     std::string_view partition = "oauth";  // connections are shared inside one only
     net::PrivateAddresses private_addresses = net::PrivateAddresses::refuse;
-    /// For the answer; connecting may take kConnectAllowance besides.
+    /// To the answer's head, and again for its body; connecting has the pool's own limit.
     std::chrono::milliseconds timeout{30'000};
     std::size_t body_limit = 64 * 1024;
 };

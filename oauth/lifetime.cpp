@@ -125,7 +125,9 @@ base::Time expiry_warning_at(base::Time obtained_at, base::Time expires_at) {
 }
 
 milliseconds backoff_wait(unsigned failures, std::optional<seconds> retry_after, std::uint64_t seed) {
-    if (retry_after) return std::clamp<milliseconds>(*retry_after, 0s, 1h);
+    // A server that says "at once" again and again is not asked again and again at once.
+    const seconds least(std::uint64_t{1} << std::min(failures == 0 ? 0U : failures - 1, 6U));
+    if (retry_after) return std::clamp<milliseconds>(*retry_after, least, 1h);
     const milliseconds wait = seconds(std::uint64_t{1} << std::min(failures, 10U));
     return std::min<milliseconds>(wait + jitter(wait / 2, mixed(seed) + failures), 15min);
 }

@@ -60,7 +60,8 @@ std::optional<base::Time> refresh_due(const RefreshFacts& facts, std::uint64_t s
 base::Time expiry_warning_at(base::Time obtained_at, base::Time expires_at);
 
 /// How long to wait after the `failures`-th failure in a row (1, 2, …): what the server asked for, at most
-/// 1 h; else 2^failures seconds and up to half of that as jitter, at most 15 min.
+/// 1 h and at least 2^(failures - 1) s; else 2^failures seconds and up to half of that as jitter, at most 15
+/// min.
 std::chrono::milliseconds backoff_wait(unsigned failures, std::optional<std::chrono::seconds> retry_after,
                                        std::uint64_t seed);
 

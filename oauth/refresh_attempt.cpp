@@ -12,6 +12,13 @@ namespace {
 
 enum class SendScope { yes, no };
 
+/// Some servers want the scope, some take it for a wish to have less (oauth.md 2.1): as the profile says, or
+/// as the administrator who brought the tokens wrote it down.
+bool sends_scope(const RefreshCall& call) {
+    return call.credential.refresh->scope &&
+           (call.profile.refresh_request.send_scope || call.grant.issuer.empty());
+}
+
 base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_scope, base::Time now) {
     const auto& refresh = *call.credential.refresh;
     const auto& profile = call.profile;
@@ -19,9 +26,9 @@ base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_sc
         return mint_request(refresh, call.parts.client_secret ? &*call.parts.client_secret : nullptr, profile,
                             call.grant.issuer, now);
     Wanted wanted;
-    if (send_scope == SendScope::yes && refresh.scope) wanted.scope = *refresh.scope;
+    if (send_scope == SendScope::yes && sends_scope(call)) wanted.scope = *refresh.scope;
     if (profile.resource.use == ResourceUse::fixed) {
-        wanted.resources = {profile.resource.value};
+        wanted.resources = {refresh.resource.value_or(profile.resource.value)};  // as filled in at connecting
     } else if (profile.resource.use == ResourceUse::send && refresh.resource) {
         wanted.resources = {*refresh.resource};
     }
@@ -109,20 +116,26 @@ RefreshOutcome read_refresh_answer(const TokenAnswer& answer, const TokenRequest
 
 net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool& pool,
                                             const base::Clock& clock, const RefreshCall& call,
-                                            const BeforeReading& before_reading) {
+                                            const AttemptJournal& journal) {
     const bool minted = minting_grant(*call.credential.refresh).has_value();
     if (!minted && !call.parts.refresh_token)
         co_return refused_here(AnswerClass::grant_dead, "no_refresh_token", clock.now());
-    const bool with_scope = !minted && call.credential.refresh->scope.has_value();
-    auto outcome = co_await send_once(worker, pool, clock, call, SendScope::yes, {}, before_reading);
-    if (outcome.classification.kind == AnswerClass::dpop_nonce && outcome.refusal && call.parts.dpop_key) {
-        const std::string nonce(
-            outcome.refusal->header("DPoP-Nonce"));  // the same attempt: nothing was spent
-        if (!nonce.empty())
-            outcome = co_await send_once(worker, pool, clock, call, SendScope::yes, nonce, before_reading);
+    auto scope = SendScope::yes;
+    std::string nonce;
+    auto outcome = co_await send_once(worker, pool, clock, call, scope, nonce, journal.before_reading);
+    for (int repeats = 0; repeats < 2 && outcome.refusal; ++repeats) {  // a nonce, and less scope
+        const auto kind = outcome.classification.kind;
+        const std::string given(outcome.refusal->header("DPoP-Nonce"));
+        const bool for_nonce =
+            kind == AnswerClass::dpop_nonce && call.parts.dpop_key && !given.empty() && given != nonce;
+        const bool for_scope =
+            kind == AnswerClass::scope && !minted && scope == SendScope::yes && sends_scope(call);
+        if (!for_nonce && !for_scope) break;
+        if (!given.empty()) nonce = given;
+        if (for_scope) scope = SendScope::no;
+        co_await journal.before_repeating();  // what was refused is not what comes of the attempt
+        outcome = co_await send_once(worker, pool, clock, call, scope, nonce, journal.before_reading);
     }
-    if (outcome.classification.kind == AnswerClass::scope && with_scope)
-        outcome = co_await send_once(worker, pool, clock, call, SendScope::no, {}, before_reading);
     co_return outcome;
 }
 

@@ -32,12 +32,17 @@ struct RefreshOutcome {
 
 /// Called with each complete answer before anybody reads it.
 using BeforeReading = std::function<net::awaitable<void>(const ExchangeAnswer&)>;
+struct AttemptJournal {
+    BeforeReading before_reading;
+    /// Takes away what before_reading() kept: the same attempt sends once more.
+    std::function<net::awaitable<void>()> before_repeating;
+};
 
-/// Sends the refresh token, once; a second time only without `scope` when the answer refuses that one
+/// Sends the refresh token, once; once more without `scope` when the answer refuses that one, or with a nonce
 /// (oauth.md 2.1, 3). Errors are classes: a request that could not even be made is a `bug` or `grant_dead`.
 net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool& pool,
                                             const base::Clock& clock, const RefreshCall& call,
-                                            const BeforeReading& before_reading);
+                                            const AttemptJournal& journal);
 
 /// What an answer means, read by every shape of the profile. Also for answers that come from the journal.
 RefreshOutcome read_refresh_answer(const TokenAnswer& answer, const TokenRequestFacts& request,

@@ -88,15 +88,27 @@ base::Status write_tokens(vault::Change& change, const vault::Credential& creden
     return change.store_with_secret(std::move(updated), *parts);
 }
 
-base::Status revoke_strays(vault::Change& change, const Landing& landing, const vault::Credential& credential,
-                           const StoredGrant& grant) {
-    if (!landing.hooks.revoke || !landing.outcome.tokens) return {};
+/// Tokens that nobody will use go back to the server that gave them, as the client that asked for them. Some
+/// servers end all that a person granted to a client when one of its access tokens is revoked: where the
+/// credential lives on with that client, an access token alone is left to run out.
+base::Status give_back(vault::Change& change, const Landing& landing, const vault::Credential* now,
+                       const StoredGrant& grant) {
+    const auto* credential = landing.sent_for != nullptr ? landing.sent_for : now;
+    if (!landing.hooks.revoke || !landing.outcome.tokens || credential == nullptr || !credential->refresh)
+        return {};
+    if (!change.catalog().find<vault::Vault>(credential->vault))
+        return {};  // the key that would seal it is gone
+    const bool lives_on = now != nullptr && now->version != 0 && now->refresh &&
+                          now->refresh->client_id == credential->refresh->client_id;
+    if (lives_on && !landing.outcome.tokens->refresh_token) return {};
     vault::SecretParts strays;
     strays.token = copy_of(landing.outcome.tokens->access_token);
     if (landing.outcome.tokens->refresh_token)
         strays.refresh_token = copy_of(*landing.outcome.tokens->refresh_token);
-    change.note_grant(Action::refresh_failed, credential, "grant.superseded");
-    return landing.hooks.revoke(change, credential, grant, std::move(strays));
+    if (landing.sent_with != nullptr && landing.sent_with->client_secret)
+        strays.client_secret = copy_of(*landing.sent_with->client_secret);
+    change.note_grant(Action::refresh_failed, *credential, "grant.superseded");
+    return landing.hooks.revoke(change, *credential, grant, std::move(strays));
 }
 
 }  // namespace
@@ -126,6 +138,7 @@ base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Be
     const auto now = change.now();
     follow_profile(grant.facts, profile_of(beginning.providers, *credential, grant));
 
+    bool gave_up = false;
     if (grant.facts.state == GrantState::refreshing && grant.facts.attempt) {
         // It is not one of ours: we make one at a time, and this is it.
         const auto& other = *grant.facts.attempt;
@@ -143,6 +156,7 @@ base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Be
             return {};
         }
         grant.facts = lost.facts;
+        gave_up = true;
     }
     const auto lease_until = now + beginning.settings.lease;
     const auto transition =
@@ -151,7 +165,9 @@ base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Be
             : apply(grant.facts, RefreshDue{beginning.attempt, lease_until, beginning.refused_gen}, now);
     if (!transition.taken()) {
         begun.refusal = transition.refusal;
-        return {};
+        if (!gave_up) return {};
+        change.note_grant(Action::refresh_failed, *credential, reason_of(grant.facts));
+        return store_grant(change, *credential, grant);
     }
     grant.facts = transition.facts;
     begun.attempt = *grant.facts.attempt;
@@ -163,7 +179,12 @@ base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Be
 base::Status land_attempt(vault::Change& change, const Landing& landing, Landed& landed) {
     landed = {};
     landed.credential = change.catalog().find<vault::Credential>(landing.id);
-    if (!landed.credential) return {};
+    if (!landed.credential) {
+        // What is known of its server is what was known when the request left.
+        auto grant = landing.sent_grant != nullptr ? *landing.sent_grant : StoredGrant();
+        grant.facts.attempt.reset();
+        return give_back(change, landing, nullptr, grant);
+    }
     const auto& credential = *landed.credential;
     auto stored = grant_of(change.catalog(), credential);
     if (!stored) return std::unexpected(std::move(stored).error());
@@ -172,7 +193,7 @@ base::Status land_attempt(vault::Change& change, const Landing& landing, Landed&
     const auto& transition = landed.transition;
     if (!transition.taken()) {
         if (!transition.has(GrantAction::revoke_stray_tokens)) return {};
-        return revoke_strays(change, landing, credential, grant);
+        return give_back(change, landing, &credential, grant);
     }
     grant.facts = transition.facts;
     remember(grant, landing.outcome, change.now());
@@ -181,6 +202,8 @@ base::Status land_attempt(vault::Change& change, const Landing& landing, Landed&
         if (auto written = write_tokens(change, credential, landing.outcome); !written) return written;
     change.note_grant(writes ? Action::refreshed : Action::refresh_failed, credential,
                       transition.row == 8 ? "grant.superseded" : reason_of(grant.facts));
+    if (transition.has(GrantAction::write_tokens) && !writes)  // it was archived while the request ran
+        if (auto given = give_back(change, landing, &credential, grant); !given) return given;
     if (auto told = tell(change, landing.hooks, credential, grant, transition); !told) return told;
     return store_grant(change, credential, grant);
 }

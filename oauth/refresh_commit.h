@@ -33,6 +33,10 @@ struct Landing {
     AttemptId attempt;
     std::uint64_t epoch = 0, parent_gen = 0;
     const RefreshOutcome& outcome;
+    /// As they were when the request left; null when that is not known any more (from the journal).
+    const vault::Credential* sent_for = nullptr;
+    const vault::SecretParts* sent_with = nullptr;
+    const StoredGrant* sent_grant = nullptr;
 };
 struct Landed {
     vault::Ref<vault::Credential> credential = {};  // as it was; null: it is gone

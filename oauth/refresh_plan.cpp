@@ -8,8 +8,6 @@ namespace {
 using base::ErrorKind;
 using enum GrantState;
 
-constexpr std::chrono::hours kDailyProbe{24};
-
 std::optional<base::Time> earlier(std::optional<base::Time> a, std::optional<base::Time> b) {
     if (!a || !b) return a ? a : b;
     return std::min(*a, *b);

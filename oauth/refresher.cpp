@@ -51,6 +51,10 @@ Standing Refresher::State::look(const vault::Credential& credential) {
         next = next_step_of(*grant, profile_of(providers, credential, *grant),
                             use.count == 0 ? std::nullopt : std::optional(use.last), now(),
                             settings.unused_after);
+        // Anchored where it came to this, so that looking at it puts nothing off.
+        if (const auto row = records.catalog().find<vault::Grant>(credential.id);
+            row && grant->facts.state == GrantState::needs_config)
+            next = row->updated + kDailyProbe;
         const bool renews = grant->facts.state == GrantState::ready ||
                             grant->facts.state == GrantState::backoff ||
                             grant->facts.state == GrantState::uncertain;
@@ -83,17 +87,19 @@ Refresher::Refresher(vault::Records& records, Journal journal, const ProviderCat
                                      std::move(hooks))) {}
 
 Refresher::~Refresher() {
+    state_->chores.join();
+    state_->disk.join();
     // What was submitted before this has been answered when this is.
     const auto flushed = state_->change_now([](vault::Change&) { return base::Status(); });
     if (!flushed) base::log_error("refresh.log_not_writable", flushed.error());
-    state_->disk.join();
 }
 
 base::Status Refresher::start() {
     const auto answers = state_->journal.attempts();
     if (!answers) return std::unexpected(answers.error());
-    for (const auto& attempt : *answers) state_->recover(attempt);
-    boost::asio::post(state_->disk, [state = state_.get()] {
+    for (const auto& attempt : *answers)
+        if (!state_->recover(attempt)) state_->unrecovered.insert(attempt);
+    boost::asio::post(state_->chores, [state = state_.get()] {
         state->each_oauth_credential([&](const vault::Credential& credential) { state->look(credential); });
     });
     state_->lanes[0].worker.every(250ms, [state = state_.get()] { state->tick(); });
@@ -101,7 +107,6 @@ base::Status Refresher::start() {
 }
 
 void Refresher::drain() {
-    std::vector<std::function<void(bool)>> rested;
     std::vector<Wake> unlucky;
     std::unique_lock lock(state_->mutex);
     state_->stopping = true;
@@ -111,14 +116,10 @@ void Refresher::drain() {
             state_->flights.erase(flight->id);
         }
     state_->queued.clear();
-    for (auto& [until, wake] : state_->pauses) rested.push_back(std::move(wake));
-    state_->pauses.clear();
     lock.unlock();
     for (auto& wake : unlucky) wake(nullptr);
-    for (auto& wake : rested) wake(false);
     lock.lock();
-    const auto limit = state_->settings.request_timeout + kConnectAllowance + 5s;
-    if (!state_->landed.wait_for(lock, 2 * limit, [&] { return state_->flights.empty(); }))
+    if (!state_->landed.wait_for(lock, 2 * state_->settings.lease, [&] { return state_->flights.empty(); }))
         base::log(base::LogLevel::error, "refresh.not_drained", {{"attempts", state_->flights.size()}});
 }
 
@@ -208,8 +209,7 @@ net::awaitable<RefreshReport> Refresher::force(net::Worker& worker, const Creden
     const auto grant = credential ? grant_of(state_->records.catalog(), *credential)
                                   : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
     if (!grant) co_return nothing;
-    const auto report = co_await state_->join(worker, id, grant->facts.gen,
-                                              state_->settings.request_timeout + kConnectAllowance);
+    const auto report = co_await state_->join(worker, id, grant->facts.gen, state_->settings.lease);
     if (!report) co_return nothing;
     RefreshReport copy{.sent = report->sent,
                        .kind = report->kind,

@@ -46,7 +46,7 @@ struct GrantHooks {
 
 struct RefreshSettings {
     std::chrono::milliseconds request_timeout{30'000};  // of the token request
-    std::chrono::milliseconds lease{45'000};            // longer than the request and its connecting
+    std::chrono::milliseconds lease{75'000};            // longer than an attempt can take
     std::chrono::milliseconds patience{10'000};         // how long a call waits for a refresh
     std::size_t per_issuer = 4;                         // attempts at one token endpoint's host at a time
     std::chrono::hours unused_after{7 * 24};            // no background refresh of what nobody uses
@@ -117,6 +117,8 @@ private:
 };
 
 /// What an agent or an operator is told of a grant whose token cannot be used.
+inline constexpr std::chrono::hours kDailyProbe{24};  // row 15
+
 base::Error why_unusable(const StoredGrant& grant, base::Time now);
 
 /// When the background has something to do for the grant, by time alone; nothing: never. `last_used` decides

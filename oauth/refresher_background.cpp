@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "oauth/connect_client.h"
 #include "oauth/refresher_state.h"
 
 #include <boost/asio/post.hpp>
@@ -14,6 +15,7 @@ using Steady = std::chrono::steady_clock;
 
 constexpr std::size_t kMostDuePerTick = 100;
 constexpr std::size_t kPage = 1'000;
+constexpr std::chrono::seconds kRecoverAgain{5};
 
 vault::Actor ourselves() { return {}; }
 
@@ -21,7 +23,7 @@ vault::Actor ourselves() { return {}; }
 
 void Refresher::State::tick() {
     std::vector<Wake> impatient;
-    std::vector<std::function<void(bool)>> rested;
+    std::vector<std::function<void()>> rested;
     std::vector<CredentialId> due_now;
     const auto steady = Steady::now();
     const auto time = now();
@@ -34,7 +36,7 @@ void Refresher::State::tick() {
                 return true;
             });
         std::erase_if(pauses, [&](auto& pause) {
-            if (pause.first > steady && !stopping) return false;
+            if (pause.first > steady) return false;
             rested.push_back(std::move(pause.second));
             return true;
         });
@@ -46,13 +48,36 @@ void Refresher::State::tick() {
         }
     }
     for (auto& wake : impatient) wake(nullptr);
-    for (auto& wake : rested) wake(!stopping);
+    for (auto& wake : rested) wake();
     for (const auto& id : due_now) due(id);
+    recover_again();
+}
+
+/// The disk may have space again.
+void Refresher::State::recover_again() {
+    std::vector<AttemptId> waiting;
+    {
+        const std::lock_guard lock(mutex);
+        if (stopping || unrecovered.empty() || Steady::now() < recover_at) return;
+        recover_at = Steady::now() + kRecoverAgain;
+        waiting.assign(unrecovered.begin(), unrecovered.end());
+    }
+    boost::asio::post(disk, [this, waiting = std::move(waiting)] {
+        for (const auto& attempt : waiting) {
+            if (!recover(attempt)) continue;
+            const std::lock_guard lock(mutex);
+            unrecovered.erase(attempt);
+        }
+    });
 }
 
 void Refresher::State::due(const CredentialId& id) {
     const auto credential = records.catalog().find<vault::Credential>(id);
-    if (!credential || credential->archived) return;
+    if (!credential || credential->archived) {
+        const std::unique_lock lock(standings_mutex);
+        standings.erase(id);
+        return;
+    }
     const auto grant = grant_of(records.catalog(), *credential);
     if (!grant) return;
     const auto& facts = grant->facts;
@@ -86,22 +111,38 @@ void Refresher::State::take(const CredentialId& id, GrantEvent event) {
             if (!status) base::log_error("grant.event_not_stored", status.error());
             if (transition->taken()) count(*transition);
             const bool refresh = transition->taken() && transition->has(GrantAction::refresh_now);
-            boost::asio::post(disk, [this, id, refresh] {
+            boost::asio::post(chores, [this, id, refresh] {
                 if (const auto credential = records.catalog().find<vault::Credential>(id)) look(*credential);
                 if (refresh) board(id, nullptr, std::nullopt, std::nullopt);
             });
         });
 }
 
-/// Row 14: what refused the client refuses it for all of its grants, though none of them is dead.
-void Refresher::State::reject_client(const vault::Credential& credential, const std::string& code) {
-    boost::asio::post(disk, [this, refused = credential, code] {
+/// Row 14: what refused the client refuses it for all of its grants, though none of them is dead. A client
+/// that we registered ourselves is forgotten, so that the next connect link registers another.
+void Refresher::State::reject_client(const vault::Credential& credential, const StoredGrant& grant,
+                                     const std::string& code) {
+    boost::asio::post(chores, [this, refused = credential, issuer = grant.issuer, code] {
         each_oauth_credential([&](const vault::Credential& other) {
             if (other.id == refused.id || other.workspace != refused.workspace || !other.refresh) return;
             if (other.refresh->token_endpoint == refused.refresh->token_endpoint &&
                 other.refresh->client_id == refused.refresh->client_id)
                 take(other.id, ClientRejected{code});
         });
+        if (refused.refresh->client_from != "dynamic") return;
+        const auto clients = records.catalog().page<vault::OauthClient>(
+            {.scope = refused.workspace.raw, .after = {}, .limit = 1, .wanted = [&](const auto& client) {
+                 return client.dynamic && client.issuer == issuer &&
+                        client.client_id == refused.refresh->client_id;
+             }});
+        if (clients.empty()) return;
+        vault::Actor actor;
+        actor.workspace = refused.workspace.raw;
+        records.change(
+            actor, [id = clients[0]->id](vault::Change& change) { return forget_client(change, id); },
+            [](base::Status status) {
+                if (!status) base::log_error("client.not_forgotten", status.error());
+            });
     });
 }
 
@@ -133,9 +174,12 @@ void Refresher::State::each_oauth_credential(const std::function<void(const vaul
     });
 }
 
-void Refresher::State::pause(std::chrono::milliseconds for_how_long, std::function<void(bool)> wake) {
-    const std::lock_guard lock(mutex);
-    pauses.emplace_back(Steady::now() + for_how_long, std::move(wake));
+net::awaitable<void> Refresher::State::pause(net::Worker& worker, std::chrono::milliseconds for_how_long) {
+    struct Over {};
+    co_await net::await_callback<Over>(worker, [&](std::function<void(Over)> wake) {
+        const std::lock_guard lock(mutex);
+        pauses.emplace_back(Steady::now() + for_how_long, [wake = std::move(wake)] { wake({}); });
+    });
 }
 
 net::awaitable<base::Status> Refresher::State::change(net::Worker& worker,
@@ -153,10 +197,13 @@ base::Status Refresher::State::change_now(std::function<base::Status(vault::Chan
     return status.get();
 }
 
-void Refresher::State::recover(const AttemptId& attempt) {
+bool Refresher::State::recover(const AttemptId& attempt) {
     const auto entry = journal.read(attempt);
-    if (!entry) return base::log_error("refresh.journal_refused", entry.error());
-    if (!*entry) return;
+    if (!entry) {
+        base::log_error("refresh.journal_refused", entry.error());
+        return entry.error().kind != base::ErrorKind::unavailable;  // what does not open never will
+    }
+    if (!*entry) return true;
     const auto& answer = **entry;
     const auto credential = records.catalog().find<vault::Credential>(answer.credential);
     const auto grant = credential ? grant_of(records.catalog(), *credential)
@@ -179,14 +226,19 @@ void Refresher::State::recover(const AttemptId& attempt) {
                               .outcome = outcome};
         const auto committed =
             change_now([&](vault::Change& change) { return land_attempt(change, landing, landed_as); });
-        if (!committed) return base::log_error("refresh.not_recovered", committed.error());
+        if (!committed) {
+            base::log_error("refresh.not_recovered", committed.error());
+            return committed.error().kind != base::ErrorKind::unavailable;
+        }
         if (landed_as.transition.taken()) counters.recovered.fetch_add(1, std::memory_order_relaxed);
         base::log(base::LogLevel::info, "refresh.recovered",
                   {{"credential", answer.credential.text()},
                    {"taken", landed_as.transition.taken()},
                    {"why", landed_as.transition.refusal}});
+        if (const auto newest = records.catalog().find<vault::Credential>(answer.credential)) look(*newest);
     }
     if (auto gone = journal.discard(attempt); !gone) base::log_error("refresh.journal_kept", gone.error());
+    return true;
 }
 
 void Refresher::State::count(const Transition& transition) {

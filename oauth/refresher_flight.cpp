@@ -26,6 +26,19 @@ std::string issuer_of(const vault::Credential& credential) {
     return std::string(url.substr(0, host == url.npos ? url.npos : url.find('/', host + 3)));
 }
 
+/// What those who show the outcome may see of the answer.
+void describe(RefreshReport& report, const RefreshOutcome& outcome) {
+    const auto kind = outcome.classification.kind;
+    report.connected =
+        kind != AnswerClass::not_sent && !(kind == AnswerClass::unknown_outcome && !outcome.refusal);
+    if (!outcome.refusal) return;
+    report.status = outcome.refusal->status;
+    report.content_type = outcome.refusal->header("Content-Type");
+    // What should have been tokens and could not be read may hold some.
+    const bool readable = kind != AnswerClass::unknown_outcome;
+    report.body = crypto::Secret::copy_of(readable ? std::string_view(outcome.refusal->body) : "");
+}
+
 }  // namespace
 
 /// Waits for the attempt of that credential, which begins if there is none.
@@ -35,7 +48,12 @@ void Refresher::State::board(const CredentialId& id, const net::Worker* worker,
     auto& flight = flights[id];
     if (flight) {
         if (refused_gen) flight->refused_gen = refused_gen;
-        if (waiter) flight->waiters.push_back(std::move(*waiter));
+        if (!waiter) return;
+        flight->waiters.push_back(std::move(*waiter));
+        if (flight->running || flight->waiters.size() > 1) return;
+        auto& queue = queued[flight->issuer];  // somebody waits now: before what is only due
+        std::erase(queue, flight);
+        queue.push_front(flight);
         return;
     }
     const auto credential = records.catalog().find<vault::Credential>(id);
@@ -88,6 +106,18 @@ net::awaitable<void> Refresher::State::fly(std::shared_ptr<Flight> flight) {
 net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     auto& worker = flight.lane->worker;
     const auto report = std::make_shared<RefreshReport>();
+    const auto not_begun = [&](std::string_view code) {
+        report->kind = AnswerClass::not_sent;
+        report->code = code;
+        return report;
+    };
+    // What the journal has is better than another attempt, which might be one too many.
+    if (!co_await recovered(worker, flight.id)) co_return not_begun("journal.not_committed");
+    std::optional<std::uint64_t> refused_gen;
+    {
+        const std::lock_guard lock(mutex);
+        refused_gen = flight.refused_gen;
+    }
     Begun begun;
     const Beginning beginning{.id = flight.id,
                               .providers = providers,
@@ -96,69 +126,58 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
                               .attempt = crypto::random_id_bytes(),
                               .epoch = flight.epoch,
                               .gen = flight.gen,
-                              .refused_gen = flight.refused_gen};
+                              .refused_gen = refused_gen};
     const auto started = Steady::now();
-    auto on_record = co_await change(
-        worker, [&](vault::Change& change) { return begin_attempt(change, beginning, begun); });
+    const auto begin = [&](vault::Change& change) { return begin_attempt(change, beginning, begun); };
+    auto on_record = co_await change(worker, begin);
     // The other process commits its answer, or its lease runs out: either way this ends.
-    while (on_record && begun.elsewhere) {
-        const bool go_on = co_await net::await_callback<bool>(
-            worker, [&](std::function<void(bool)> wake) { pause(kLookAtLease, std::move(wake)); });
-        if (!go_on) break;
-        on_record = co_await change(
-            worker, [&](vault::Change& change) { return begin_attempt(change, beginning, begun); });
+    while (on_record && begun.elsewhere && !stopping) {
+        co_await pause(worker, kLookAtLease);
+        on_record = co_await change(worker, begin);
     }
-    if (!on_record || !begun.refusal.empty()) {
-        if (!on_record) base::log_error("refresh.not_begun", on_record.error());
-        report->kind = AnswerClass::not_sent;
-        report->code = on_record ? begun.refusal : on_record.error().code;
-        co_return report;
-    }
+    if (!on_record) base::log_error("refresh.not_begun", on_record.error());
+    if (!on_record || !begun.refusal.empty())
+        co_return not_begun(on_record ? begun.refusal : on_record.error().code);
     counters.started.fetch_add(1, std::memory_order_relaxed);
     const auto& credential = *begun.credential;
-    const auto& profile = profile_of(providers, credential, begun.grant);
+    KeptAnswer kept;
     RefreshOutcome outcome;
-    {
-        const auto sealed = records.sealed_secret(credential);
-        const auto parts = sealed ? records.open_parts(*sealed)
-                                  : base::Result<vault::SecretParts>(std::unexpected(sealed.error()));
-        if (parts) {
-            const RefreshCall call{
-                .credential = credential,
-                .parts = *parts,
-                .grant = begun.grant,
-                .profile = profile,
-                .private_addresses = hooks.reach ? hooks.reach(credential, credential.refresh->token_endpoint)
-                                                 : net::PrivateAddresses::refuse,
-                .timeout = settings.request_timeout};
-            outcome = co_await send_refresh(
-                worker, flight.lane->pool, records.clock(), call,
-                [&](const ExchangeAnswer& answer) -> net::awaitable<void> {
-                    const JournalEntry entry{.attempt = begun.attempt.id,
-                                             .credential = credential.id,
-                                             .workspace = credential.workspace,
-                                             .vault = credential.vault,
-                                             .epoch = begun.grant.facts.epoch,
-                                             .parent_gen = begun.attempt.parent_gen,
-                                             .sent_at = answer.sent_at,
-                                             .status = answer.status,
-                                             .content_type = std::string(answer.header("Content-Type")),
-                                             .body = crypto::Secret::copy_of(answer.body)};
-                    const auto written = co_await net::await_callback<base::Status>(
-                        worker, [&](std::function<void(base::Status)> done) {
-                            boost::asio::post(disk,
-                                              [&, done = std::move(done)] { done(journal.write(entry)); });
-                        });
-                    if (written) co_return;
-                    // The answer is still in memory, and its commit may yet succeed.
-                    counters.journal_failures.fetch_add(1, std::memory_order_relaxed);
-                    base::log_error("refresh.not_journalled", written.error());
-                });
-        } else {
-            base::log_error("refresh.credential_refused", parts.error());
-            outcome.classification.kind = AnswerClass::not_sent;
-            outcome.classification.code = parts.error().code;
-        }
+    const auto sealed = records.sealed_secret(credential);
+    const auto parts = sealed ? records.open_parts(*sealed)
+                              : base::Result<vault::SecretParts>(std::unexpected(sealed.error()));
+    if (!parts) {
+        base::log_error("refresh.credential_refused", parts.error());
+        outcome.classification.kind = AnswerClass::not_sent;
+        outcome.classification.code = parts.error().code;
+    } else {
+        const RefreshCall call{
+            .credential = credential,
+            .parts = *parts,
+            .grant = begun.grant,
+            .profile = profile_of(providers, credential, begun.grant),
+            .private_addresses = hooks.reach ? hooks.reach(credential, credential.refresh->token_endpoint)
+                                             : net::PrivateAddresses::refuse,
+            .timeout = settings.request_timeout};
+        const AttemptJournal attempt_journal{
+            .before_reading = [&](const ExchangeAnswer& answer) -> net::awaitable<void> {
+                constexpr std::size_t longest_type = 256;
+                const auto type = answer.header("Content-Type");
+                kept.entry = {.attempt = begun.attempt.id,
+                              .credential = credential.id,
+                              .workspace = credential.workspace,
+                              .vault = credential.vault,
+                              .epoch = begun.grant.facts.epoch,
+                              .parent_gen = begun.attempt.parent_gen,
+                              .sent_at = answer.sent_at,
+                              .status = answer.status,
+                              .content_type = std::string(type.substr(0, longest_type)),
+                              .body = crypto::Secret::copy_of(answer.body)};
+                kept.came = true;
+                kept.on_disk = false;
+                co_await keep(worker, kept);
+            },
+            .before_repeating = [&]() -> net::awaitable<void> { co_await drop(worker, kept); }};
+        outcome = co_await send_refresh(worker, flight.lane->pool, records.clock(), call, attempt_journal);
     }
     Landed landed_as;
     const Landing landing{.id = flight.id,
@@ -166,15 +185,16 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
                           .attempt = begun.attempt.id,
                           .epoch = begun.grant.facts.epoch,
                           .parent_gen = begun.attempt.parent_gen,
-                          .outcome = outcome};
-    const auto committed = co_await commit_answer(worker, landing, landed_as);
+                          .outcome = outcome,
+                          .sent_for = &credential,
+                          .sent_with = parts ? &*parts : nullptr,
+                          .sent_grant = &begun.grant};
+    const auto committed = co_await commit_answer(worker, landing, landed_as, kept);
     if (committed) {
-        boost::asio::post(disk, [this, id = begun.attempt.id] {
-            if (auto gone = journal.discard(id); !gone) base::log_error("refresh.journal_kept", gone.error());
-        });
+        co_await drop(worker, kept);
         count(landed_as.transition);
         if (landed_as.transition.has(GrantAction::reject_client))
-            reject_client(credential, outcome.classification.code);
+            reject_client(credential, begun.grant, outcome.classification.code);
     } else {
         base::log_error("refresh.not_committed", committed.error());
     }
@@ -185,15 +205,7 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     report->sent = true;
     report->kind = committed ? outcome.classification.kind : AnswerClass::unknown_outcome;
     report->code = outcome.classification.code;
-    report->connected = outcome.classification.kind != AnswerClass::not_sent &&
-                        !(outcome.classification.kind == AnswerClass::unknown_outcome && !outcome.refusal);
-    if (outcome.refusal) {
-        report->status = outcome.refusal->status;
-        report->content_type = outcome.refusal->header("Content-Type");
-        // What should have been tokens and could not be read may hold some.
-        const bool readable = outcome.classification.kind != AnswerClass::unknown_outcome;
-        report->body = crypto::Secret::copy_of(readable ? std::string_view(outcome.refusal->body) : "");
-    }
+    describe(*report, outcome);
     if (!outcome.tokens)
         base::log(base::LogLevel::warning, "refresh.refused",
                   {{"credential", credential.id.text()},
@@ -204,17 +216,60 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     co_return report;
 }
 
-/// An answer with tokens must not be lost to a disk that is full for a while.
+/// On the disk before anybody reads it; where that fails it is tried again with each try to commit it.
+net::awaitable<void> Refresher::State::keep(net::Worker& worker, KeptAnswer& kept) {
+    const auto written =
+        co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
+            boost::asio::post(disk, [&, done = std::move(done)] { done(journal.write(kept.entry)); });
+        });
+    kept.on_disk = written.has_value();
+    if (written) co_return;
+    counters.journal_failures.fetch_add(1, std::memory_order_relaxed);
+    base::log_error("refresh.not_journalled", written.error());
+}
+
+net::awaitable<void> Refresher::State::drop(net::Worker& worker, KeptAnswer& kept) {
+    if (!kept.came) co_return;
+    const auto gone =
+        co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
+            boost::asio::post(disk,
+                              [&, done = std::move(done)] { done(journal.discard(kept.entry.attempt)); });
+        });
+    if (!gone) base::log_error("refresh.journal_kept", gone.error());
+    kept.came = kept.on_disk = false;
+}
+
+/// An answer with tokens must not be lost to a disk that is full for a while, nor to a stop meanwhile: this
+/// ends when the commit or the journal has it.
 net::awaitable<base::Status> Refresher::State::commit_answer(net::Worker& worker, const Landing& landing,
-                                                             Landed& landed_as) {
+                                                             Landed& landed_as, KeptAnswer& kept) {
     for (;;) {
         auto status = co_await change(
             worker, [&](vault::Change& change) { return land_attempt(change, landing, landed_as); });
         if (status || status.error().kind != ErrorKind::unavailable) co_return status;
-        const bool go_on = co_await net::await_callback<bool>(
-            worker, [&](std::function<void(bool)> wake) { pause(kCommitPause, std::move(wake)); });
-        if (!go_on) co_return status;  // the journal has it
+        if (kept.came && !kept.on_disk) co_await keep(worker, kept);
+        if (stopping && (kept.on_disk || !landing.outcome.tokens)) co_return status;
+        co_await pause(worker, kCommitPause);
     }
+}
+
+/// Whether nothing older waits in the journal for this grant.
+net::awaitable<bool> Refresher::State::recovered(net::Worker& worker, const CredentialId& id) {
+    const auto credential = records.catalog().find<vault::Credential>(id);
+    const auto grant = credential ? grant_of(records.catalog(), *credential)
+                                  : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
+    if (!grant || !grant->facts.attempt) co_return true;
+    const auto attempt_id = grant->facts.attempt->id;
+    {
+        const std::lock_guard lock(mutex);
+        if (!unrecovered.contains(attempt_id)) co_return true;
+    }
+    const bool done = co_await net::await_callback<bool>(worker, [&](std::function<void(bool)> answer) {
+        boost::asio::post(disk, [&, answer = std::move(answer)] { answer(recover(attempt_id)); });
+    });
+    const std::lock_guard lock(mutex);
+    if (done) unrecovered.erase(attempt_id);
+    co_return done;
 }
 
 void Refresher::State::land(const std::shared_ptr<Flight>& flight, Report report) {

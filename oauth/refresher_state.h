@@ -46,6 +46,13 @@ struct Standing {
     std::optional<base::Time> renew_at = {};  // in the background
 };
 
+/// An answer on its way through the journal.
+struct KeptAnswer {
+    JournalEntry entry = {};
+    bool came = false;     // there is one
+    bool on_disk = false;  // and it is safe
+};
+
 /// The last moment at which the token may be sent: calls take a moment to get there.
 std::optional<base::Time> last_use_of(const GrantFacts& facts);
 /// Whether an attempt could begin now.
@@ -73,7 +80,11 @@ struct Refresher::State {
     void launch(std::shared_ptr<Flight> flight);  // with `mutex` held
     net::awaitable<void> fly(std::shared_ptr<Flight> flight);
     net::awaitable<Report> attempt(const Flight& flight);
-    net::awaitable<base::Status> commit_answer(net::Worker& worker, const Landing& landing, Landed& landed);
+    net::awaitable<void> keep(net::Worker& worker, KeptAnswer& kept);
+    net::awaitable<void> drop(net::Worker& worker, KeptAnswer& kept);
+    net::awaitable<base::Status> commit_answer(net::Worker& worker, const Landing& landing, Landed& landed,
+                                               KeptAnswer& kept);
+    net::awaitable<bool> recovered(net::Worker& worker, const CredentialId& id);
     void land(const std::shared_ptr<Flight>& flight, Report report);
     net::awaitable<Report> join(net::Worker& worker, const CredentialId& id,
                                 std::optional<std::uint64_t> refused_gen, std::chrono::milliseconds patience);
@@ -82,15 +93,18 @@ struct Refresher::State {
     void tick();
     void due(const CredentialId& id);
     void take(const CredentialId& id, GrantEvent event);
-    void reject_client(const vault::Credential& credential, const std::string& code);
+    void reject_client(const vault::Credential& credential, const StoredGrant& grant,
+                       const std::string& code);
+    void recover_again();
     void each_oauth_credential(const std::function<void(const vault::Credential&)>& use) const;
-    void pause(std::chrono::milliseconds for_how_long, std::function<void(bool)> wake);
+    net::awaitable<void> pause(net::Worker& worker, std::chrono::milliseconds for_how_long);
 
     // Other threads
     net::awaitable<base::Status> change(net::Worker& worker,
                                         std::function<base::Status(vault::Change&)> apply);
     base::Status change_now(std::function<base::Status(vault::Change&)> apply);
-    void recover(const AttemptId& attempt);
+    /// False when the answer is still in the journal and nowhere else.
+    bool recover(const AttemptId& attempt);
     void count(const Transition& transition);
 
     vault::Records& records;
@@ -111,10 +125,14 @@ struct Refresher::State {
     std::unordered_map<std::string, std::deque<std::shared_ptr<Flight>>> queued;  // by issuer
     std::set<std::pair<base::Time, CredentialId>> plans;
     std::unordered_map<CredentialId, base::Time, base::IdHash> planned;
-    std::vector<std::pair<SteadyTime, std::function<void(bool)>>> pauses;
-    bool stopping = false;
+    std::vector<std::pair<SteadyTime, std::function<void()>>> pauses;
+    std::set<AttemptId> unrecovered;  // in the journal since before the start, and not committed yet
+    SteadyTime recover_at{};          // when to try again
+    std::atomic<bool> stopping = false;
 
-    boost::asio::thread_pool disk{1};  // last: joined before what its work uses goes away
+    // Last: joined before what their work uses goes away. Nothing may stand before an answer.
+    boost::asio::thread_pool disk{1};    // the journal
+    boost::asio::thread_pool chores{1};  // what takes a walk through the catalog
 };
 
 }  // namespace claviger::oauth

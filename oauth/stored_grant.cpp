@@ -261,6 +261,10 @@ base::Result<StoredGrant> decode_stored_grant(std::string_view text) {
     return grant;
 }
 
+bool can_refresh(const vault::Credential& credential) {
+    return credential.refresh && credential.refresh->grant != "none";
+}
+
 StoredGrant handed_over(const vault::Credential& credential, const StoredGrant* before, base::Time now) {
     StoredGrant grant;
     if (before != nullptr) {
@@ -279,7 +283,7 @@ StoredGrant handed_over(const vault::Credential& credential, const StoredGrant* 
     grant.facts.gen = 1;
     grant.facts.state = GrantState::ready;
     grant.facts.obtained_at = now;
-    grant.facts.renewable = credential.refresh.has_value();
+    grant.facts.renewable = can_refresh(credential);
     // Without a refresh token a date in the past says nothing: the server has the last word.
     if (grant.facts.renewable || (credential.expires && *credential.expires > now))
         grant.facts.expires_at = credential.expires;
@@ -294,12 +298,17 @@ base::Result<StoredGrant> grant_of(const vault::Catalog& catalog, const vault::C
 
 base::Status store_grant(vault::Change& change, const vault::Credential& credential,
                          const StoredGrant& grant) {
+    constexpr std::size_t most = 200 * 1024;  // less than decode_stored_grant() reads
     vault::Grant row;
     if (const auto before = change.catalog().find<vault::Grant>(credential.id)) row = *before;
     row.id = credential.id;
     row.workspace = credential.workspace;
     row.vault = credential.vault;
     row.facts = encode(grant);
+    if (row.facts.size() > most)
+        return base::failure(base::ErrorKind::invalid_request, "grant.too_large",
+                             "There is too much to remember about this grant.",
+                             "Connect it again; a server asked for very many scopes.");
     row.updated = change.now();
     return change.store(std::move(row));
 }

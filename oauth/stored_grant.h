@@ -31,6 +31,9 @@ std::string encode(const StoredGrant& grant);
 /// Refuses (corrupt "grant.malformed") what encode() does not write.
 base::Result<StoredGrant> decode_stored_grant(std::string_view text);
 
+/// Whether there is something to get the next token with: a refresh token, or a grant that mints.
+bool can_refresh(const vault::Credential& credential);
+
 /// The grant of a credential whose tokens were handed over by an administrator: ready, of generation 1 in
 /// the epoch after `before`, or new when there is no token. `before` keeps what the provider is like.
 StoredGrant handed_over(const vault::Credential& credential, const StoredGrant* before, base::Time now);

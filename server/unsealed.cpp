@@ -101,7 +101,8 @@ base::Status Unsealed::open_grants(vault::StorageEngine& engine, const Config& c
     hooks.revoke = oauth::revoke_strays;
     hooks_ = hooks;  // what is connected is told and revoked alike
     oauth::RefreshSettings settings;
-    settings.lease = config.upstream_connect + settings.request_timeout + std::chrono::seconds(5);
+    // Connecting, the answer's head, its body: an attempt is over before its lease is.
+    settings.lease = config.upstream_connect + 2 * settings.request_timeout + std::chrono::seconds(5);
     grants_ = std::make_unique<oauth::Refresher>(*records_, std::move(*journal), providers_, std::move(lanes),
                                                  settings, std::move(hooks));
     for (const auto& lane : lanes_) lane->grants = grants_.get();

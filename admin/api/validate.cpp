@@ -4,6 +4,7 @@
 #include "admin/api/probe.h"
 #include "admin/api/scrub.h"
 #include "admin/api/shown.h"
+#include "oauth/stored_grant.h"
 #include "policy/network_rules.h"
 #include "policy/server_url.h"
 
@@ -90,7 +91,7 @@ Json shown(const Call& call, const vault::Credential& credential, base::Time at,
               {"credential_id", credential.id.text()},
               {"vault_id", call.ids[0]},
               {"validated_at", admin::api::shown(at)},
-              {"has_refresh_token", credential.refresh.has_value()},
+              {"has_refresh_token", oauth::can_refresh(credential)},
               {"status", verdict.status},
               {"mcp_probe", nullptr},
               {"refresh", std::move(verdict.refresh)}};
@@ -153,7 +154,7 @@ net::awaitable<Answered> validate_credential(Call& call) {
     Verdict verdict{word_for(done->verdict)};
     if (done->verdict != Probe::Verdict::refused)
         co_return answer(shown(call, *credential, at, *done, std::move(verdict)));
-    if (!credential->refresh) {
+    if (!oauth::can_refresh(*credential)) {
         verdict.refresh = {{"status", "no_refresh_token"}, {"http_response", nullptr}};
     } else if (call.grants != nullptr) {
         const auto report = co_await call.grants->force(call.worker, credential->id);

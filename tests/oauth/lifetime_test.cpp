@@ -107,7 +107,8 @@ TEST_CASE("Waiting doubles up to a quarter of an hour, unless the server says ho
         CHECK(wait <= std::min<std::chrono::milliseconds>(base * 3 / 2, 15min));
     }
     CHECK(backoff_wait(1, 90s, 7) == 90s);
-    CHECK(backoff_wait(9, 0s, 7) == 0s);
+    CHECK(backoff_wait(1, 0s, 7) == 1s);  // at once, again and again, is no advice
+    CHECK(backoff_wait(9, 0s, 7) == 64s);
     CHECK(backoff_wait(1, 7200s, 7) == 1h);
     std::set<std::chrono::milliseconds> waits;
     for (std::uint64_t seed = 0; seed < 100; ++seed) waits.insert(backoff_wait(6, {}, seed));

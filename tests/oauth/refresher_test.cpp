@@ -637,7 +637,7 @@ TEST_CASE("Eight processes on one store make one token request, and the lease of
     }(world, *processes[0], ended));
     std::this_thread::sleep_for(600ms);
     CHECK(world.endpoint.count() == 1);
-    world.clock.advance(16s);
+    world.clock.advance(46s);
     CHECK(test::soon([&] { return ended.load(); }));
     CHECK(world.endpoint.count() == 2);
     for (auto& process : processes) process->drain();
