@@ -4,6 +4,8 @@
 #include "oauth/challenge.h"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -17,9 +19,11 @@ using net::awaitable;
 constexpr std::chrono::milliseconds kPatience{5'000};
 constexpr int kMostRedirects = 3;
 
-constexpr std::string_view kProbe =
+/// Some servers greet everybody and want a token only for their tools.
+constexpr std::array<std::string_view, 2> kProbes{
     R"({"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",)"
-    R"("capabilities":{},"clientInfo":{"name":"claviger","version":")" CLAVIGER_VERSION R"("}}})";
+    R"("capabilities":{},"clientInfo":{"name":"claviger","version":")" CLAVIGER_VERSION R"("}}})",
+    R"({"jsonrpc":"2.0","id":2,"method":"tools/list"})"};
 
 std::unexpected<base::Error> unreachable(const ExchangeAnswer& answer, std::string_view who) {
     if (answer.error.kind == ErrorKind::denied) return std::unexpected(answer.error);  // a private address
@@ -87,25 +91,29 @@ struct Challenged {
 
 /// What the server says to somebody without a token; nothing when it says nothing of the kind.
 awaitable<base::Result<Challenged>> probe(const Outbound& out, std::string server_url) {
-    TokenRequest request{
-        .content_type = "application/json", .body = crypto::Secret::copy_of(kProbe), .headers = {}};
-    const auto answer = co_await ask(out, {.method = "POST",
-                                           .url = server_url,
-                                           .payload = &request,
-                                           .accept = "application/json, text/event-stream",
-                                           .partition = "discovery",
-                                           .timeout = kPatience});
-    // What the body holds does not matter, and a stream has no end.
-    if (answer.status == 0) co_return unreachable(answer, "The MCP server");
-    if (answer.status != 401) co_return Challenged{};
-    const auto challenges = parse_challenges(answer.headers);
-    if (!challenges) co_return std::unexpected(challenges.error());
-    auto challenge = token_challenge(*challenges);
-    const bool bearer =
-        std::ranges::any_of(*challenges, [](const auto& each) { return each.scheme == "bearer"; });
-    co_return Challenged{.resource_metadata = std::move(challenge.resource_metadata),
-                         .dpop = challenge.dpop && !bearer,
-                         .scopes = std::move(challenge.scopes)};
+    for (std::size_t which = 0; which < kProbes.size(); ++which) {
+        TokenRequest request{.content_type = "application/json",
+                             .body = crypto::Secret::copy_of(kProbes[which]),
+                             .headers = {}};
+        const auto answer = co_await ask(out, {.method = "POST",
+                                               .url = server_url,
+                                               .payload = &request,
+                                               .accept = "application/json, text/event-stream",
+                                               .partition = "discovery",
+                                               .timeout = kPatience});
+        // What the body holds does not matter, and a stream has no end.
+        if (answer.status == 0 && which == 0) co_return unreachable(answer, "The MCP server");
+        if (answer.status != 401) continue;
+        const auto challenges = parse_challenges(answer.headers);
+        if (!challenges) co_return std::unexpected(challenges.error());
+        auto challenge = token_challenge(*challenges);
+        const bool bearer =
+            std::ranges::any_of(*challenges, [](const auto& each) { return each.scheme == "bearer"; });
+        co_return Challenged{.resource_metadata = std::move(challenge.resource_metadata),
+                             .dpop = challenge.dpop && !bearer,
+                             .scopes = std::move(challenge.scopes)};
+    }
+    co_return Challenged{};
 }
 
 /// Nothing when the server publishes none.
