@@ -101,7 +101,7 @@ void read_wraps(ByteReader& in, SealSlot& slot) {
 }
 
 /// What opened the store when it was made has been verified then.
-SealSlot read_first_slot(ByteReader& in) {
+std::optional<SealSlot> read_first_slot(ByteReader& in) {
     SealSlot slot;
     slot.parameters.kind = static_cast<crypto::SlotKind>(in.number<std::uint8_t>());
     slot.parameters.slot = in.array<16>();
@@ -112,6 +112,10 @@ SealSlot read_first_slot(ByteReader& in) {
     slot.created = time_of(in.number<std::uint64_t>());
     slot.verified = slot.created;
     read_wraps(in, slot);
+    const bool key_file = slot.parameters.kind == crypto::SlotKind::key_file;
+    if (!key_file && slot.parameters.kind != crypto::SlotKind::passphrase) return std::nullopt;
+    if (key_file && (slot.parameters.ops_limit != 0 || slot.parameters.mem_limit_bytes != 0))
+        return std::nullopt;
     return slot;
 }
 
@@ -208,7 +212,7 @@ base::Result<StoredState> decode_state(base::ByteView row) {
     const auto slots = in.number<std::uint8_t>();
     if (slots > kMaxSlots) return refused("too many seal slots");
     for (unsigned i = 0; i < slots && in.good(); ++i) {
-        auto slot = format == kFirstFormat ? std::optional(read_first_slot(in)) : read_slot(in);
+        auto slot = format == kFirstFormat ? read_first_slot(in) : read_slot(in);
         if (!slot) return refused("a seal slot that this version does not know");
         record.slots.push_back(*std::move(slot));
     }

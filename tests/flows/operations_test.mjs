@@ -16,6 +16,7 @@ const shown = {
     '1_first_start.md': [
         /Only one slot is known to open the store/,
         /share-1-alice\.age\s+share-2-bob\.age\s+share-3-carol\.txt/,
+        /# Share 1 of 3, kept by alice; any 2 open the store\. Keep it secret\.\nclaviger-share-/,
         /# Share 3 of 3, kept by carol; any 2 open the store\. Keep it secret\.\nclaviger-share-/,
         /'quorum' opens the store\./,
         /'safe' opens the store\./,

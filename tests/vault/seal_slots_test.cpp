@@ -306,6 +306,16 @@ TEST_CASE("a record of the first format is read, and written as the second", "[v
     CHECK(encode(again->record) == encode(decoded->record));
     CHECK(encode(again->record)[0] == 2);
     CHECK(again->record.slots[0].parameters == slot.parameters);
+
+    // Kinds and limits that the first format never had.
+    for (const auto& [at, byte] :
+         {std::pair{std::size_t{36}, '\0'}, {36, '\3'}, {36 + 24, '\1'}, {36 + 32, '\1'}}) {
+        auto strange = first;
+        strange[at] = byte;
+        const auto refused = decode_state(strange + std::string(32, 'm'));
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().code == "state.refused");
+    }
 }
 
 }  // namespace claviger::vault
