@@ -1,0 +1,41 @@
+// docs/oauth_tests.md maps cases to tests; here it is held to that.
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { it } from 'node:test';
+
+const root = new URL('../../', import.meta.url);
+const text = (file) => readFileSync(new URL(file, root), 'utf8');
+
+it('every test that docs/oauth_tests.md names exists', () => {
+    let named = 0;
+    for (const line of text('docs/oauth_tests.md').split('\n')) {
+        for (const part of line.split(/ · |\| /)) {
+            const [, folder, stem, names] = /^`(flows|crash|oauth)\/(\w+)`: (.*?)\.?(?: \|)?$/.exec(part.replace('Secrets: ', '')) ?? [];
+            if (!folder) continue;
+            const file = `tests/${folder}/${stem}_test.${folder === 'oauth' ? 'cpp' : 'mjs'}`;
+            assert.ok(existsSync(new URL(file, root)), `${file} of the line ${line}`);
+            const source = text(file).replaceAll(/"\s*\n\s*"/g, '');
+            // Names may hold commas; each must begin inside the text of a test.
+            for (const name of split(names, source)) {
+                assert.ok(source.includes(name), `${file} has no '${name}'`);
+                ++named;
+            }
+        }
+    }
+    assert.ok(named > 60, `only ${named} names`);
+});
+
+/// Splits at those commas that are not part of a name.
+function split(names, source) {
+    const found = [];
+    let rest = names;
+    while (rest) {
+        let end = rest.length;
+        while (end > 0 && !(source.includes(rest.slice(0, end)) && [undefined, ','].includes(rest[end])))
+            end = rest.lastIndexOf(',', end - 1);
+        if (end <= 0) return [...found, rest];
+        found.push(rest.slice(0, end));
+        rest = rest.slice(end).replace(/^,\s*/, '');
+    }
+    return found;
+}
