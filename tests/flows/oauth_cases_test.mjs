@@ -10,9 +10,9 @@ it('every test that docs/oauth_tests.md names exists', () => {
     let named = 0;
     for (const line of text('docs/oauth_tests.md').split('\n')) {
         for (const part of line.split(/ · |\| /)) {
-            const [, folder, stem, names] = /^`(flows|crash|oauth)\/(\w+)`: (.*?)\.?(?: \|)?$/.exec(part.replace('Secrets: ', '')) ?? [];
+            const [, folder, stem, names] = /^`(flows|crash|oauth|notify|admin)\/(\w+)`: (.*?)(?: \|)?$/.exec(part) ?? [];
             if (!folder) continue;
-            const file = `tests/${folder}/${stem}_test.${folder === 'oauth' ? 'cpp' : 'mjs'}`;
+            const file = `tests/${folder}/${stem}_test.${['flows', 'crash'].includes(folder) ? 'mjs' : 'cpp'}`;
             assert.ok(existsSync(new URL(file, root)), `${file} of the line ${line}`);
             const source = text(file).replaceAll(/"\s*\n\s*"/g, '');
             // Names may hold commas; each must begin inside the text of a test.
