@@ -1,5 +1,6 @@
 // Token endpoints that fail, in every way they do: what still works goes on, what is lost is named, nothing is deleted.
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -235,6 +236,29 @@ describe('A token endpoint that fails', () => {
             assert.equal((await granted.refreshes()).length, 1, 'the answer was not stored');
             await second.stop();
         });
+    });
+
+    const canTrace = spawnSync('strace', ['-o', '/dev/null', 'true']).status === 0;
+    const skip = canTrace ? false : 'strace is missing or not permitted here';
+    it('is used although there is no room to journal it, which is told (45)', { skip }, async () => {
+        const narrow = await startClaviger();
+        const granted = await connected(narrow, as, { refused: true, fault: { hold: 'after' } });
+        const pending = callWell(granted, 'pending', 'read_note', { limitMs: 30_000 });
+        await as.held();
+        const full = spawn('strace', ['-f', '-p', String(narrow.child.pid), '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:error=ENOSPC'], {
+            stdio: ['ignore', 'ignore', 'pipe'],
+        });
+        await new Promise((resolve) => full.stderr.once('data', resolve));
+        await as.release();
+        await pending;
+        full.kill('SIGTERM');
+        await new Promise((resolve) => full.once('exit', resolve));
+        const metrics = await fetch(`${narrow.adminUrl}/metrics`, { headers: { 'x-api-key': narrow.admin_api_key } });
+        assert.match(await metrics.text(), /^claviger_refresh_journal_failures_total [1-9]/m);
+        assert.match(narrow.readLog(), /refresh\.not_journalled/);
+        await callWell(granted, 'after');
+        assert.equal((await granted.refreshes()).length, 1);
+        await narrow.stop();
     });
 
     it('for two that were restored from one backup is named by the second (43)', async () => {
