@@ -179,8 +179,8 @@ base::Result<Json> UnsealDoor::State::attempt(const Brought& brought) try {
 }
 
 void UnsealDoor::State::pause_after(const base::Error& error) {
-    const bool wrong = error.kind == ErrorKind::unauthenticated || error.code.starts_with("share.") ||
-                       error.code == "token.pin_refused";
+    const bool wrong = error.kind == ErrorKind::unauthenticated || error.code == "token.pin_refused" ||
+                       (error.code.starts_with("share.") && error.code != "share.duplicate");
     if (!wrong) return;
     std::this_thread::sleep_for(pause);
     pause = std::min(2 * pause, kLongestPause);
