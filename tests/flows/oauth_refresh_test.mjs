@@ -95,11 +95,11 @@ describe('A refreshed token', () => {
     });
 
     it('keeps its refresh token when the answer brings none (4)', async () => {
-        await as.mode({ rotate: false, access_ttl: 1 });
+        await as.mode({ rotate: false, access_ttl: 3 });
         const granted = await connected(claviger, as, { dead: true, fault: { kind: 'rewrite', remove: ['refresh_token'], count: 9 } });
         try {
             await callWell(granted, 1);
-            await sleep(2_100);
+            await sleep(3_200);
             await callWell(granted, 2);
         } finally {
             await as.mode({ rotate: true, access_ttl: 3600 });
