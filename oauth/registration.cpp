@@ -118,7 +118,7 @@ base::Result<RegistrationWay> choose_registration(const ProviderProfile& profile
         "Claviger is no client of the authorization server " + server.issuer +
             " yet, and cannot become one by itself.",
         std::string("Register a client there with the redirect URI ") + own.redirect_uri() +
-            " and give its client_id and client_secret, or store them with POST /v1/oauth_clients." +
+            " and give its client_id and client_secret, or store them with `claviger client create`." +
             (would_take_document ? " Setting admin.public_url to an address that the internet can reach "
                                    "would do as well."
                                  : ""));

@@ -60,6 +60,7 @@ std::vector<Command> key_commands();
 std::vector<Command> seal_commands();
 std::vector<Command> webhook_commands();
 std::vector<Command> provider_commands();
+std::vector<Command> client_commands();
 std::vector<Command> shell_commands();
 
 }  // namespace claviger::admin::cli
