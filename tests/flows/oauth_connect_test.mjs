@@ -295,7 +295,6 @@ describe('A connect link', () => {
         try {
             const refused = await call(agent, 1, 'write_note');
             assert.ok(refused.message.error, refused.text);
-            // scope
             await callWell(agent, 2);
             const again = await connect({ vault: made.vault, resource: made.resource, credential_id: agent.credential_id });
             const { scope } = await again.authorization();
