@@ -23,10 +23,12 @@ bool add_headers(net::OutboundHead& head, const ExchangeRequest& request) {
     for (const auto& [name, value] : request.headers) good = good && head.add(name, value);
     if (request.payload == nullptr) return good;
     good = good && head.add("Content-Type", request.payload->content_type);
-    for (const auto& header : request.payload->headers)
+    for (const auto& header : request.payload->headers) {
+        if (header.name == "Accept") continue;  // what the request says counts, and is said once
         good = good && header.value.expose([&](std::span<const std::byte> value) {
             return head.add(header.name, base::as_view(value));
         });
+    }
     return good;
 }
 
