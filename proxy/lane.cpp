@@ -12,7 +12,7 @@ vault::Fingerprint Fingerprints::of(std::string_view name) {
 
 void OpenStreams::end_all() {
     ended_ = true;
-    const Ends ends = ends_;  // a stream may leave the list while another is being ended
+    const Ends ends = *ends_;  // a stream may leave the list while another is being ended
     for (const auto& end : ends) end();
 }
 

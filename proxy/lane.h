@@ -64,13 +64,13 @@ public:
     class Entry {
     public:
         Entry(OpenStreams& streams, std::function<void()> end)
-            : streams_(streams), at_(streams.ends_.insert(streams.ends_.end(), std::move(end))) {}
-        ~Entry() { streams_.ends_.erase(at_); }
+            : ends_(streams.ends_), at_(ends_->insert(ends_->end(), std::move(end))) {}
+        ~Entry() { ends_->erase(at_); }
         Entry(const Entry&) = delete;
         Entry& operator=(const Entry&) = delete;
 
     private:
-        OpenStreams& streams_;
+        std::shared_ptr<Ends> ends_;  // also while a suspended call goes with its worker, after the lane
         Ends::iterator at_;
     };
 
@@ -79,7 +79,7 @@ public:
     bool ended() const { return ended_; }
 
 private:
-    Ends ends_;
+    std::shared_ptr<Ends> ends_ = std::make_shared<Ends>();
     bool ended_ = false;
 };
 

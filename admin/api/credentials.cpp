@@ -6,6 +6,7 @@
 
 #include "crypto/random.h"
 #include "oauth/grant_event.h"
+#include "oauth/grant_notice.h"
 #include "oauth/revocation.h"
 #include "oauth/stored_grant.h"
 
@@ -31,7 +32,10 @@ bool same_key(const vault::Credential& a, const vault::Credential& b) {
 /// Which parts stay and which are replaced.
 vault::SecretParts merged(vault::SecretParts stored, vault::SecretParts replaced,
                           const vault::Credential& credential) {
-    if (replaced.token) stored.token = std::move(replaced.token);
+    if (replaced.token) {
+        stored.token = std::move(replaced.token);
+        stored.dpop_key.reset();  // it bound the token before
+    }
     if (replaced.refresh_token) {
         stored.refresh_token = std::move(replaced.refresh_token);
         stored.previous_refresh_token.reset();
@@ -54,7 +58,10 @@ base::Status update_grant(vault::Change& change, const vault::Credential& before
         return oauth::store_grant(change, updated,
                                   oauth::handed_over(updated, grant ? &*grant : nullptr, change.now()));
     auto changed = oauth::apply(grant->facts, oauth::ConfigChanged{}, change.now());
-    if (changed.taken()) grant->facts = std::move(changed.facts);
+    if (changed.taken()) {
+        if (auto told = oauth::post_notice(change, updated, changed); !told) return told;
+        grant->facts = std::move(changed.facts);
+    }
     grant->facts.expires_at = updated.expires;
     return oauth::store_grant(change, updated, *grant);
 }
@@ -62,6 +69,8 @@ base::Status update_grant(vault::Change& change, const vault::Credential& before
 base::Status update(vault::Change& change, const vault::Credential& before, vault::Credential& updated,
                     vault::SecretParts replaced) {
     const bool rotates = replaced.token || replaced.refresh_token || replaced.client_secret;
+    if (replaced.token && updated.type == vault::AuthType::mcp_oauth && updated.injection.scheme == "DPoP")
+        updated.injection.scheme = "Bearer";  // whoever brings a token brings no key
     const bool reseals = rotates || crypto::constraint_digest(vault::constraints_of(before)) !=
                                         crypto::constraint_digest(vault::constraints_of(updated));
     if (!reseals && vault::encode_object(before) == vault::encode_object(updated)) return {};
@@ -200,18 +209,22 @@ net::awaitable<Answered> archive_credential(Call& call) {
         return purged;
     });
     if (!stored) co_return std::unexpected(stored.error());
+    if (call.grants != nullptr) call.grants->touched(credential.id);
     co_return shown_answer(call, credential);
 }
 
 net::awaitable<Answered> delete_credential(Call& call) {
+    base::CredentialId id;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find_credential(call, change.catalog());
         if (!found) return std::unexpected(found.error());
+        id = (*found)->id;
         if (auto told = announce(change, Action::erase, **found); !told) return told;
         if (auto gone = oauth::let_go(change, **found, oauth::LetGo::erased); !gone) return gone;
         return change.erase(**found);
     });
     if (!stored) co_return std::unexpected(stored.error());
+    if (call.grants != nullptr) call.grants->touched(id);
     co_return answer({{"id", call.ids[1]}, {"type", "vault_credential_deleted"}});
 }
 

@@ -3,6 +3,7 @@
 #include "admin/api/scrub.h"
 #include "base/log.h"
 #include "net/sse.h"
+#include "oauth/dpop.h"
 #include "policy/server_url.h"
 
 #include <nlohmann/json.hpp>
@@ -22,6 +23,20 @@ bool inject(net::OutboundHead& head, const vault::Injection& injection, const cr
     return token.expose([&](std::span<const std::byte> bytes) {
         return head.add(injection.header, scheme, base::as_view(bytes));
     });
+}
+
+/// Tokens that are bound to a key are nothing without a proof (RFC 9449 7). `nonce` may be empty.
+bool prove(net::OutboundHead& head, std::string_view method, const net::Origin& origin,
+           const policy::ServerUrl& url, const vault::SecretParts& secrets, std::string_view nonce,
+           base::Time now) {
+    if (!secrets.dpop_key) return true;
+    const auto key = oauth::DpopKey::import(*secrets.dpop_key);
+    if (!key) return false;
+    const auto address = (origin.tls ? "https://" : "http://") + origin.authority() + url.target;
+    oauth::DpopRequest request{.method = method, .url = address, .access_token = &*secrets.token};
+    if (!nonce.empty()) request.nonce = nonce;
+    const auto proof = key->proof(request, now);
+    return proof && head.add("DPoP", *proof);
 }
 
 bool is_media_type(std::string_view type, std::string_view wanted) {
@@ -95,13 +110,15 @@ Probe::Verdict verdict_of(unsigned status, bool result) {
 }
 
 /// What the server may have kept for us is not needed.
-net::awaitable<void> end_session(Call& call, const vault::Credential& credential, const crypto::Secret& token,
-                                 const policy::ServerUrl& url, const net::Origin& origin, std::string session,
+net::awaitable<void> end_session(Call& call, const vault::Credential& credential,
+                                 const vault::SecretParts& secrets, const policy::ServerUrl& url,
+                                 const net::Origin& origin, std::string session, std::string_view nonce,
                                  const net::SendOptions& options) {
     net::OutboundHead head(call.worker);
     head.begin("DELETE", url.target, origin);
     const bool good = head.add("Mcp-Session-Id", session) && head.add("MCP-Protocol-Version", "2025-06-18") &&
-                      inject(head, credential.injection, token);
+                      inject(head, credential.injection, *secrets.token) &&
+                      prove(head, "DELETE", origin, url, secrets, nonce, call.records.clock().now());
     if (!good) co_return;
     const std::string none;
     const auto answer = co_await call.pool_of(call.worker).send(origin, head, none, options);
@@ -120,33 +137,39 @@ net::awaitable<Probe> probe(Call& call, const vault::Credential& credential,
         .private_addresses = private_addresses,
         .head_timeout = call.settings.probe_timeout,
         .on_cancellable = {}};
-    net::OutboundHead head(call.worker);
-    head.begin("POST", url->target, origin);
-    const bool good = head.add("Content-Type", "application/json") &&
-                      head.add("Accept", "application/json, text/event-stream") &&
-                      head.add("User-Agent", "claviger/" CLAVIGER_VERSION) &&
-                      inject(head, credential.injection, *secrets.token);
-    if (!good) co_return Probe{.answer = {}, .failure = "request.invalid"};
-
     auto& pool = call.pool_of(call.worker);
     Probe done;
-    std::string session;
-    {
+    std::string session, nonce;
+    for (bool again = true; again;) {
+        again = false;
+        net::OutboundHead head(call.worker);
+        head.begin("POST", url->target, origin);
+        const bool good = head.add("Content-Type", "application/json") &&
+                          head.add("Accept", "application/json, text/event-stream") &&
+                          head.add("User-Agent", "claviger/" CLAVIGER_VERSION) &&
+                          inject(head, credential.injection, *secrets.token) &&
+                          prove(head, "POST", origin, *url, secrets, nonce, call.records.clock().now());
+        if (!good) co_return Probe{.answer = {}, .failure = "request.invalid"};
         const auto answer = co_await pool.send(origin, head, kInitialize, options);
         if (!answer) {
             base::log_error("probe.failed", answer.error());
             done.failure = answer.error().code;
             co_return done;
         }
-        auto body = co_await read(**answer, call.settings.probe_timeout);
         const auto& received = (*answer)->head();
+        if (const auto given = received.headers.find("DPoP-Nonce"); given && secrets.dpop_key) {
+            again = received.status == 401 && nonce.empty();  // it wants the proof once more, with this
+            nonce = *given;
+            if (again) continue;
+        }
+        auto body = co_await read(**answer, call.settings.probe_timeout);
         done.response_bytes = body.body.size();
         done.verdict = verdict_of(received.status, body.result);
         session = received.headers.find("Mcp-Session-Id").value_or("");
         done.answer = shown_answer(received, std::move(body), secrets);
     }
     if (!session.empty())
-        co_await end_session(call, credential, *secrets.token, *url, origin, std::move(session), options);
+        co_await end_session(call, credential, secrets, *url, origin, std::move(session), nonce, options);
     pool.retire(options.partition);
     co_return done;
 }
