@@ -4,6 +4,7 @@
 #include "oauth/refresher_state.h"
 
 #include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -38,6 +39,19 @@ base::Error upstream_unauthorized() {
             "The server did not accept the stored credential.",
             "An administrator has to store a valid credential for this server."};
 }
+
+Refresher::State::State(vault::Records& records_, Journal journal_, const ProviderCatalog& providers_,
+                        std::vector<Lane> lanes_, RefreshSettings settings_, GrantHooks hooks_)
+    : records(records_),
+      journal(std::move(journal_)),
+      providers(providers_),
+      lanes(std::move(lanes_)),
+      settings(settings_),
+      hooks(std::move(hooks_)),
+      disk(std::make_unique<boost::asio::thread_pool>(1)),
+      chores(std::make_unique<boost::asio::thread_pool>(1)) {}
+
+Refresher::State::~State() = default;
 
 Standing Refresher::State::look(const vault::Credential& credential) {
     // From reading to storing, so that nobody stores what was true before.
@@ -87,8 +101,8 @@ Refresher::Refresher(vault::Records& records, Journal journal, const ProviderCat
                                      std::move(hooks))) {}
 
 Refresher::~Refresher() {
-    state_->chores.join();
-    state_->disk.join();
+    state_->chores->join();
+    state_->disk->join();
     // What was submitted before this has been answered when this is.
     const auto flushed = state_->change_now([](vault::Change&) { return base::Status(); });
     if (!flushed) base::log_error("refresh.log_not_writable", flushed.error());
@@ -99,7 +113,7 @@ base::Status Refresher::start() {
     if (!answers) return std::unexpected(answers.error());
     for (const auto& attempt : *answers)
         if (!state_->recover(attempt)) state_->unrecovered.insert(attempt);
-    boost::asio::post(state_->chores, [state = state_.get()] {
+    boost::asio::post(*state_->chores, [state = state_.get()] {
         state->each_oauth_credential([&](const vault::Credential& credential) { state->look(credential); });
     });
     state_->lanes[0].worker.every(250ms, [state = state_.get()] { state->tick(); });

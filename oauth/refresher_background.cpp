@@ -3,6 +3,7 @@
 #include "oauth/refresher_state.h"
 
 #include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <algorithm>
 #include <future>
@@ -62,7 +63,7 @@ void Refresher::State::recover_again() {
         recover_at = Steady::now() + kRecoverAgain;
         waiting.assign(unrecovered.begin(), unrecovered.end());
     }
-    boost::asio::post(disk, [this, waiting = std::move(waiting)] {
+    boost::asio::post(*disk, [this, waiting = std::move(waiting)] {
         for (const auto& attempt : waiting) {
             if (!recover(attempt)) continue;
             const std::lock_guard lock(mutex);
@@ -111,7 +112,7 @@ void Refresher::State::take(const CredentialId& id, GrantEvent event) {
             if (!status) base::log_error("grant.event_not_stored", status.error());
             if (transition->taken()) count(*transition);
             const bool refresh = transition->taken() && transition->has(GrantAction::refresh_now);
-            boost::asio::post(chores, [this, id, refresh] {
+            boost::asio::post(*chores, [this, id, refresh] {
                 if (const auto credential = records.catalog().find<vault::Credential>(id)) look(*credential);
                 if (refresh) board(id, nullptr, std::nullopt, std::nullopt);
             });
@@ -122,7 +123,7 @@ void Refresher::State::take(const CredentialId& id, GrantEvent event) {
 /// that we registered ourselves is forgotten, so that the next connect link registers another.
 void Refresher::State::reject_client(const vault::Credential& credential, const StoredGrant& grant,
                                      const std::string& code) {
-    boost::asio::post(chores, [this, refused = credential, issuer = grant.issuer, code] {
+    boost::asio::post(*chores, [this, refused = credential, issuer = grant.issuer, code] {
         each_oauth_credential([&](const vault::Credential& other) {
             if (other.id == refused.id || other.workspace != refused.workspace || !other.refresh) return;
             if (other.refresh->token_endpoint == refused.refresh->token_endpoint &&

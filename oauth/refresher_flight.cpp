@@ -4,6 +4,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -220,7 +221,7 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
 net::awaitable<void> Refresher::State::keep(net::Worker& worker, KeptAnswer& kept) {
     const auto written =
         co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
-            boost::asio::post(disk, [&, done = std::move(done)] { done(journal.write(kept.entry)); });
+            boost::asio::post(*disk, [&, done = std::move(done)] { done(journal.write(kept.entry)); });
         });
     kept.on_disk = written.has_value();
     if (written) co_return;
@@ -232,7 +233,7 @@ net::awaitable<void> Refresher::State::drop(net::Worker& worker, KeptAnswer& kep
     if (!kept.came) co_return;
     const auto gone =
         co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
-            boost::asio::post(disk,
+            boost::asio::post(*disk,
                               [&, done = std::move(done)] { done(journal.discard(kept.entry.attempt)); });
         });
     if (!gone) base::log_error("refresh.journal_kept", gone.error());
@@ -265,7 +266,7 @@ net::awaitable<bool> Refresher::State::recovered(net::Worker& worker, const Cred
         if (!unrecovered.contains(attempt_id)) co_return true;
     }
     const bool done = co_await net::await_callback<bool>(worker, [&](std::function<void(bool)> answer) {
-        boost::asio::post(disk, [&, answer = std::move(answer)] { answer(recover(attempt_id)); });
+        boost::asio::post(*disk, [&, answer = std::move(answer)] { answer(recover(attempt_id)); });
     });
     const std::lock_guard lock(mutex);
     if (done) unrecovered.erase(attempt_id);

@@ -5,8 +5,6 @@
 #include "oauth/refresh_commit.h"
 #include "oauth/refresher.h"
 
-#include <boost/asio/thread_pool.hpp>
-
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -14,6 +12,10 @@
 #include <shared_mutex>
 #include <unordered_map>
 #include <utility>
+
+namespace boost::asio {
+class thread_pool;
+}
 
 namespace claviger::oauth {
 
@@ -61,13 +63,8 @@ base::Error upstream_unauthorized();
 
 struct Refresher::State {
     State(vault::Records& records_, Journal journal_, const ProviderCatalog& providers_,
-          std::vector<Lane> lanes_, RefreshSettings settings_, GrantHooks hooks_)
-        : records(records_),
-          journal(std::move(journal_)),
-          providers(providers_),
-          lanes(std::move(lanes_)),
-          settings(settings_),
-          hooks(std::move(hooks_)) {}
+          std::vector<Lane> lanes_, RefreshSettings settings_, GrantHooks hooks_);
+    ~State();
 
     // Knowledge
     Standing look(const vault::Credential& credential);
@@ -131,8 +128,8 @@ struct Refresher::State {
     std::atomic<bool> stopping = false;
 
     // Last: joined before what their work uses goes away. Nothing may stand before an answer.
-    boost::asio::thread_pool disk{1};    // the journal
-    boost::asio::thread_pool chores{1};  // what takes a walk through the catalog
+    std::unique_ptr<boost::asio::thread_pool> disk;    // the journal
+    std::unique_ptr<boost::asio::thread_pool> chores;  // what takes a walk through the catalog
 };
 
 }  // namespace claviger::oauth
