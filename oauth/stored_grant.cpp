@@ -44,6 +44,10 @@ public:
         if (!(value == T{})) out[name] = written(value);
     }
 
+    void operator()(const char* name, LifetimeSource source) {
+        if (source != LifetimeSource::unknown) out[name] = written(source);
+    }
+
     json out = json::object();
 
 private:

@@ -187,14 +187,15 @@ base::Result<json> request_for(Context& context, NewFiles& files, json& share_fi
                                SecretDocument& secrets) {
     const auto& arguments = context.arguments;
     int ways = 0;
-    for (const auto* flag : {"--recipient", "--holder", "--key-file", "--passphrase", "--token"})
+    for (const auto* flag : {"--recipient", "--holder", "--key-file", "--ask-passphrase", "--pkcs11"})
         ways += arguments.has(flag) ? 1 : 0;
     if (ways != 1)
         return usage(
-            "One of --recipient, --holder, --key-file, --passphrase and --token says what opens the slot.");
+            "One of --recipient, --holder, --key-file, --ask-passphrase and --pkcs11 says what opens the "
+            "slot.");
     if (const auto recipient = arguments.value("--recipient"))
         return json{{"kind", "recipient"}, {"public_key", *recipient}};
-    if (const auto token = arguments.value("--token")) return json{{"kind", "pkcs11"}, {"token", *token}};
+    if (const auto token = arguments.value("--pkcs11")) return json{{"kind", "pkcs11"}, {"token", *token}};
 
     if (arguments.has("--holder")) {
         const auto holders = holders_of(arguments);
@@ -225,7 +226,7 @@ base::Result<json> request_for(Context& context, NewFiles& files, json& share_fi
                     {"holders", names}};
     }
 
-    const bool passphrase = arguments.has("--passphrase");
+    const bool passphrase = arguments.has("--ask-passphrase");
     auto slot = passphrase ? crypto::fresh_passphrase_slot(crypto::PassphraseStrength::sensitive)
                            : crypto::fresh_key_file_slot();
     json request{{"kind", crypto::name_of(slot.kind)}, {"id", hex(slot.slot)}, {"salt", hex(slot.salt)}};
@@ -233,7 +234,7 @@ base::Result<json> request_for(Context& context, NewFiles& files, json& share_fi
     if (passphrase) {
         if (!arguments.has("--allow-passphrase"))
             return usage("A passphrase can be guessed by whoever has a copy of the disk.",
-                         "Prefer --key-file, --holder or --token, or add --allow-passphrase.");
+                         "Prefer --key-file, --holder or --pkcs11, or add --allow-passphrase.");
         content = read_secret(context.input, "Passphrase (not shown)", context.screen.err());
         if (content && content->size() < kShortestPassphrase)
             return usage("The passphrase is shorter than 12 characters.");
@@ -355,9 +356,9 @@ std::vector<Command> seal_commands() {
           {"--threshold", "N", "with --holder: so many shares open the store"},
           {"--out", "DIR", "with --holder: where to write the shares"},
           {"--key-file", "FILE", "whoever has this file opens the store; made when it is missing"},
-          {"--token", "LABEL", "a key in this PKCS#11 token; see seal.pkcs11 in the config"},
-          {"--passphrase", "", "ask for a passphrase"},
-          {"--allow-passphrase", "", "with --passphrase: yes, although it can be guessed"}},
+          {"--pkcs11", "LABEL", "a key in this PKCS#11 token; see seal.pkcs11 in the config"},
+          {"--ask-passphrase", "", "ask for a passphrase"},
+          {"--allow-passphrase", "", "with --ask-passphrase: yes, although it can be guessed"}},
          "claviger seal add quorum --holder alice=age1… --holder bob=age1… --holder carol --threshold 2 "
          "--out shares",
          add},

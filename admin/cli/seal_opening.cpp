@@ -44,7 +44,7 @@ std::vector<Flag> opening_flags() {
          "identity file: of the slot's recipient, or of a holder whose share is encrypted", true},
         {"--share", "FILE", "a holder's share, as text or as a .age file; as many as the slot needs", true},
         {"--key-file", "FILE", "the slot's key file"},
-        {"--passphrase", "", "ask for the slot's passphrase"},
+        {"--ask-passphrase", "", "ask for the slot's passphrase"},
     };
 }
 
@@ -154,8 +154,8 @@ base::Result<crypto::Key> opening_of(Context& context, const base::RawId& instan
             return crypto::slot_key(*parameters, *content);
         }
         case SlotKind::passphrase: {
-            if (!arguments.has("--passphrase"))
-                return usage("--passphrase is needed: it asks for the passphrase.");
+            if (!arguments.has("--ask-passphrase"))
+                return usage("--ask-passphrase is needed: it asks for the passphrase.");
             const auto words = read_secret(context.input, "Passphrase (not shown)", context.screen.err());
             if (!words) return std::unexpected(words.error());
             return crypto::slot_key(*parameters, *words);

@@ -17,7 +17,7 @@ base::Result<crypto::SlotParameters> parameters_of(const nlohmann::json& slot);
 /// The one slot that is called `wanted`, or has that id. "cli.usage" with the names there are.
 base::Result<nlohmann::json> slot_called(const nlohmann::json& seal, const std::string& wanted);
 
-/// --identity, --share (repeatable), --key-file and --passphrase of `verify` and `drill`.
+/// --identity, --share (repeatable), --key-file and --ask-passphrase of `verify` and `drill`.
 std::vector<Flag> opening_flags();
 
 /// The opening key of the slot from what the flags name. Blocks for seconds with a passphrase.

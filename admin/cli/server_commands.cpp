@@ -58,7 +58,7 @@ base::Result<json> unseal_with(Context& context, const Socket& socket) {
     if (arguments.has("--forget-shares")) return forget_shares(socket);
     if (arguments.has("--share")) return give_shares(context, socket);
     if (arguments.has("--identity")) return with_identity(context, socket);
-    if (arguments.has("--token"))
+    if (arguments.has("--pkcs11"))
         return try_unseal(socket, "pkcs11", "", crypto::Secret::copy_of(std::string_view()));
     const auto key_file = arguments.value("--key-file");
     const auto secret = key_file ? read_key_file(*key_file, context.screen.err())
@@ -165,7 +165,7 @@ std::vector<Command> server_commands() {
           {"--share", "FILE", "give a holder's share, as text or as a .age file; others may follow later",
            true},
           {"--identity", "FILE", "open with a recipient's identity, or with --share: the holder's", true},
-          {"--token", "", "open with the PKCS#11 token of the server's config"},
+          {"--pkcs11", "", "open with the PKCS#11 token of the server's config"},
           {"--forget-shares", "", "drop the shares that were given so far"},
           {"--json", "", "print JSON instead of text"}},
          "claviger unseal --data /var/lib/claviger",
