@@ -58,9 +58,7 @@ std::string_view disabling(const Attempt& attempt, Fate fate, const vault::Webho
     if (attempt.status == 410) return kDisabledByGone;
     if (attempt.reason == "network.private_address") return kDisabledByAddress;
     const bool nothing_since = !endpoint.last_delivered || *endpoint.last_delivered < item.created;
-    return fate == Fate::given_up && attempt.reason != "webhook.disabled" && nothing_since
-               ? kDisabledByFailure
-               : std::string_view();
+    return fate == Fate::given_up && nothing_since ? kDisabledByFailure : std::string_view();
 }
 
 }  // namespace
@@ -152,7 +150,7 @@ base::Status WebhookCarrier::settle(vault::Change& change, const vault::OutboxIt
     change.note(entry);
 
     const auto found = change.catalog().find<vault::WebhookEndpoint>(base::WebhookEndpointId{item.about});
-    if (!found) return {};
+    if (!found || attempt.reason == "webhook.disabled") return {};
     auto endpoint = *found;
     if (fate == Fate::done) {
         endpoint.last_delivered = change.now();
