@@ -22,15 +22,16 @@ using Piece = boost::json::string_view;
 constexpr std::size_t kMostSecretBytes = 40 * 1024;  // more than any secret's limit in four-byte characters
 
 /// Where secrets stand in the bodies of credentials, connect links and OAuth clients.
-constexpr std::array<std::string_view, 9> kSecretPlaces{"auth.token",
-                                                        "auth.access_token",
-                                                        "auth.secret_value",
-                                                        "auth.refresh.refresh_token",
-                                                        "auth.refresh.token_endpoint_auth.client_secret",
-                                                        "client.client_secret",
-                                                        "client.private_key",
-                                                        "client_secret",
-                                                        "private_key"};
+constexpr std::array<std::string_view, 10> kSecretPlaces{"auth.token",
+                                                         "auth.access_token",
+                                                         "auth.secret_value",
+                                                         "auth.refresh.refresh_token",
+                                                         "auth.refresh.token_endpoint_auth.client_secret",
+                                                         "client.client_secret",
+                                                         "client.private_key",
+                                                         "client_secret",
+                                                         "private_key",
+                                                         "opening_key"};
 
 constexpr std::size_t kLongestPlace = std::ranges::max(kSecretPlaces, {}, &std::string_view::size).size() + 1;
 
