@@ -267,6 +267,52 @@ describe('webhooks', () => {
         }
     });
 
+    it('are managed, and grants explained, from the command line', async () => {
+        const folder = temporaryFolder();
+        const keyFile = path.join(folder, 'admin.key');
+        writeFileSync(keyFile, `${claviger.admin_api_key}\n`, { mode: 0o600 });
+        const cli = async (words, code = 0) => {
+            const done = await run(binary, [...words, '--url', claviger.adminUrl, '--api-key-file', keyFile]);
+            assert.equal(done.code, code, `${words.join(' ')}: ${done.stderr}${done.stdout}`);
+            return done.stdout + done.stderr;
+        };
+        const secretFile = path.join(folder, 'signing.secret');
+        const told = await startReceiver();
+        try {
+            const event = ['--event', 'vault.archived'];
+            await cli(['webhook', 'create', '--url-to', told.url, '--name', 'cli', ...event, '--save-secret', secretFile]);
+            const secret = readFileSync(secretFile, 'utf8').trim();
+            assert.match(secret, /^whsec_/);
+            assert.match(await cli(['webhook', 'list']), /cli +enabled/);
+            assert.match(await cli(['webhook', 'test', 'cli']), /^Accepted with status 200/);
+            assert.equal(unwrap(current, told.events('webhook_endpoint.test')[0], secret).type, 'event');
+            assert.match(await cli(['webhook', 'deliveries', 'cli']), /Nothing waits/);
+            assert.match(await cli(['webhook', 'rotate-secret', 'cli']), /signs too until .*\n.*shown only now: whsec_/);
+            await cli(['webhook', 'update', 'cli', '--disable']);
+            assert.match(await cli(['webhook', 'get', 'cli']), /state +disabled/);
+            await cli(['webhook', 'update', 'cli', '--enable', '--url-to', `http://127.0.0.1:${await freePort()}/`]);
+            assert.match(await cli(['webhook', 'test', 'cli'], 1), /not reached/);
+            await cli(['webhook', 'delete', 'cli', '--yes']);
+
+            const vault = await claviger.admin('POST', '/v1/vaults', { display_name: 'Eve' });
+            await claviger.admin('POST', `/v1/vaults/${vault.id}/credentials`, {
+                display_name: 'status',
+                auth: { type: 'mcp_oauth', mcp_server_url: 'http://localhost:1/mcp', access_token: canaries[0] },
+            });
+            const status = await cli(['credential', 'status', 'status', '--vault', 'Eve']);
+            assert.match(status, /^status  vcrd_01\w+  http:\/\/localhost:1\/mcp\n/);
+            assert.match(status, /\nstate +ready\n/);
+            assert.match(status, /\nto do +nothing\n/);
+            assert.match(status, /\naccess token +[0-9a-f]{8}, obtained \d+ s ago/);
+            assert.match(status, /\n\S+Z +create +ok +apikey_01/);
+            assert.ok(!status.includes(canaries[0]));
+            const json = JSON.parse(await cli(['credential', 'status', 'status', '--vault', 'Eve', '--json']));
+            assert.equal(json.type, 'vault_credential_grant');
+        } finally {
+            await told.close();
+        }
+    });
+
     it('leave no secret in the log', () => {
         const log = readFileSync(store.log, 'utf8');
         for (const secret of [...canaries, 'whsec_']) assert.ok(!log.includes(secret), `${secret} is in the log`);
