@@ -176,7 +176,7 @@ base::Result<base::CredentialId> store_connected(const ConnectWorld& world, vaul
         is_another_consent(as_it_was, grant_as_it_was, terms, connected.account)) {
         auto before = change.open_secret(*change.catalog().find<vault::Credential>(credential.id));
         if (!before) return std::unexpected(std::move(before).error());
-        if (auto queued = world.hooks.revoke(change, credential, grant_as_it_was, std::move(*before));
+        if (auto queued = world.hooks.revoke(change, as_it_was, grant_as_it_was, std::move(*before));
             !queued)
             return std::unexpected(std::move(queued).error());
     }
