@@ -1,9 +1,9 @@
 #include "oauth/refresh_attempt.h"
 
-#include "oauth/dpop.h"
 #include "oauth/grant_client.h"
 #include "oauth/lifetime.h"
 #include "oauth/mint.h"
+#include "oauth/token_call.h"
 
 #include <utility>
 
@@ -49,16 +49,11 @@ RefreshOutcome refused_here(AnswerClass kind, std::string code, base::Time now) 
 }
 
 /// The proof that binds the new tokens to the credential's key. `nonce` may be empty.
-base::Status add_proof(TokenRequest& request, const RefreshCall& call, std::string_view nonce,
-                       base::Time now) {
+base::Status prove(TokenRequest& request, const RefreshCall& call, std::string_view nonce, base::Time now) {
     if (!call.parts.dpop_key) return {};
     const auto key = DpopKey::import(*call.parts.dpop_key);
     if (!key) return std::unexpected(key.error());
-    DpopRequest proven{.method = "POST", .url = call.credential.refresh->token_endpoint};
-    if (!nonce.empty()) proven.nonce = nonce;
-    const auto proof = key->proof(proven, now);
-    if (!proof) return std::unexpected(proof.error());
-    return add_header(request, "DPoP", *proof);
+    return add_proof(request, *key, call.credential.refresh->token_endpoint, nonce, now);
 }
 
 net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& pool, const base::Clock& clock,
@@ -66,7 +61,7 @@ net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& p
                                          std::string_view nonce, const BeforeReading& before_reading) {
     auto request = request_of(call, send_scope, clock.now());
     if (request)
-        if (auto proven = add_proof(*request, call, nonce, clock.now()); !proven)
+        if (auto proven = prove(*request, call, nonce, clock.now()); !proven)
             request = std::unexpected(std::move(proven).error());
     if (!request) {
         auto outcome = refused_here(AnswerClass::bug, "request_invalid", clock.now());

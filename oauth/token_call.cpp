@@ -9,16 +9,21 @@ namespace {
 base::Result<TokenRequest> proven(const TokenCall& call, const std::string& nonce, base::Time now) {
     auto request = call.make();
     if (!request || !call.key) return request;
-    DpopRequest about{.method = "POST", .url = call.url};
-    if (!nonce.empty()) about.nonce = nonce;
-    const auto proof = call.key->proof(about, now);
-    if (!proof) return std::unexpected(proof.error());
-    if (auto added = add_header(*request, "DPoP", *proof); !added)
+    if (auto added = add_proof(*request, *call.key, call.url, nonce, now); !added)
         return std::unexpected(std::move(added).error());
     return request;
 }
 
 }  // namespace
+
+base::Status add_proof(TokenRequest& request, const DpopKey& key, std::string_view url,
+                       std::string_view nonce, base::Time now) {
+    DpopRequest about{.method = "POST", .url = url};
+    if (!nonce.empty()) about.nonce = nonce;
+    const auto proof = key.proof(about, now);
+    if (!proof) return std::unexpected(proof.error());
+    return add_header(request, "DPoP", *proof);
+}
 
 net::awaitable<base::Result<ExchangeAnswer>> call_token_endpoint(const Outbound& out, const TokenCall& call) {
     std::string nonce;

@@ -22,6 +22,11 @@ struct TokenCall {
     MakeRequest make;
 };
 
+/// Puts the proof into a request to the token endpoint (RFC 9449 5). `nonce` may be empty. Errors: those of
+/// DpopKey::proof and add_header.
+base::Status add_proof(TokenRequest& request, const DpopKey& key, std::string_view url,
+                       std::string_view nonce, base::Time now);
+
 /// Sends it once; a second time only when the complete answer refuses the proof for want of a nonce, which
 /// leaves code and assertion unspent (RFC 9449 8). Errors: those of `make` and DpopKey::proof.
 net::awaitable<base::Result<ExchangeAnswer>> call_token_endpoint(const Outbound& out, const TokenCall& call);
