@@ -92,7 +92,7 @@ constexpr Verdict kLast<Verdict> = Verdict::denied;
 template <>
 constexpr ObjectKind kLast<ObjectKind> = ObjectKind::seal_slot;
 template <>
-constexpr Action kLast<Action> = Action::drill;
+constexpr Action kLast<Action> = Action::remind;
 template <>
 constexpr ActorKind kLast<ActorKind> = ActorKind::session;
 
@@ -291,6 +291,16 @@ std::string_view name_of(Action action) {
             return "deliver";
         case Action::drill:
             return "drill";
+        case Action::stage:
+            return "stage";
+        case Action::promote:
+            return "promote";
+        case Action::roll_back:
+            return "roll_back";
+        case Action::retire:
+            return "retire";
+        case Action::remind:
+            return "remind";
     }
     return "";
 }

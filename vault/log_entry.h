@@ -65,6 +65,11 @@ enum class Action : std::uint8_t {  // on disk: append only
     connect = 16,         // a person granted access
     deliver = 17,         // an event to a webhook endpoint
     drill = 18,           // the emergency was rehearsed: a seal slot gave the root key back
+    stage = 19,           // a credential's next value is stored, and not yet used
+    promote = 20,         // what was staged is in use
+    roll_back = 21,       // the value before is in use again
+    retire = 22,          // a value that was kept is gone
+    remind = 23,          // somebody was told that a rotation is due
 };
 
 /// Who acted: an admin's API key, a session, or Claviger itself.

@@ -25,6 +25,7 @@ enum class MetaKind : unsigned char {
     oauth_client = 12,
     webhook_endpoint = 13,
     outbox_item = 14,
+    rotation = 15,
 };
 
 template <class T>
