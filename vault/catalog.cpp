@@ -12,8 +12,8 @@ namespace {
 /// session may do.
 template <class T>
 constexpr bool kUnseenByCalls =
-    std::is_same_v<T, Grant> || std::is_same_v<T, ConnectFlow> || std::is_same_v<T, OauthClient> ||
-    std::is_same_v<T, WebhookEndpoint> || std::is_same_v<T, OutboxItem>;
+    std::is_same_v<T, Grant> || std::is_same_v<T, Rotation> || std::is_same_v<T, ConnectFlow> ||
+    std::is_same_v<T, OauthClient> || std::is_same_v<T, WebhookEndpoint> || std::is_same_v<T, OutboxItem>;
 
 }  // namespace
 
@@ -78,6 +78,7 @@ template void Catalog::put(ApiKey);
 template void Catalog::put(Vault);
 template void Catalog::put(Credential);
 template void Catalog::put(Grant);
+template void Catalog::put(Rotation);
 template void Catalog::put(ConnectFlow);
 template void Catalog::put(OauthClient);
 template void Catalog::put(WebhookEndpoint);
@@ -90,6 +91,7 @@ template void Catalog::erase<ApiKey>(const base::ApiKeyId&);
 template void Catalog::erase<Vault>(const base::VaultId&);
 template void Catalog::erase<Credential>(const base::CredentialId&);
 template void Catalog::erase<Grant>(const base::CredentialId&);
+template void Catalog::erase<Rotation>(const base::CredentialId&);
 template void Catalog::erase<ConnectFlow>(const base::ConnectLinkId&);
 template void Catalog::erase<OauthClient>(const base::OauthClientId&);
 template void Catalog::erase<WebhookEndpoint>(const base::WebhookEndpointId&);

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace claviger::vault {
 namespace {
 
@@ -66,6 +68,12 @@ template <class F>
 void fields(Credential& object, F&& field);
 template <class F>
 void fields(Grant& object, F&& field);
+template <class F>
+void fields(KeptValue& object, F&& field);
+template <class F>
+void fields(PastValue& object, F&& field);
+template <class F>
+void fields(Rotation& object, F&& field);
 template <class F>
 void fields(ConnectWish& object, F&& field);
 template <class F>
@@ -322,6 +330,39 @@ void fields(Grant& o, F&& f) {
     f("updated", o.updated);
 }
 template <class F>
+void fields(KeptValue& o, F&& f) {
+    f("version", o.version);
+    f("state", o.state);
+    f("commit_seq", o.commit_seq);
+    f("generation", o.generation);
+    f("created", o.created);
+    f("writer", o.writer);
+    f("verified", o.verified);
+    f("left", o.left);
+    f("kept_until", o.kept_until);
+}
+template <class F>
+void fields(PastValue& o, F&& f) {
+    f("version", o.version);
+    f("created", o.created);
+    f("ended", o.ended);
+    f("writer", o.writer);
+}
+template <class F>
+void fields(Rotation& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("vault", o.vault);
+    f("rotate_by", o.rotate_by);
+    f("reminders", o.reminders);
+    f("kept", o.kept);
+    f("past", o.past);
+    f("last_version", o.last_version);
+    f("created", o.created);
+    f("updated", o.updated);
+}
+template <class F>
 void fields(ConnectWish& o, F&& f) {
     f("grant", o.grant);
     f("server_url", o.server_url);
@@ -549,6 +590,11 @@ std::optional<TokenEndpointAuth> token_endpoint_auth_from(std::string_view name)
     return from_name(kEndpointAuths, name);
 }
 
+const KeptValue* Rotation::find(ValueState state) const {
+    const auto found = std::ranges::find(kept, state, &KeptValue::state);
+    return found == kept.end() ? nullptr : &*found;
+}
+
 crypto::Constraints constraints_of(const Credential& credential) {
     crypto::Constraints constraints;
     if (credential.type == AuthType::environment_variable) {
@@ -600,6 +646,8 @@ template base::Bytes encode_object(const Credential&);
 template base::Result<Credential> decode_object(base::ByteView);
 template base::Bytes encode_object(const Grant&);
 template base::Result<Grant> decode_object(base::ByteView);
+template base::Bytes encode_object(const Rotation&);
+template base::Result<Rotation> decode_object(base::ByteView);
 template base::Bytes encode_object(const ConnectFlow&);
 template base::Result<ConnectFlow> decode_object(base::ByteView);
 template base::Bytes encode_object(const OauthClient&);

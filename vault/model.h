@@ -139,6 +139,49 @@ struct Grant {
     const base::RawId& scope() const { return vault.raw; }
 };
 
+/// What a value is that a credential keeps beside the one in use.
+enum class ValueState {  // on disk: append only
+    staged,              // the next one: stored, and not yet used
+    previous             // the one before, for a roll-back
+};
+
+struct KeptValue {
+    std::uint64_t version = 0;
+    ValueState state = ValueState::staged;
+    // What the AAD of its rows is computed from, as in Credential.
+    std::uint64_t commit_seq = 0, generation = 0;
+    Time created{};
+    base::RawId writer{};
+    std::optional<Time> verified;    // when its server last took it
+    std::optional<Time> left;        // of the previous one: since when it is not in use any more
+    std::optional<Time> kept_until;  // likewise: when it goes by itself
+};
+
+/// A version of which nothing is stored any more.
+struct PastValue {
+    std::uint64_t version = 0;
+    Time created{}, ended{};
+    base::RawId writer{};
+};
+
+/// How a credential's value is rotated. Exists from the first rotation or deadline on.
+struct Rotation {
+    base::CredentialId id;  // the credential's own
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    base::VaultId vault;
+    std::optional<Time> rotate_by;
+    std::uint64_t reminders = 0;     // that were sent for this deadline
+    std::vector<KeptValue> kept;     // at most one of each state
+    std::vector<PastValue> past;     // oldest first, the newest kMostPast
+    std::uint64_t last_version = 0;  // the highest that ever was
+    Time created{}, updated{};
+    const base::RawId& scope() const { return vault.raw; }
+
+    static constexpr std::size_t kMostPast = 20;
+    const KeptValue* find(ValueState state) const;
+};
+
 /// What the maker of a connect link asked for.
 struct ConnectWish {
     std::string grant;  // as oauth::word_of names it

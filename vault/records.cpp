@@ -1,6 +1,7 @@
 #include "vault/records.h"
 
 #include "crypto/random.h"
+#include "vault/rotation.h"
 #include "vault/sealed_rows.h"
 
 namespace claviger::vault {
@@ -12,8 +13,8 @@ constexpr std::uint64_t kMostCreated = 255;  // by one change: the low byte of c
 
 /// What belongs to a vault and is sealed under its key.
 template <class T>
-constexpr bool kOfVault =
-    std::is_same_v<T, Credential> || std::is_same_v<T, Grant> || std::is_same_v<T, ConnectFlow>;
+constexpr bool kOfVault = std::is_same_v<T, Credential> || std::is_same_v<T, Grant> ||
+                          std::is_same_v<T, Rotation> || std::is_same_v<T, ConnectFlow>;
 
 std::uint64_t millis(base::Time time) { return static_cast<std::uint64_t>(time.time_since_epoch().count()); }
 
@@ -118,10 +119,8 @@ base::Status Change::store(T object) {
 template <class T>
 base::Status Change::erase(const T& object) {
     if constexpr (std::is_same_v<T, Credential>) {
-        if (object.version != 0) {
-            transaction_.batch().erase(Table::value, secret_key(object));
-            transaction_.batch().erase(Table::data_key, secret_key(object));
-        }
+        erase_value(object);
+        if (auto forgotten = forget_rotation(*this, object); !forgotten) return forgotten;
         transaction_.batch().erase(Table::usage, object.id.key());
         if (const auto grant = catalog_.find<Grant>(object.id)) {
             if (auto erased = erase(*grant); !erased) return erased;
@@ -133,15 +132,23 @@ base::Status Change::erase(const T& object) {
 }
 
 base::Status Change::store_with_secret(Credential credential, const SecretParts& parts) {
+    erase_value(credential);
+    credential.version = next_version(catalog_, credential);
+    if (auto sealed = seal_value(credential, parts); !sealed) return sealed;
+    return store(std::move(credential));
+}
+
+void Change::erase_value(const Credential& credential) {
+    if (credential.version == 0) return;
+    transaction_.batch().erase(Table::value, secret_key(credential));
+    transaction_.batch().erase(Table::data_key, secret_key(credential));
+}
+
+base::Status Change::seal_value(Credential& credential, const SecretParts& parts) {
     auto& keys = transaction_.keys();
     const auto vault_key =
         keys.owner_key(transaction_.engine(), credential.workspace.raw, credential.vault.raw, 1);
     if (!vault_key) return std::unexpected(vault_key.error());
-    if (credential.version != 0) {
-        transaction_.batch().erase(Table::value, secret_key(credential));
-        transaction_.batch().erase(Table::data_key, secret_key(credential));
-    }
-    credential.version += 1;
     credential.value_commit_seq = transaction_.commit_seq();
     credential.value_generation = (*vault_key)->generation;
     credential.value_created = transaction_.now();
@@ -157,15 +164,13 @@ base::Status Change::store_with_secret(Credential credential, const SecretParts&
         Table::data_key, secret_key(credential), data_key.expose([&](std::span<const std::byte> bytes) {
             return crypto::seal((*vault_key)->key, data_key_place(keys, credential), bytes);
         }));
-    return store(std::move(credential));
+    return {};
 }
 
 base::Status Change::purge_secret(Credential credential) {
-    if (credential.version != 0) {
-        transaction_.batch().erase(Table::value, secret_key(credential));
-        transaction_.batch().erase(Table::data_key, secret_key(credential));
-        credential.version = 0;
-    }
+    erase_value(credential);
+    credential.version = 0;
+    if (auto forgotten = forget_rotation(*this, credential); !forgotten) return forgotten;
     return store(std::move(credential));
 }
 
@@ -243,6 +248,7 @@ template base::Status Change::store(ApiKey);
 template base::Status Change::store(Vault);
 template base::Status Change::store(Credential);
 template base::Status Change::store(Grant);
+template base::Status Change::store(Rotation);
 template base::Status Change::store(ConnectFlow);
 template base::Status Change::store(OauthClient);
 template base::Status Change::store(WebhookEndpoint);
@@ -255,6 +261,7 @@ template base::Status Change::erase(const ApiKey&);
 template base::Status Change::erase(const Vault&);
 template base::Status Change::erase(const Credential&);
 template base::Status Change::erase(const Grant&);
+template base::Status Change::erase(const Rotation&);
 template base::Status Change::erase(const ConnectFlow&);
 template base::Status Change::erase(const OauthClient&);
 template base::Status Change::erase(const WebhookEndpoint&);
@@ -332,9 +339,9 @@ base::Result<std::unique_ptr<Records>> Records::open(StorageEngine& engine, std:
     auto& catalog = records->catalog_;
     const auto& ring = *records->keys_;
     for (const auto load_kind :
-         {load<Workspace>, load<ApiKey>, load<Vault>, load<Credential>, load<Grant>, load<ConnectFlow>,
-          load<OauthClient>, load<WebhookEndpoint>, load<OutboxItem>, load<Environment>, load<Agent>,
-          load<Session>, load<SessionToken>}) {
+         {load<Workspace>, load<ApiKey>, load<Vault>, load<Credential>, load<Grant>, load<Rotation>,
+          load<ConnectFlow>, load<OauthClient>, load<WebhookEndpoint>, load<OutboxItem>, load<Environment>,
+          load<Agent>, load<Session>, load<SessionToken>}) {
         if (auto loaded = load_kind(engine, ring, catalog); !loaded)
             return std::unexpected(std::move(loaded).error());
     }

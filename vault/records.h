@@ -66,9 +66,14 @@ public:
     /// Seals `parts` as the credential's next version, erases the version before, and stores the credential
     /// with it.
     base::Status store_with_secret(Credential credential, const SecretParts& parts);
+    /// Seals `parts` as the version that the credential names, and sets what its rows' AAD is computed from.
+    /// The credential itself is not stored.
+    base::Status seal_value(Credential& credential, const SecretParts& parts);
+    /// Erases the rows of the version that the credential names; none when that is 0.
+    void erase_value(const Credential& credential);
     /// For updates that keep part of a grant. Fails when nothing is stored.
     base::Result<SecretParts> open_secret(const Credential& credential);
-    /// Erases every version of the secret; the credential itself is then stored with version 0.
+    /// Erases every version of the secret, kept ones too; the credential itself is then stored with version 0.
     base::Status purge_secret(Credential credential);
     /// Creates the key that seals what a new vault or workspace holds.
     void create_key_of(const base::RawId& workspace, const base::RawId& owner);

@@ -20,6 +20,7 @@ base::RawId owner_of(const KeyRing& keys, MetaKind kind, const RowHeader& header
             return keys.instance();
         case MetaKind::credential:
         case MetaKind::grant:
+        case MetaKind::rotation:
         case MetaKind::connect_flow:
             return header.vault;
         case MetaKind::vault:

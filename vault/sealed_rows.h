@@ -39,6 +39,8 @@ inline constexpr MetaKind kMetaKind<Credential> = MetaKind::credential;
 template <>
 inline constexpr MetaKind kMetaKind<Grant> = MetaKind::grant;
 template <>
+inline constexpr MetaKind kMetaKind<Rotation> = MetaKind::rotation;
+template <>
 inline constexpr MetaKind kMetaKind<ConnectFlow> = MetaKind::connect_flow;
 template <>
 inline constexpr MetaKind kMetaKind<OauthClient> = MetaKind::oauth_client;

@@ -4,6 +4,7 @@
 #include "vault/ledger_check.h"
 #include "vault/log_rows.h"
 #include "vault/log_writer.h"
+#include "vault/rotation.h"
 #include "vault/sealed_rows.h"
 
 #include <algorithm>
@@ -91,6 +92,8 @@ private:
                     return examine_object<SessionToken>(key, *plain);
                 case MetaKind::grant:
                     return examine_object<Grant>(key, *plain);
+                case MetaKind::rotation:
+                    return examine_object<Rotation>(key, *plain);
                 case MetaKind::connect_flow:
                     return examine_object<ConnectFlow>(key, *plain);
                 case MetaKind::oauth_client:
@@ -113,15 +116,34 @@ private:
         if constexpr (std::is_same_v<T, Workspace>) owners_[object->id.raw] = object->id.raw;
         if constexpr (std::is_same_v<T, Vault>) owners_[object->id.raw] = object->workspace.raw;
         if constexpr (std::is_same_v<T, Credential>) {
-            if (object->version == 0) return;
-            ++found_.secrets;
-            const auto sealed = read_sealed(engine_, keys_, *object);
-            if (!sealed) return fault("credential " + object->id.text(), sealed.error());
-            const auto joined = open_joined(*sealed);
-            if (!joined) return fault("credential " + object->id.text(), joined.error());
-            if (const auto parts = split_parts(*joined); !parts)
-                fault("credential " + object->id.text(), parts.error());
+            if (object->version != 0) examine_value(*object);
         }
+        if constexpr (std::is_same_v<T, Rotation>) {
+            const auto credential = stored_credential(object->id);
+            if (!credential) return fault("rotation of " + object->id.text(), credential.error());
+            for (const auto& kept : object->kept) examine_value(as_of(*credential, kept));
+        }
+    }
+
+    void examine_value(const Credential& credential) {
+        ++found_.secrets;
+        const auto place =
+            "credential " + credential.id.text() + " version " + std::to_string(credential.version);
+        const auto sealed = read_sealed(engine_, keys_, credential);
+        if (!sealed) return fault(place, sealed.error());
+        const auto joined = open_joined(*sealed);
+        if (!joined) return fault(place, joined.error());
+        if (const auto parts = split_parts(*joined); !parts) fault(place, parts.error());
+    }
+
+    base::Result<Credential> stored_credential(const base::CredentialId& id) {
+        const auto key = meta_key(MetaKind::credential, id.raw);
+        const auto row = engine_.get(Table::meta, key);
+        if (!row) return std::unexpected(row.error());
+        if (!*row) return base::failure(base::ErrorKind::corrupt, "row.count", "its credential is missing");
+        auto plain = open_row(engine_, keys_, key, (*row)->value);
+        if (!plain) return std::unexpected(std::move(plain).error());
+        return decode_object<Credential>(*plain);
     }
 
     base::Status examine_keys() {
