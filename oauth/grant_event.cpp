@@ -268,7 +268,8 @@ public:
         forget_attempt();
         after_.state = revoked;
         if (event.end == RevocationEnd::done) return done(23, "grant.revoked", {}, {destroy_key});
-        after_.reason = "revocation_incomplete";
+        after_.reason =
+            event.end == RevocationEnd::unsupported ? "revocation_unsupported" : "revocation_incomplete";
         return done(23, "revocation_incomplete", "revocation_incomplete", {destroy_key});
     }
 

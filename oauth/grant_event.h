@@ -75,7 +75,11 @@ struct IssuerChanged {};    // 20
 struct Suspended {};        // 21
 struct Resumed {};          // 21
 struct Deleted {};          // 22
-enum class RevocationEnd { done, given_up };
+enum class RevocationEnd {
+    done,
+    given_up,
+    unsupported  // the issuer answered that it does not revoke tokens of this type (RFC 7009 2.2.1)
+};
 struct RevocationEnded {  // 23
     RevocationEnd end = RevocationEnd::done;
 };

@@ -11,7 +11,7 @@ namespace {
 using enum GrantState;
 
 /// Reasons in words. Behind them stand codes of RFC 6749, and our own.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 27> kReasons{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 28> kReasons{{
     {"invalid_grant", "the authorization server says that the refresh token is invalid, expired or revoked"},
     {"bad_refresh_token", "the authorization server says that the refresh token is not good"},
     {"invalid_refresh_token", "the authorization server says that the refresh token is not good"},
@@ -41,6 +41,10 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 27> kReasons
     {"truncated", "the authorization server's answer broke off"},
     {"process_ended", "Claviger ended before the answer came"},
     {"revocation_incomplete", "the provider did not confirm that the tokens are revoked"},
+    {"revocation_unsupported",
+     "the provider does not support revoking them: they stay good there until they run out, or until "
+     "somebody "
+     "withdraws the access there"},
 }};
 
 std::string because(const GrantFacts& facts) {
@@ -114,7 +118,7 @@ std::string told_advice(const StoredGrant& grant) {
                        : "Correct the client's id, secret or resource, here or at the provider. It is tried "
                          "again every day, and at once when the credential is changed.";
         case suspended:
-            return "Resume it when the cause is gone.";
+            return "Take the hold off when its cause is gone: `claviger credential resume`.";
         case revoked:
             return facts.reason.empty()
                        ? std::string()

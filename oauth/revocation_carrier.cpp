@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <utility>
 
 namespace claviger::oauth {
 namespace {
@@ -26,6 +27,7 @@ using notify::Fate;
 constexpr std::string_view kIncomplete = "grant.revocation_incomplete";
 constexpr std::string_view kRefused = "grant.revocation_refused";
 constexpr std::string_view kNoEndpoint = "grant.revocation_unknown_endpoint";
+constexpr std::string_view kUnsupported = "grant.revocation_unsupported";
 
 /// One request that revokes one token.
 struct Call {
@@ -191,8 +193,9 @@ Attempt meaning(const ExchangeAnswer& answer, RevocationStyle style) {
     }
     if (answer.status == 429 || answer.status == 408 || answer.status >= 500)
         return as(End::again, "grant.transient");
-    if (style == RevocationStyle::rfc7009 && (error == "unsupported_token_type" || error == "invalid_token"))
-        return as(End::done);  // the other token ends it, or it has ended
+    if (style == RevocationStyle::rfc7009 && error == "invalid_token") return as(End::done);  // it has ended
+    if (style == RevocationStyle::rfc7009 && error == "unsupported_token_type")
+        return as(End::dropped, kUnsupported);
     const bool gone = answer.status == 404 || (style == RevocationStyle::github && answer.status == 422);
     if (gone && (style == RevocationStyle::github || style == RevocationStyle::hubspot)) return as(End::done);
     if (style == RevocationStyle::google && error == "invalid_token") return as(End::done);
@@ -245,6 +248,7 @@ net::awaitable<Attempt> RevocationCarrier::carry(vault::Ref<vault::OutboxItem> i
     if (!calls) co_return ended(End::dropped, kRefused);
 
     Attempt worst{.end = End::done};
+    bool first = true;
     for (const auto& call : *calls) {
         const ExchangeRequest request{.method = call.method,
                                       .url = call.url,
@@ -255,6 +259,9 @@ net::awaitable<Attempt> RevocationCarrier::carry(vault::Ref<vault::OutboxItem> i
                                       .timeout = timeout_};
         const auto answer = co_await exchange(worker_, pool_, records_.clock(), request);
         const auto attempt = meaning(answer, means.profile.revocation);
+        // The grant ends with its refresh token, which comes first; servers need not know more (RFC 7009 2).
+        const bool ended_before = !std::exchange(first, false) && worst.end == End::done;
+        if (attempt.reason == kUnsupported && ended_before) continue;
         if (attempt.end != End::done || worst.end == End::done) worst = attempt;
         if (attempt.end == End::again) break;  // the whole item comes again; revoking twice does no harm
     }
@@ -280,7 +287,9 @@ base::Status RevocationCarrier::settle(vault::Change& change, const vault::Outbo
     change.note(entry);
     if (fate == Fate::postponed || !job || !job->ends_grant) return {};
 
-    const RevocationEnded event{fate == Fate::done ? RevocationEnd::done : RevocationEnd::given_up};
+    const RevocationEnded event{fate == Fate::done               ? RevocationEnd::done
+                                : attempt.reason == kUnsupported ? RevocationEnd::unsupported
+                                                                 : RevocationEnd::given_up};
     const auto kept = change.catalog().find<vault::Credential>(job->credential.id);
     auto grant = kept ? grant_of(change.catalog(), *kept) : base::Result<StoredGrant>(job->grant);
     if (!kept && grant) grant->facts.state = GrantState::revoking;  // as it would say if it were there

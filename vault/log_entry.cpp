@@ -81,6 +81,9 @@ constexpr std::string_view kReasonCodes[] = {
     "grant.refreshing",
     "grant.not_connected",
     "grant.malformed",
+    "upstream.insufficient_scope",
+    "grant.revocation_unsupported",
+    "grant.resumed",
 };
 
 template <class Enum>

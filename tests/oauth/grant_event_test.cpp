@@ -622,6 +622,15 @@ TEST_CASE("Every numbered transition of the state machine", "[oauth]") {
          "revocation_incomplete",
          "revocation_incomplete",
          {destroy_key}},
+        {23,
+         "not a thing the issuer does",
+         standing(revoking),
+         RevocationEnded{RevocationEnd::unsupported},
+         revoked,
+         "revocation_incomplete",
+         "revocation_incomplete",
+         "revocation_unsupported",
+         {destroy_key}},
     };
     std::set<unsigned> covered;
     for (const auto& row : rows) {

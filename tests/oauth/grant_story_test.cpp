@@ -44,6 +44,7 @@ TEST_CASE("Each state means something else, and asks for help exactly when it ne
         {revoking, "", "being revoked", false},
         {revoked, "", "nothing of its tokens is left", false},
         {revoked, "revocation_incomplete", "did not confirm", true},
+        {revoked, "revocation_unsupported", "does not support revoking", true},
     };
     for (const auto& row : rows) {
         INFO(to_text(row.state) << " " << row.reason);

@@ -26,9 +26,18 @@ std::string reply(int status, const std::string& body = "{}", const std::string&
            "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
-/// A store with one OAuth credential of a provider, and an authorization server that answers like `answer`.
+/// A store with one OAuth credential of a provider, and an authorization server that answers like `answer`,
+/// or to requests about the access token like `for_access`.
 struct World {
-    explicit World(std::string provider, std::string answer = reply(200)) : server(echo.always(answer)) {
+    explicit World(std::string provider, std::string answer = reply(200))
+        : World(std::move(provider), answer, answer) {}
+    World(std::string provider, std::string answer, std::string for_access)
+        : server([this, answer, for_access](test::Peer& peer) {
+              for (auto request = peer.request(); !request.empty(); request = peer.request()) {
+                  echo.note(peer.number, request);
+                  peer.write(request.find("access-1") == request.npos ? answer : for_access);
+              }
+          }) {
         std::vector<vault::SealInput> inputs;
         inputs.push_back(test::key_file());
         const auto first =
@@ -219,7 +228,7 @@ TEST_CASE("What the server does not know any more counts as revoked", "[oauth]")
         std::string answer;
     };
     const std::vector<Row> rows{
-        {"mcp", reply(400, R"({"error":"unsupported_token_type"})")},
+        {"mcp", reply(400, R"({"error":"invalid_token"})")},
         {"google", reply(400, R"({"error":"invalid_token"})")},
         {"github", reply(404)},
         {"hubspot", reply(404)},
@@ -256,6 +265,32 @@ TEST_CASE("A server in trouble is asked again later; one that refuses is not", "
         REQUIRE(world.ends());
         CHECK(world.grant().facts.reason == "revocation_incomplete");
         CHECK(world.reasons() == std::vector<std::string>{"grant.revocation_refused"});
+    }
+}
+
+TEST_CASE("Tokens that a server does not revoke are not said to be revoked", "[oauth]") {
+    const auto unsupported = reply(400, R"({"error":"unsupported_token_type"})");
+    SECTION("neither of them") {
+        World world("mcp", unsupported);
+        world.let_it_go(LetGo::archived);
+        REQUIRE(world.ends());
+        CHECK(world.echo.count() == 2);
+        CHECK(world.grant().facts.state == GrantState::revoked);
+        CHECK(world.grant().facts.reason == "revocation_unsupported");
+        CHECK(world.reasons() == std::vector<std::string>{"grant.revocation_unsupported"});
+    }
+    SECTION("only the access token, which is all that is left to revoke") {
+        World world("mcp", unsupported, reply(200));
+        world.let_it_go(LetGo::archived);
+        REQUIRE(world.ends());
+        CHECK(world.grant().facts.reason == "revocation_unsupported");
+    }
+    SECTION("the access token runs out by itself once the refresh token is revoked") {
+        World world("mcp", reply(200), unsupported);
+        world.let_it_go(LetGo::archived);
+        REQUIRE(world.ends());
+        CHECK(world.grant().facts.reason.empty());
+        CHECK(world.reasons() == std::vector<std::string>{""});
     }
 }
 
