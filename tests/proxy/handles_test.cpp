@@ -305,3 +305,34 @@ TEST_CASE("What another agent was given is unknown, in every spelling", "[proxy]
         CHECK(message.error().code == "rpc.duplicate_key");
     }
 }
+
+TEST_CASE("A whole body is looked through for every spelling of a handle's name", "[proxy][handles]") {
+    const World world;
+    const struct {
+        const char* what;
+        const char* body;
+        HandleSpot spot;
+    } rows[] = {
+        {"as it is", R"({"result":{"nextCursor":"abc"}})", HandleSpot::cursor},
+        {"its first letter escaped", R"({"result":{"\u006eextCursor":"abc"}})", HandleSpot::cursor},
+        {"its last letter escaped", R"({"result":{"nextCurso\u0072":"abc"}})", HandleSpot::cursor},
+        {"all of it escaped", R"({"result":{"\u0074\u0061\u0073\u006B\u0049\u0064":"abc"}})",
+         HandleSpot::named_task},
+        {"in capitals", R"({"result":{"REQUESTSTATE":"abc"}})", HandleSpot::state},
+        {"in another case", R"({"result":{"task":{"TaskID":"abc"}}})", HandleSpot::named_task},
+        {"with a Kelvin sign", "{\"result\":{\"tas\u212aId\":\"abc\"}}", HandleSpot::named_task},
+        {"with a long s", "{\"result\":{\"reque\u017ftState\":\"abc\"}}", HandleSpot::state},
+    };
+    for (const auto& row : rows) {
+        INFO(row.what);
+        proxy::HandleStream stream(world.handles(), proxy::HandleStream::Body::json);
+        const auto passed = stream.pass_whole(row.body);
+        REQUIRE(passed);
+        CHECK(passed->find("\"abc\"") == passed->npos);
+        CHECK(passed->find(world.sealed(row.spot, "abc")) != passed->npos);
+    }
+    proxy::HandleStream stream(world.handles(), proxy::HandleStream::Body::json);
+    const std::string_view none =
+        R"({"result":{"content":[{"text":"ask next question, task id, request state"}]}})";
+    CHECK(stream.pass_whole(none)->data() == none.data());  // not even copied
+}

@@ -267,8 +267,8 @@ TEST_CASE("A stopping server ends the streams that nobody waits for, and in good
         if (request.empty()) return;
         if (request.find("ping") != request.npos)
             return peer.write(json_answer(R"({"jsonrpc":"2.0","id":1,"result":{}})"));
-        peer.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: hi\n\n");
         ++streams;
+        peer.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: hi\n\n");
         peer.request();  // until the other side closes
     }));
     auto get = gateway.connect(), listen = gateway.connect();
