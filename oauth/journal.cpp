@@ -172,6 +172,14 @@ base::Result<std::optional<Bytes>> content_of(const fs::path& path) {
     return content;
 }
 
+/// When the answer was last touched; of a file that cannot be asked, the end of time.
+base::Time newest_time(const fs::path& path, const Head& head) {
+    struct stat about{};
+    if (::stat(path.c_str(), &about) != 0) return base::Time::max();
+    const base::Time written(std::chrono::seconds(about.st_mtime));
+    return std::max(written, base::Time(std::chrono::milliseconds(head.sent_ms)));
+}
+
 }  // namespace
 
 fs::path Journal::file_of(const base::RawId& attempt) const {
@@ -284,6 +292,26 @@ base::Status Journal::discard(const base::RawId& attempt) const {
     const auto path = file_of(attempt);
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) return bad_folder(path, system_words());
     return {};
+}
+
+base::Result<std::size_t> Journal::discard_orphans(const std::function<bool(const base::VaultId&)>& lives,
+                                                   base::Time now) const {
+    const auto answers = attempts();
+    if (!answers) return std::unexpected(answers.error());
+    std::size_t gone = 0;
+    for (const auto& attempt : *answers) {
+        const auto path = file_of(attempt);
+        const auto content = content_of(path);
+        const auto head = content && *content ? decode(**content) : std::nullopt;
+        if (!head || head->attempt != attempt || lives(base::VaultId{head->vault})) continue;
+        if (now - newest_time(path, *head) < kOrphansKept) continue;
+        const auto key = keys_->owner_key(*engine_, head->workspace, head->vault, head->generation);
+        if (key || key.error().kind != ErrorKind::not_found) continue;  // it may open some day
+        if (auto discarded = discard(attempt); !discarded)
+            return std::unexpected(std::move(discarded).error());
+        ++gone;
+    }
+    return gone;
 }
 
 }  // namespace claviger::oauth

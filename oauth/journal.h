@@ -9,8 +9,10 @@
 #include "vault/key_ring.h"
 #include "vault/storage_engine.h"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +33,7 @@ struct JournalEntry {
 };
 
 inline constexpr std::size_t kLongestJournalledBody = 64 * 1024;
+inline constexpr std::chrono::hours kOrphansKept{7 * 24};
 
 /// A folder with one file for each answer that is not committed yet; layout: docs/storage_format.md. Local to
 /// this process's machine, so that it does not share the fate of a store elsewhere. Everything here blocks
@@ -51,6 +54,12 @@ public:
     base::Result<std::vector<base::RawId>> attempts() const;
     /// The answer is committed, or nobody wants it any more. Doing it twice does no harm.
     base::Status discard(const base::RawId& attempt) const;
+    /// Takes away the answers of vaults that are gone, and says how many: their key was destroyed with the
+    /// vault, so nobody can open them any more. Not before they are kOrphansKept old, by their head and by
+    /// the file, so that a store that was put back by mistake can still be exchanged for the right one.
+    /// Unavailable "journal.folder".
+    base::Result<std::size_t> discard_orphans(const std::function<bool(const base::VaultId&)>& lives,
+                                              base::Time now) const;
 
 private:
     Journal(std::filesystem::path folder, const vault::StorageEngine& engine, const vault::KeyRing& keys)

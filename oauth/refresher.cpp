@@ -60,10 +60,11 @@ Standing Refresher::State::look(const vault::Credential& credential) {
     std::optional<base::Time> next;
     if (const auto grant = grant_of(records.catalog(), credential)) {
         const auto use = records.access_log().use_of(credential.id.raw);
+        const auto& profile = profile_of(providers, credential, *grant);
         standing.state = grant->facts.state;
         standing.last_use = last_use_of(grant->facts);
-        next = next_step_of(*grant, profile_of(providers, credential, *grant),
-                            use.count == 0 ? std::nullopt : std::optional(use.last), now(),
+        if (!profile.upstream.rejections.empty()) standing.rejections = &profile.upstream;
+        next = next_step_of(*grant, profile, use.count == 0 ? std::nullopt : std::optional(use.last), now(),
                             settings.unused_after);
         // Anchored where it came to this, so that looking at it puts nothing off.
         if (const auto row = records.catalog().find<vault::Grant>(credential.id);
@@ -113,6 +114,7 @@ base::Status Refresher::start() {
     if (!answers) return std::unexpected(answers.error());
     for (const auto& attempt : *answers)
         if (!state_->recover(attempt)) state_->unrecovered.insert(attempt);
+    state_->sweep_journal();
     boost::asio::post(*state_->chores, [state = state_.get()] {
         state->each_oauth_credential([&](const vault::Credential& credential) { state->look(credential); });
     });
@@ -237,17 +239,32 @@ net::awaitable<RefreshReport> Refresher::force(net::Worker& worker, const Creden
     co_return copy;
 }
 
-void Refresher::scope_refused(const CredentialId& id, std::string_view operation, const Scopes& challenged) {
-    constexpr std::size_t kMostScopes = 64, kLongestScope = 200, kLongestOperation = 128;
-    const auto shows = [](char c) { return c > 0x20 && c < 0x7f && c != '"' && c != '\\'; };  // RFC 6749 3.3
-    Scopes wanted;
-    for (const auto& scope : challenged)
-        if (!scope.empty() && scope.size() <= kLongestScope && std::ranges::all_of(scope, shows))
-            wanted.push_back(scope);
-    if (wanted.empty() || wanted.size() > kMostScopes) return;
-    std::string name(operation.substr(0, kLongestOperation));
-    std::ranges::replace_if(name, [&](char c) { return !shows(c); }, '?');
-    state_->take(id, ScopeRefused{std::move(name), std::move(wanted)});
+ScopeNeed Refresher::scope_refused(const CredentialId& id, std::string_view operation,
+                                   const Scopes& challenged) {
+    const auto credential = state_->records.catalog().find<vault::Credential>(id);
+    const auto grant = credential ? grant_of(state_->records.catalog(), *credential)
+                                  : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
+    if (!grant) return {};
+    auto wanted = presentable(challenged);
+    if (!wanted.empty()) state_->take(id, ScopeRefused{operation_name(operation), std::move(wanted)});
+    return scope_need(*credential, *grant, operation, challenged);
+}
+
+const UpstreamRule* Refresher::rejections_of(const vault::Credential& credential) const {
+    const std::shared_lock lock(state_->standings_mutex);
+    const auto found = state_->standings.find(credential.id);
+    return found == state_->standings.end() ? nullptr : found->second.rejections;
+}
+
+base::Status Refresher::not_held(const vault::Credential& credential) const {
+    {
+        const std::shared_lock lock(state_->standings_mutex);
+        const auto found = state_->standings.find(credential.id);
+        if (found == state_->standings.end() || found->second.state != GrantState::suspended) return {};
+    }
+    StoredGrant held;
+    held.facts.state = GrantState::suspended;
+    return std::unexpected(why_unusable(held, state_->now()));
 }
 
 void Refresher::touched(const CredentialId& id) {

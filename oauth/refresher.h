@@ -8,6 +8,7 @@
 #include "oauth/grant_event.h"
 #include "oauth/journal.h"
 #include "oauth/provider_catalog.h"
+#include "oauth/scope_need.h"
 #include "oauth/stored_grant.h"
 #include "vault/records.h"
 
@@ -101,8 +102,14 @@ public:
     net::awaitable<RefreshReport> force(net::Worker& worker, const base::CredentialId& id);
 
     /// The server refused `operation` because the grant lacks these scopes: people are to be asked for them
-    /// (oauth.md 1.15). Any thread; does not wait.
-    void scope_refused(const base::CredentialId& id, std::string_view operation, const Scopes& challenged);
+    /// (oauth.md 1.15). Gives what the caller is to be told. Any thread; does not wait.
+    ScopeNeed scope_refused(const base::CredentialId& id, std::string_view operation,
+                            const Scopes& challenged);
+    /// What its provider's profile says of errors that mean a refused token although their status does not;
+    /// null when it says nothing. Any thread; one look-up. The rule lives as long as the catalog of profiles.
+    const UpstreamRule* rejections_of(const vault::Credential& credential) const;
+    /// Denied "grant.suspended" once an administrator holds the grant. Any thread; one look-up.
+    base::Status not_held(const vault::Credential& credential) const;
 
     /// The credential or its grant was changed by others: look at it again. Any thread.
     void touched(const base::CredentialId& id);

@@ -16,7 +16,7 @@ using Steady = std::chrono::steady_clock;
 
 constexpr std::size_t kMostDuePerTick = 100;
 constexpr std::size_t kPage = 1'000;
-constexpr std::chrono::seconds kRecoverAgain{5};
+constexpr std::chrono::seconds kRecoverAgain{5}, kRecoverAtLast{300};
 
 vault::Actor ourselves() { return {}; }
 
@@ -59,8 +59,10 @@ void Refresher::State::recover_again() {
     std::vector<AttemptId> waiting;
     {
         const std::lock_guard lock(mutex);
+        if (unrecovered.empty()) recover_wait = kRecoverAgain;
         if (stopping || unrecovered.empty() || Steady::now() < recover_at) return;
-        recover_at = Steady::now() + kRecoverAgain;
+        recover_at = Steady::now() + recover_wait;
+        recover_wait = std::min<std::chrono::seconds>(2 * recover_wait, kRecoverAtLast);
         waiting.assign(unrecovered.begin(), unrecovered.end());
     }
     boost::asio::post(*disk, [this, waiting = std::move(waiting)] {
@@ -209,7 +211,11 @@ bool Refresher::State::recover(const AttemptId& attempt) {
     const auto credential = records.catalog().find<vault::Credential>(answer.credential);
     const auto grant = credential ? grant_of(records.catalog(), *credential)
                                   : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
-    if (credential && grant) {
+    if (credential && !grant) {
+        base::log_error("refresh.not_recovered", grant.error());
+        return false;
+    }
+    if (credential) {
         const auto outcome = answer.body.expose([&](std::span<const std::byte> body) {
             return read_refresh_answer({.status = answer.status,
                                         .content_type = answer.content_type,
@@ -229,7 +235,7 @@ bool Refresher::State::recover(const AttemptId& attempt) {
             change_now([&](vault::Change& change) { return land_attempt(change, landing, landed_as); });
         if (!committed) {
             base::log_error("refresh.not_recovered", committed.error());
-            return committed.error().kind != base::ErrorKind::unavailable;
+            return false;
         }
         if (landed_as.transition.taken()) counters.recovered.fetch_add(1, std::memory_order_relaxed);
         base::log(base::LogLevel::info, "refresh.recovered",
@@ -240,6 +246,14 @@ bool Refresher::State::recover(const AttemptId& attempt) {
     }
     if (auto gone = journal.discard(attempt); !gone) base::log_error("refresh.journal_kept", gone.error());
     return true;
+}
+
+void Refresher::State::sweep_journal() {
+    const auto orphans = journal.discard_orphans(
+        [this](const base::VaultId& id) { return records.catalog().find<vault::Vault>(id) != nullptr; },
+        now());
+    if (!orphans) return base::log_error("refresh.journal_not_swept", orphans.error());
+    if (*orphans != 0) base::log(base::LogLevel::info, "refresh.journal_swept", {{"answers", *orphans}});
 }
 
 void Refresher::State::count(const Transition& transition) {

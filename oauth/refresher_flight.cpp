@@ -40,6 +40,11 @@ void describe(RefreshReport& report, const RefreshOutcome& outcome) {
     report.body = crypto::Secret::copy_of(readable ? std::string_view(outcome.refusal->body) : "");
 }
 
+/// Whether the same change may succeed a moment later: the store has no room, or somebody else wrote first.
+bool passes_by_itself(const base::Error& error) {
+    return error.kind == ErrorKind::unavailable || error.kind == ErrorKind::conflict;
+}
+
 }  // namespace
 
 /// Waits for the attempt of that credential, which begins if there is none.
@@ -198,6 +203,9 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
             reject_client(credential, begun.grant, outcome.classification.code);
     } else {
         base::log_error("refresh.not_committed", committed.error());
+        // What refuses it now, a row that does not open, may be mended: no other attempt before that.
+        const std::lock_guard lock(mutex);
+        if (kept.on_disk && outcome.tokens) unrecovered.insert(begun.attempt.id);
     }
     counters.micros.fetch_add(
         static_cast<std::uint64_t>(
@@ -241,13 +249,13 @@ net::awaitable<void> Refresher::State::drop(net::Worker& worker, KeptAnswer& kep
 }
 
 /// An answer with tokens must not be lost to a disk that is full for a while, nor to a stop meanwhile: this
-/// ends when the commit or the journal has it.
+/// ends when the commit or the journal has it, or when the store refuses it for good.
 net::awaitable<base::Status> Refresher::State::commit_answer(net::Worker& worker, const Landing& landing,
                                                              Landed& landed_as, KeptAnswer& kept) {
     for (;;) {
         auto status = co_await change(
             worker, [&](vault::Change& change) { return land_attempt(change, landing, landed_as); });
-        if (status || status.error().kind != ErrorKind::unavailable) co_return status;
+        if (status || !passes_by_itself(status.error())) co_return status;
         if (kept.came && !kept.on_disk) co_await keep(worker, kept);
         if (stopping && (kept.on_disk || !landing.outcome.tokens)) co_return status;
         co_await pause(worker, kCommitPause);

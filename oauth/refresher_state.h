@@ -44,8 +44,9 @@ struct Flight {
 struct Standing {
     std::uint64_t version = 0;
     GrantState state = GrantState::initial;
-    std::optional<base::Time> last_use = {};  // of the token: a little before it expires
-    std::optional<base::Time> renew_at = {};  // in the background
+    std::optional<base::Time> last_use = {};   // of the token: a little before it expires
+    std::optional<base::Time> renew_at = {};   // in the background
+    const UpstreamRule* rejections = nullptr;  // of the profile; null when it has none
 };
 
 /// An answer on its way through the journal.
@@ -102,6 +103,8 @@ struct Refresher::State {
     base::Status change_now(std::function<base::Status(vault::Change&)> apply);
     /// False when the answer is still in the journal and nowhere else.
     bool recover(const AttemptId& attempt);
+    /// Takes away what the vaults that were deleted left in the journal.
+    void sweep_journal();
     void count(const Transition& transition);
 
     vault::Records& records;
@@ -123,8 +126,9 @@ struct Refresher::State {
     std::set<std::pair<base::Time, CredentialId>> plans;
     std::unordered_map<CredentialId, base::Time, base::IdHash> planned;
     std::vector<std::pair<SteadyTime, std::function<void()>>> pauses;
-    std::set<AttemptId> unrecovered;  // in the journal since before the start, and not committed yet
-    SteadyTime recover_at{};          // when to try again
+    std::set<AttemptId> unrecovered;       // in the journal, and the store did not take them yet
+    SteadyTime recover_at{};               // when to try again
+    std::chrono::seconds recover_wait{5};  // and how long to wait after that
     std::atomic<bool> stopping = false;
 
     // Last: joined before what their work uses goes away. Nothing may stand before an answer.

@@ -9,7 +9,8 @@ using base::ErrorKind;
 Wire wire_of(const base::Error& error) {
     if (error.code == "json.invalid" || error.code == "json.too_deep") return {400, -32700};
     if (error.code == "upstream.timeout") return {200, kUpstreamTimeout};
-    if (error.code == "upstream.unauthorized" || error.code == "upstream.forbidden")
+    if (error.code == "upstream.unauthorized" || error.code == "upstream.forbidden" ||
+        error.code == "upstream.insufficient_scope")
         return {200, kUpstreamRefused};
     // The agent's call is well, its credential is not: a model should read that as an answer.
     if (error.code.starts_with("grant."))
@@ -36,17 +37,33 @@ Wire wire_of(const base::Error& error) {
     return {500, -32603};
 }
 
-std::string error_body(std::string_view id, int code, std::string_view message, std::string_view data_code,
-                       std::string_view hint) {
+namespace {
+
+/// `more` is JSON text of further members of `data`, each with a comma before it.
+std::string error_text(std::string_view id, int code, std::string_view message, std::string_view data_code,
+                       std::string_view hint, std::string_view more) {
     std::string body = R"({"jsonrpc":"2.0","id":)";
     body += id.empty() ? "null" : id;
     body += R"(,"error":{"code":)" + std::to_string(code) + R"(,"message":)" + quoted(message);
     if (!data_code.empty()) {
         body += R"(,"data":{"code":)" + quoted(data_code);
         if (!hint.empty()) body += R"(,"hint":)" + quoted(hint);
+        body += more;
         body += '}';
     }
     return body + "}}";
+}
+
+/// An error that belongs to no request cannot travel in a 200.
+unsigned status_of(std::string_view id, const Wire& wire) {
+    return id.empty() && wire.status == 200 ? (wire.code == kDenied ? 403 : 502) : wire.status;
+}
+
+}  // namespace
+
+std::string error_body(std::string_view id, int code, std::string_view message, std::string_view data_code,
+                       std::string_view hint) {
+    return error_text(id, code, message, data_code, hint, {});
 }
 
 net::Response json_reply(unsigned status, std::string body) {
@@ -64,10 +81,16 @@ net::Response error_reply(std::string_view id, unsigned status, int code, std::s
 
 net::Response error_reply(std::string_view id, const base::Error& error) {
     const auto wire = wire_of(error);
-    // An error that belongs to no request cannot travel in a 200.
-    const unsigned status =
-        id.empty() && wire.status == 200 ? (wire.code == kDenied ? 403 : 502) : wire.status;
-    return error_reply(id, status, wire.code, error.message, error.code, error.hint);
+    return error_reply(id, status_of(id, wire), wire.code, error.message, error.code, error.hint);
+}
+
+net::Response scopes_reply(std::string_view id, const base::Error& error,
+                           std::span<const std::string> scopes) {
+    const auto wire = wire_of(error);
+    std::string names;
+    for (const auto& scope : scopes) names += (names.empty() ? "" : ",") + quoted(scope);
+    return json_reply(status_of(id, wire), error_text(id, wire.code, error.message, error.code, error.hint,
+                                                      R"(,"missing_scopes":[)" + names + "]"));
 }
 
 net::Response refused_result(std::string_view id, Era era, std::string_view text) {

@@ -4,6 +4,7 @@
 #include "base/result.h"
 #include "net/http.h"
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -12,7 +13,7 @@ namespace claviger::proxy {
 /// JSON-RPC codes of our own lie outside the reserved range -32768 to -32000
 /// (docs/decisions/0006-refusals-on-the-wire.md).
 inline constexpr int kDenied = 40301;
-inline constexpr int kUpstreamRefused = 40302;  // the server refused the stored credential
+inline constexpr int kUpstreamRefused = 40302;   // the server refused the stored credential
 inline constexpr int kGrantUnavailable = 50301;  // its token is being renewed, or cannot be right now
 inline constexpr int kUpstreamFailed = 50201;
 inline constexpr int kUpstreamTimeout = 50401;
@@ -34,6 +35,9 @@ std::string error_body(std::string_view id, int code, std::string_view message, 
 net::Response error_reply(std::string_view id, const base::Error& error);
 net::Response error_reply(std::string_view id, unsigned status, int code, std::string_view message,
                           std::string_view data_code = {}, std::string_view hint = {});
+/// error_reply(), with data.missing_scopes: what the credential's grant would have to allow as well.
+net::Response scopes_reply(std::string_view id, const base::Error& error,
+                           std::span<const std::string> scopes);
 /// A result that the model reads: the tool exists, but not now. Modern results carry resultType.
 enum class Era { legacy, modern };
 net::Response refused_result(std::string_view id, Era era, std::string_view text);

@@ -5,7 +5,9 @@
 #include "proxy/handles.h"
 #include "proxy/json_rpc.h"
 #include "proxy/json_span.h"
+#include "proxy/media_type.h"
 #include "proxy/session_ids.h"
+#include "proxy/token_verdict.h"
 #include "proxy/tool_list.h"
 
 #include <algorithm>
@@ -18,29 +20,6 @@ constexpr std::size_t kGatherBytes = 64 * 1024;   // answers up to this size go 
 constexpr std::uint64_t kFilteredTtlMs = 30'000;  // how long a client may keep a filtered tool list
 constexpr std::size_t kErrorDepth = 64;
 constexpr std::chrono::milliseconds kDrain{1'000};
-
-/// The media type without its parameters; empty when there is none, when there are several, and when the
-/// charset is another than UTF-8, which no part of this program reads.
-std::string_view media_type(const net::ResponseHead& head) {
-    const auto value = head.headers.find("Content-Type");
-    if (!value || head.headers.count("Content-Type") != 1) return {};
-    std::string lower(*value);
-    std::ranges::transform(lower, lower.begin(),
-                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    if (const auto at = lower.find("charset="); at != lower.npos) {
-        auto charset = std::string_view(lower).substr(at + 8);
-        charset = charset.substr(0, charset.find_first_of("; \t"));
-        if (charset != "utf-8" && charset != "\"utf-8\"") return {};
-    }
-    return value->substr(0, value->find_first_of("; \t"));
-}
-
-bool is_json(const net::ResponseHead& head) {
-    return net::equal_ignoring_case(media_type(head), "application/json");
-}
-bool is_event_stream(const net::ResponseHead& head) {
-    return net::equal_ignoring_case(media_type(head), "text/event-stream");
-}
 
 bool is_message(std::string_view body) {
     return valid_json(body, kErrorDepth) && member(body, "jsonrpc").has_value();
@@ -173,14 +152,6 @@ private:
     /// Answers that never reach the agent, whatever is in them.
     std::optional<base::Error> refused(const net::ResponseHead& head) const {
         using base::ErrorKind;
-        if (head.status == 401)
-            return base::Error{ErrorKind::unavailable, "upstream.unauthorized",
-                               "The server did not accept the stored credential.",
-                               "An administrator has to store a valid credential for this server."};
-        if (head.status == 403)
-            return base::Error{ErrorKind::unavailable, "upstream.forbidden",
-                               "The server refused this call to the stored credential.",
-                               "The credential may lack a permission for this operation."};
         if (head.status >= 300 && head.status < 400)
             return base::Error{ErrorKind::unavailable, "upstream.redirect",
                                "The server answered with a redirect, which is not followed.",
@@ -360,7 +331,7 @@ private:
     /// A stream may outlast what allowed it: nothing that comes after a revocation passes.
     base::Result<std::string_view> unless_revoked(base::Result<std::string_view> part) const {
         if (part && !part->empty())
-            if (auto stands = lane_.contexts.still_stands(plan_.context, plan_.server); !stands)
+            if (auto stands = still_allowed(lane_, plan_.context, plan_.server); !stands)
                 return std::unexpected(std::move(stands).error());
         return part;
     }

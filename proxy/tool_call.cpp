@@ -1,13 +1,13 @@
 #include "proxy/tool_call.h"
 
 #include "base/log.h"
-#include "oauth/challenge.h"
 #include "policy/policy.h"
 #include "proxy/handles.h"
 #include "proxy/inject.h"
 #include "proxy/redact.h"
 #include "proxy/relay.h"
 #include "proxy/session_ids.h"
+#include "proxy/token_verdict.h"
 
 #include <algorithm>
 #include <chrono>
@@ -171,10 +171,14 @@ struct InFlight {
     ProxyCounters& counters_;
 };
 
-/// Whether the credential's token comes from an authorization server that may give another.
-bool is_granted(const Lane& lane, const Call& call) {
-    return lane.grants != nullptr && call.server.credential &&
-           call.server.credential->type == vault::AuthType::mcp_oauth;
+TokenUse token_use_of(const Call& call, const bool& client_gone) {
+    const auto subject = subject_of(call.message);
+    return {.server = call.server,
+            .id = call.message.id,
+            .operation = subject.empty() ? std::string_view(call.message.method) : subject,
+            .retried = call.retried,
+            .proven = call.proven,
+            .client_gone = client_gone};
 }
 
 /// The same call as things stand now. Errors: the session's, and not_found "server.unknown".
@@ -196,23 +200,53 @@ base::Result<Call> anew(Lane& lane, const Call& call) {
                 .proven = call.proven};
 }
 
-/// A refusal for want of scopes is something that people can grant.
-void ask_for_scopes(Lane& lane, const Call& call, const net::ResponseHead& head) {
-    const auto challenges = oauth::parse_challenges(head.headers);
-    if (!challenges) return;
-    const auto missing = oauth::insufficient_scope(head.status, oauth::token_challenge(*challenges));
-    const auto subject = subject_of(call.message);
-    if (missing)
-        lane.grants->scope_refused(call.server.credential->id,
-                                   subject.empty() ? call.message.method : subject, *missing);
-}
-
 /// What carrying out a call came to.
 struct Carried {
-    enum class Again { no, with_other_token, with_nonce };
     Relayed relayed = {};
     Again again = Again::no;  // else nothing was answered yet
 };
+
+/// The agent's Mcp-Session-Id and what it stands for; both empty when it named none.
+struct LegacySession {
+    std::string given, upstream;
+    std::optional<std::string> for_server() const {
+        return given.empty() ? std::nullopt : std::optional(upstream);
+    }
+};
+
+/// Nothing when the agent named a session that is not its own.
+std::optional<LegacySession> session_of(Lane& lane, const Call& call) {
+    const auto given = call.request.headers.find("Mcp-Session-Id");
+    if (call.era != Era::legacy || !given) return LegacySession{};
+    auto opened = open_session_id(lane.records.keys(), *call.context, call.server, *given);
+    if (!opened) return std::nullopt;
+    return LegacySession{std::string(*given), std::move(opened->upstream_id)};
+}
+
+/// The request with the secret in it. Errors: those of write_head and add_proof; invalid_request
+/// "request.invalid".
+base::Status write_request(Lane& lane, const Call& call, const ForServer& message,
+                           const std::optional<std::string>& session, const crypto::Secret& secret,
+                           net::OutboundHead& head) {
+    // To the server a task has another id, and Mcp-Name must repeat that.
+    const bool renamed =
+        call.era == Era::modern && call.message.method.starts_with("tasks/") && message.task_id;
+    auto written =
+        write_head(head, call.request, call.era, call.server, session, secret,
+                   mirrors_name(call.message) && !renamed ? MirroredName::travels : MirroredName::stays);
+    if (written && needs_proof(call.server))
+        written = add_proof(head, call.request.method, call.server, lane.records, lane.nonces);
+    if (written && renamed && !head.add("Mcp-Name", encode_mirrored(*message.task_id)))
+        return base::failure(ErrorKind::invalid_request, "request.invalid",
+                             "The task id cannot be sent on in a header.");
+    return written;
+}
+
+/// Only a POST's body was read and decided on.
+std::string_view body_of(const Call& call, const ForServer& message) {
+    if (call.request.method != "POST") return {};
+    return message.body ? *message.body : call.request.body;
+}
 
 /// The part after the intent is durable; gives what the outcome entry says.
 net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer& message,
@@ -228,24 +262,13 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
         co_await writer.send(fail(stopped));
         co_return Carried{};
     }
-
-    std::string session_in, upstream_session;
-    std::optional<std::string> session;
-    if (call.era == Era::legacy) {
-        if (const auto given = call.request.headers.find("Mcp-Session-Id")) {
-            session_in = *given;
-            auto opened = open_session_id(lane.records.keys(), *call.context, server, session_in);
-            if (!opened) {
-                co_await writer.send(error_reply(call.message.id, 404, -32001, "Session not found"));
-                co_return Carried{{.failure = "session.unknown"}};
-            }
-            upstream_session = opened->upstream_id;
-            session = std::move(opened->upstream_id);
-        }
+    const auto session = session_of(lane, call);
+    if (!session) {
+        co_await writer.send(error_reply(call.message.id, 404, -32001, "Session not found"));
+        co_return Carried{{.failure = "session.unknown"}};
     }
-
     // The decision is as old as the wait for the disk: what was revoked meanwhile is not used.
-    if (const auto stands = lane.contexts.still_stands(*call.context, server); !stands) {
+    if (const auto stands = still_allowed(lane, *call.context, server); !stands) {
         co_await writer.send(fail(stands.error()));
         co_return Carried{{.failure = stands.error().code}};
     }
@@ -257,17 +280,7 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
     }
     Redactor redactor(*secret);
     net::OutboundHead head(lane.worker);
-    // To the server a task has another id, and Mcp-Name must repeat that.
-    const bool renamed =
-        call.era == Era::modern && call.message.method.starts_with("tasks/") && message.task_id;
-    auto written =
-        write_head(head, call.request, call.era, server, session, *secret,
-                   mirrors_name(call.message) && !renamed ? MirroredName::travels : MirroredName::stays);
-    if (written && needs_proof(server))
-        written = add_proof(head, call.request.method, server, lane.records, lane.nonces);
-    if (written && renamed && !head.add("Mcp-Name", encode_mirrored(*message.task_id)))
-        written = base::failure(ErrorKind::invalid_request, "request.invalid",
-                                "The task id cannot be sent on in a header.");
+    const auto written = write_request(lane, call, message, session->for_server(), *secret, head);
     if (!written) {
         co_await writer.send(fail(written.error()));
         co_return Carried{{.failure = written.error().code}};
@@ -296,26 +309,24 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
         .private_addresses = server.private_addresses,
         .head_timeout = lane.settings.head_timeout,
         .on_cancellable = [&](std::function<void()> action) { cancel = std::move(action); }};
-    // Only a POST's body was read and decided on.
-    const std::string_view body = call.request.method != "POST" ? std::string_view()
-                                  : message.body                ? *message.body
-                                                                : call.request.body;
+    const auto body = body_of(call, message);
     auto answer = co_await lane.pool.send(server.origin, head, body, options);
-    Relayed relayed;
     if (answer && needs_proof(server)) lane.nonces.learn(server.origin, (*answer)->head().headers);
-    if (answer && (*answer)->head().status == 401 && is_granted(lane, call) && !client_gone) {
-        const auto again = wants_nonce((*answer)->head())
-                               ? (call.proven ? Carried::Again::no : Carried::Again::with_nonce)
-                           : call.retried ? Carried::Again::no
-                                          : Carried::Again::with_other_token;
-        if (again != Carried::Again::no) {
-            writer.on_client_gone(nullptr);
-            co_return Carried{{.status = 401, .failure = "upstream.unauthorized"}, again};
-        }
-    }
-    if (answer && (*answer)->head().status == 403 && is_granted(lane, call))
-        ask_for_scopes(lane, call, (*answer)->head());
-    if (answer) {
+
+    Carried carried;
+    TokenVerdict verdict;
+    if (answer) verdict = co_await judge_token(lane, token_use_of(call, client_gone), *answer, redactor);
+    if (!answer && stopping) {
+        co_await writer.send(fail(stopped));
+    } else if (!answer) {
+        base::log_error("upstream.failed", answer.error());
+        carried.relayed.failure = answer.error().code;
+        if (!client_gone) co_await writer.send(fail(answer.error()));
+    } else if (!verdict.failure.empty()) {
+        carried = {{.status = (*answer)->head().status, .failure = verdict.failure}, verdict.again};
+        if (verdict.refusal) carried.relayed.bytes = verdict.refusal->body.size();
+        if (verdict.refusal && !client_gone) co_await writer.send(*verdict.refusal);
+    } else {
         // The stream of a GET may bring a tool list that was asked for before it.
         const bool lists_tools = call.message.method == "tools/list" || call.request.method == "GET";
         const RelayPlan plan{.context = *call.context,
@@ -328,21 +339,15 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
                              .filters_list = server.filters_tools && lists_tools,
                              .outlives_client = outlives_client,
                              .in_batch = call.in_batch,
-                             .session_in = session_in,
-                             .upstream_session_in = upstream_session,
+                             .session_in = session->given,
+                             .upstream_session_in = session->upstream,
                              .client_gone = client_gone,
                              .stopping = stopping};
-        relayed = co_await relay(lane, **answer, redactor, writer, plan);
-    } else if (stopping) {
-        co_await writer.send(fail(stopped));
-    } else {
-        base::log_error("upstream.failed", answer.error());
-        relayed.failure = answer.error().code;
-        if (!client_gone) co_await writer.send(fail(answer.error()));
+        carried.relayed = co_await relay(lane, **answer, redactor, writer, plan);
     }
     writer.on_client_gone(nullptr);
     redactions = redactor.hits();
-    co_return Carried{relayed};
+    co_return carried;
 }
 
 void count(ProxyCounters& counters, const vault::LogEntry& outcome, std::string_view failure) {
@@ -353,7 +358,8 @@ void count(ProxyCounters& counters, const vault::LogEntry& outcome, std::string_
     add(counters.response_bytes, outcome.response_bytes);
     add(counters.duration_us, outcome.duration_us);
     if (outcome.redactions != 0) add(counters.redactions, outcome.redactions);
-    if (failure == "upstream.unauthorized" || failure == "upstream.forbidden") {
+    if (failure == "upstream.unauthorized" || failure == "upstream.forbidden" ||
+        failure == "upstream.insufficient_scope") {
         add(counters.upstream_refusals, 1);
     } else if (failure.starts_with("upstream.") || failure.starts_with("network.")) {
         add(counters.upstream_failures, 1);
@@ -367,7 +373,7 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
     const auto started = std::chrono::steady_clock::now();
     const InFlight in_flight(counters);
     auto refusal = decide(call);
-    if (!refusal && !call.renewed && is_granted(lane, call) &&
+    if (!refusal && !call.renewed && is_granted(lane, call.server) &&
         !lane.grants->usable(*call.server.credential)) {
         const auto usable = co_await lane.grants->make_usable(lane.worker, call.server.credential->id);
         if (usable) {
@@ -430,10 +436,10 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
                    {"server", call.server.name},
                    {"times", redactions}});
     lane.entries.add({.entry = outcome});  // the next group commit has it; nobody waits
-    if (carried.again == Carried::Again::no) co_return;
+    if (carried.again == Again::no) co_return;
 
     // A refused call did nothing, so it may go out once more, as a use of its own.
-    const bool with_nonce = carried.again == Carried::Again::with_nonce;
+    const bool with_nonce = carried.again == Again::with_nonce;
     base::Status replaced;
     if (!with_nonce)
         replaced = co_await lane.grants->replace_refused(lane.worker, call.server.credential->id,

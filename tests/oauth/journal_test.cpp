@@ -219,5 +219,39 @@ TEST_CASE("A journal needs a folder of its own", "[oauth][journal]") {
     CHECK(opened.error().code == "journal.folder");
 }
 
+TEST_CASE("What a deleted vault left in the journal goes, and nothing else does", "[oauth][journal]") {
+    World world;
+    const auto journal = world.journal();
+    REQUIRE(journal.write(world.answer("tokens")));
+    const auto written = base::Time(std::chrono::duration_cast<base::Time::duration>(
+        std::chrono::system_clock::now().time_since_epoch()));
+    const auto later = std::max(written, world.clock.now()) + kOrphansKept + std::chrono::hours(1);
+    const auto lives = [](const base::VaultId&) { return true; };
+    const auto gone = [](const base::VaultId&) { return false; };
+    CHECK(*journal.discard_orphans(lives, later) == 0);
+    CHECK(*journal.discard_orphans(gone, later) == 0);  // its key is there: it can be opened
+
+    std::promise<base::Status> done;
+    world.records->change(
+        {vault::ActorKind::system, {}, world.workspace.raw},
+        [&](vault::Change& change) {
+            change.forget_key_of(world.vault.raw);
+            change.note(vault::EntryKind::write, vault::Action::erase, vault::ObjectKind::vault,
+                        world.vault.raw);
+            return base::Status();
+        },
+        [&](base::Status status) { done.set_value(std::move(status)); });
+    REQUIRE(done.get_future().get());
+    CHECK(*journal.discard_orphans(gone, later - kOrphansKept) == 0);  // the wrong store may have been opened
+    CHECK(*journal.discard_orphans(lives, later) == 0);
+    const auto path = world.only_file();
+    const auto content = content_of(path);
+    overwrite(path, "no answer of ours");
+    CHECK(*journal.discard_orphans(gone, later) == 0);
+    overwrite(path, content);
+    CHECK(*journal.discard_orphans(gone, later) == 1);
+    CHECK(journal.attempts()->empty());
+}
+
 }  // namespace
 }  // namespace claviger::oauth

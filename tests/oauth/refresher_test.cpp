@@ -511,6 +511,38 @@ TEST_CASE("An answer in the journal of a process that died is committed by the n
     CHECK(world.endpoint.count() == 0);
 }
 
+TEST_CASE("An answer that the store refuses stays in the journal until it is taken, and nothing else is sent",
+          "[oauth][refresher]") {
+    World world;
+    world.store(-1s);
+    const auto store_row = [&](std::string facts) {
+        world.change([&](vault::Change& change) {
+            auto row = *change.catalog().find<vault::Grant>(world.credential.id);
+            row.facts = std::move(facts);
+            change.note_grant(vault::Action::update, *world.now());
+            return change.store(std::move(row));
+        });
+    };
+    std::string good;
+    world.endpoint.answers = {[&](Peer& peer, const std::string&) {
+        good = world.records->catalog().find<vault::Grant>(world.credential.id)->facts;
+        store_row("what nobody can read");
+        peer.write(tokens("1"));
+    }};
+    world.start();
+    CHECK_FALSE(world.make_usable());
+    CHECK(world.journal_files() == 1);
+    CHECK_FALSE(world.make_usable());
+    store_row(good);
+    CHECK(world.make_usable());
+    CHECK(world.token() == "access-1");
+    CHECK(text_of(*world.parts().refresh_token) == "refresh-1");
+    CHECK(world.facts().state == GrantState::ready);
+    CHECK(world.journal_files() == 0);
+    CHECK(world.endpoint.count() == 1);
+    CHECK(world.revoked.empty());
+}
+
 TEST_CASE("An attempt of a process that died without an answer is repeated", "[oauth][refresher]") {
     World world;
     world.endpoint.answers = {TokenEndpoint::says(tokens("again"))};

@@ -32,6 +32,8 @@ TEST_CASE("Every failure has its place on the wire", "[proxy][error_reply]") {
         {ErrorKind::unavailable, "upstream.timeout", 200, 502, 50401},
         {ErrorKind::unavailable, "upstream.unauthorized", 200, 502, 40302},
         {ErrorKind::unavailable, "upstream.forbidden", 200, 502, 40302},
+        {ErrorKind::denied, "upstream.insufficient_scope", 200, 502, 40302},
+        {ErrorKind::denied, "grant.suspended", 200, 502, 40302},
         {ErrorKind::unavailable, "upstream.unreachable", 200, 502, 50201},
         {ErrorKind::invalid_request, "upstream.invalid", 200, 502, 50201},
     };
@@ -62,6 +64,21 @@ TEST_CASE("A refusal that the model reads is a result", "[proxy][error_reply]") 
                {"result", {{"content", {{{"type", "text"}, {"text", "not\nnow"}}}}, {"isError", true}}}});
     const auto modern = proxy::refused_result("7", proxy::Era::modern, "not now");
     CHECK(json::parse(modern.body)["result"]["resultType"] == "complete");
+}
+
+TEST_CASE("Missing scopes are named for programs as well", "[proxy][error_reply]") {
+    const base::Error error{ErrorKind::denied, "upstream.insufficient_scope", "More is needed.", "Ask."};
+    const std::string scopes[] = {"a\"b", "mcp:write"};
+    const auto reply = proxy::scopes_reply("7", error, scopes);
+    CHECK(reply.status == 200);
+    CHECK(json::parse(reply.body)["error"] == json{{"code", 40302},
+                                                   {"message", "More is needed."},
+                                                   {"data",
+                                                    {{"code", "upstream.insufficient_scope"},
+                                                     {"hint", "Ask."},
+                                                     {"missing_scopes", {"a\"b", "mcp:write"}}}}});
+    CHECK(json::parse(proxy::scopes_reply("", error, {}).body)["error"]["data"]["missing_scopes"] ==
+          json::array());
 }
 
 TEST_CASE("An unknown token is told so without a way into somebody's OAuth", "[proxy][error_reply]") {

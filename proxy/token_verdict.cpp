@@ -1,0 +1,97 @@
+#include "proxy/token_verdict.h"
+
+#include "oauth/challenge.h"
+#include "oauth/scope_need.h"
+#include "proxy/answer_read_ahead.h"
+#include "proxy/error_reply.h"
+#include "proxy/media_type.h"
+
+#include <nlohmann/json.hpp>
+
+#include <utility>
+
+namespace claviger::proxy {
+namespace {
+
+using base::ErrorKind;
+
+constexpr std::size_t kShortBody = 16 * 1024;  // an error that a provider sends instead of an answer
+
+base::Error unauthorized() {
+    return {ErrorKind::unavailable, "upstream.unauthorized",
+            "The server did not accept the stored credential.",
+            "An administrator has to store a valid credential for this server."};
+}
+
+TokenVerdict refused(const TokenUse& use, const base::Error& error) {
+    return {.failure = error.code, .refusal = error_reply(use.id, error)};
+}
+
+TokenVerdict refused_token(const Lane& lane, const TokenUse& use, const net::ResponseHead& head) {
+    if (is_granted(lane, use.server) && !use.client_gone) {
+        const bool for_nonce = wants_nonce(head);
+        if (for_nonce && !use.proven) return {.failure = "upstream.unauthorized", .again = Again::with_nonce};
+        if (!for_nonce && !use.retried)
+            return {.failure = "upstream.unauthorized", .again = Again::with_other_token};
+    }
+    return refused(use, unauthorized());
+}
+
+/// A refusal for want of scopes is something that people can grant.
+TokenVerdict forbidden(Lane& lane, const TokenUse& use, const net::ResponseHead& head, Redactor& redactor) {
+    const auto challenges = is_granted(lane, use.server) ? oauth::parse_challenges(head.headers)
+                                                         : base::Result<std::vector<oauth::Challenge>>();
+    const auto challenged = challenges
+                                ? oauth::insufficient_scope(head.status, oauth::token_challenge(*challenges))
+                                : std::nullopt;
+    if (!challenged)
+        return refused(use, {ErrorKind::unavailable, "upstream.forbidden",
+                             "The server refused this call to the stored credential.",
+                             "The credential may lack a permission for this operation."});
+    auto need = lane.grants->scope_refused(use.server.credential->id, use.operation, *challenged);
+    for (auto& scope : need.missing) redactor.redact(scope);
+    return {.failure = "upstream.insufficient_scope",
+            .refusal = scopes_reply(use.id, oauth::why_out_of_scope(need), need.missing)};
+}
+
+/// Whether the body is one of the profile's errors that mean a refused token.
+net::awaitable<bool> body_rejects(Lane& lane, const TokenUse& use, std::unique_ptr<net::Answer>& answer) {
+    if (!is_granted(lane, use.server)) co_return false;
+    const auto* rule = lane.grants->rejections_of(*use.server.credential);
+    if (rule == nullptr || !is_json(answer->head())) co_return false;
+    if (answer->declared_length().value_or(0) > kShortBody) co_return false;
+    answer->idle_limit(lane.settings.stream_idle);
+    auto ahead = std::make_unique<AnswerReadAhead>(std::move(answer));
+    const auto body = co_await ahead->read_whole(kShortBody);
+    bool rejects = false;
+    if (body) {
+        const auto document = nlohmann::json::parse(*body, nullptr, false);
+        rejects = !document.is_discarded() && oauth::rejects_token(*rule, ahead->head().status, document);
+    }
+    answer = std::move(ahead);
+    co_return rejects;
+}
+
+}  // namespace
+
+bool is_granted(const Lane& lane, const ServerContext& server) {
+    return lane.grants != nullptr && server.credential &&
+           server.credential->type == vault::AuthType::mcp_oauth;
+}
+
+base::Status still_allowed(const Lane& lane, const SessionContext& context, const ServerContext& server) {
+    if (auto stands = lane.contexts.still_stands(context, server); !stands) return stands;
+    return is_granted(lane, server) ? lane.grants->not_held(*server.credential) : base::Status();
+}
+
+net::awaitable<TokenVerdict> judge_token(Lane& lane, const TokenUse& use,
+                                         std::unique_ptr<net::Answer>& answer, Redactor& redactor) {
+    const auto status = answer->head().status;
+    if (status == 401) co_return refused_token(lane, use, answer->head());
+    const bool rejected = co_await body_rejects(lane, use, answer);
+    if (rejected) co_return refused_token(lane, use, answer->head());
+    if (status == 403) co_return forbidden(lane, use, answer->head(), redactor);
+    co_return TokenVerdict{};
+}
+
+}  // namespace claviger::proxy
