@@ -11,9 +11,9 @@ crypto::Secret copy_of(const crypto::Secret& secret) {
     return secret.expose([](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
 }
 
-/// The access log's word for where a grant stands; empty when all is well.
+/// The access log's word for where a grant stands, behind a hold if there is one; empty when all is well.
 std::string_view reason_of(const GrantFacts& facts) {
-    switch (facts.state) {
+    switch (facts.state == GrantState::suspended ? facts.resume_to : facts.state) {
         case GrantState::needs_reauth:
             return facts.reason == "refresh_outcome_lost" ? "grant.refresh_outcome_lost"
                                                           : "grant.needs_reauth";

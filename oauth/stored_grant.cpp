@@ -292,6 +292,10 @@ StoredGrant handed_over(const vault::Credential& credential, const StoredGrant* 
     if (grant.facts.renewable || (credential.expires && *credential.expires > now))
         grant.facts.expires_at = credential.expires;
     if (grant.facts.expires_at) grant.lifetime = LifetimeSource::response;
+    if (before != nullptr && before->facts.state == GrantState::suspended) {
+        grant.facts.resume_to = grant.facts.state;
+        grant.facts.state = GrantState::suspended;
+    }
     return grant;
 }
 

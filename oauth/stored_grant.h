@@ -35,7 +35,8 @@ base::Result<StoredGrant> decode_stored_grant(std::string_view text);
 bool can_refresh(const vault::Credential& credential);
 
 /// The grant of a credential whose tokens were handed over by an administrator: ready, of generation 1 in
-/// the epoch after `before`, or new when there is no token. `before` keeps what the provider is like.
+/// the epoch after `before`, or new when there is no token. `before` keeps what the provider is like, and a
+/// hold: new tokens do not end it.
 StoredGrant handed_over(const vault::Credential& credential, const StoredGrant* before, base::Time now);
 
 /// What rests beside the credential; of one that has no row yet, what handed_over() would have written.

@@ -3,6 +3,7 @@
 #include "admin/api/credentials.h"
 #include "admin/api/page.h"
 #include "admin/api/shown.h"
+#include "oauth/grant_hold.h"
 #include "oauth/grant_story.h"
 #include "oauth/refresher.h"
 #include "oauth/stored_grant.h"
@@ -171,17 +172,46 @@ Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& 
             {"as_of", shown(now)}};
 }
 
+base::Result<vault::Ref<vault::Credential>> find_granted(const Call& call, const vault::Catalog& catalog) {
+    auto found = find_credential(call, catalog);
+    if (found && (*found)->type != vault::AuthType::mcp_oauth)
+        return base::failure(base::ErrorKind::invalid_request, "credential.not_oauth",
+                             "Credential " + call.ids[1] + " is of type " +
+                                 std::string(vault::name_of((*found)->type)) +
+                                 "; only mcp_oauth credentials have a grant.");
+    return found;
+}
+
+using Hold = base::Status (*)(vault::Change&, const vault::Credential&);
+
+net::awaitable<Answered> hold(Call& call, Hold apply) {
+    base::CredentialId id;
+    const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
+        const auto found = find_granted(call, change.catalog());
+        if (!found) return std::unexpected(found.error());
+        id = (*found)->id;
+        if ((*found)->archived)
+            return base::failure(base::ErrorKind::invalid_request, "credential.archived",
+                                 "Credential " + call.ids[1] + " is archived and has no grant any more.");
+        return apply(change, **found);
+    });
+    if (!stored) co_return std::unexpected(stored.error());
+    if (call.grants != nullptr) call.grants->touched(id);
+    co_return co_await retrieve_grant(call);
+}
+
 }  // namespace
 
+net::awaitable<Answered> suspend_credential(Call& call) {
+    co_return co_await hold(call, oauth::suspend_grant);
+}
+
+net::awaitable<Answered> resume_credential(Call& call) { co_return co_await hold(call, oauth::resume_grant); }
+
 net::awaitable<Answered> retrieve_grant(Call& call) {
-    const auto found = find_credential(call, call.catalog());
+    const auto found = find_granted(call, call.catalog());
     if (!found) co_return std::unexpected(found.error());
     const auto& credential = **found;
-    if (credential.type != vault::AuthType::mcp_oauth)
-        co_return base::failure(base::ErrorKind::invalid_request, "credential.not_oauth",
-                                "Credential " + call.ids[1] + " is of type " +
-                                    std::string(vault::name_of(credential.type)) +
-                                    "; only mcp_oauth credentials have a grant.");
     const auto limit = call.query.limit(20, 100);
     if (!limit) co_return std::unexpected(limit.error());
     const ListName list{"grant_timeline", credential.id.raw};

@@ -42,6 +42,8 @@ constexpr std::array kRoutes{
     Route{"POST", "vaults/{}/credentials/{}/archive", write_objects, kHosted, archive_credential},
     Route{"DELETE", "vaults/{}/credentials/{}", write_objects, kHosted, delete_credential},
     Route{"GET", "vaults/{}/credentials/{}/grant", read_objects, kOurs, retrieve_grant},
+    Route{"POST", "vaults/{}/credentials/{}/suspend", write_objects, kOurs, suspend_credential},
+    Route{"POST", "vaults/{}/credentials/{}/resume", write_objects, kOurs, resume_credential},
     Route{"POST", "vaults/{}/credentials/{}/mcp_oauth_validate", write_objects, kHosted, validate_credential},
 
     Route{"POST", "vaults/{}/connect_links", write_objects, kOurs, create_connect_link},

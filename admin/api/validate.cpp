@@ -148,6 +148,11 @@ net::awaitable<Answered> validate_credential(Call& call) {
     if (credential->archived)
         co_return base::failure(ErrorKind::invalid_request, "credential.archived",
                                 "Credential " + call.ids[1] + " is archived and holds no secret any more.");
+    if (const auto grant = oauth::grant_of(call.catalog(), *credential);
+        grant && grant->facts.state == oauth::GrantState::suspended)
+        co_return base::failure(ErrorKind::conflict, "grant.suspended",
+                                "Credential " + call.ids[1] + " is on hold, so its token goes nowhere.",
+                                "Resume it first.");
     const auto at = call.records.clock().now();
     auto done = co_await probe_once(call, *credential);
     if (!done) co_return std::unexpected(std::move(done).error());

@@ -128,6 +128,26 @@ base::Status erase(Context& context) {
     return {};
 }
 
+base::Status suspend(Context& context) {
+    const auto path = path_of_operand(context);
+    if (!path) return std::unexpected(path.error());
+    const auto grant = context.api.post(*path + "/suspend");
+    if (!grant) return std::unexpected(grant.error());
+    context.screen.done(*grant, "Credential " + grant->value("credential_id", "") +
+                                    " is on hold: calls that need it are refused, and nothing renews it.");
+    return {};
+}
+
+base::Status resume(Context& context) {
+    const auto path = path_of_operand(context);
+    if (!path) return std::unexpected(path.error());
+    const auto grant = context.api.post(*path + "/resume");
+    if (!grant) return std::unexpected(grant.error());
+    context.screen.done(*grant, "Credential " + grant->value("credential_id", "") +
+                                    " is not on hold. Its grant is " + grant->value("state", "") + ".");
+    return {};
+}
+
 base::Status validate(Context& context) {
     const auto path = path_of_operand(context);
     if (!path) return std::unexpected(path.error());
@@ -232,6 +252,19 @@ std::vector<Command> credential_commands() {
           {"--watch", "", "then show it again whenever it changes, until interrupted"}},
          "claviger credential status slack --vault alice",
          status},
+        {"credential suspend",
+         "Put an OAuth credential on hold: calls that need it are refused at once, and its tokens are not "
+         "renewed. Nothing is lost.",
+         {credential},
+         {vault},
+         "claviger credential suspend slack --vault alice",
+         suspend},
+        {"credential resume",
+         "Take the hold off an OAuth credential.",
+         {credential},
+         {vault},
+         "claviger credential resume slack --vault alice",
+         resume},
         {"credential validate",
          "Ask the MCP server whether it accepts an OAuth credential right now.",
          {credential},

@@ -82,6 +82,11 @@ TEST_CASE("Tokens that an administrator brings begin a new epoch", "[oauth][stor
     credential.type = vault::AuthType::mcp_oauth;
     credential.expires = at(-10);
     auto before = full();
+    REQUIRE(before.facts.state == GrantState::suspended);
+    const auto held = handed_over(credential, &before, at(0));
+    CHECK(held.facts.state == GrantState::suspended);  // new tokens do not end a hold
+    CHECK(held.facts.resume_to == GrantState::ready);
+    before.facts.state = GrantState::needs_reauth;
     auto grant = handed_over(credential, &before, at(0));
     CHECK(grant.facts.state == GrantState::ready);
     CHECK(grant.facts.epoch == 4);
