@@ -1,0 +1,131 @@
+// Power cuts on a disk that keeps nothing but what was synced: tests/crash/power_cut.cpp, loaded into the server, notes what
+// that is, the server is killed in the middle of its work, and the store is started from that alone. Every change that was
+// acknowledged must be there.
+//
+// POWER_CUTS sets how often (default: 12).
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { binary, makeStore, run, serve, temporaryFolder } from '../flows/harness.mjs';
+
+const cuts = Number(process.env.POWER_CUTS ?? 12);
+const writersAtOnce = 4;
+const sanitized = readFileSync(binary).includes('__asan_init');
+const source = fileURLToPath(new URL('power_cut.cpp', import.meta.url));
+
+const keyOf = (file) => {
+    const { ino, birthtimeNs } = statSync(file, { bigint: true });
+    return `${ino}-${birthtimeNs}`;
+};
+
+/// Notes everything under `folder` as synced.
+function noteAll(folder, shadow) {
+    const names = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory() || entry.isFile());
+    for (const entry of names) {
+        const file = path.join(folder, entry.name);
+        if (entry.isDirectory()) noteAll(file, shadow);
+        else writeFileSync(path.join(shadow, keyOf(file)), readFileSync(file));
+    }
+    const list = names.map((entry) => `${entry.isDirectory() ? 'd' : 'f'} ${keyOf(path.join(folder, entry.name))} ${entry.name}\n`);
+    writeFileSync(path.join(shadow, keyOf(folder)), list.join(''));
+}
+
+/// Makes the folder that the disk holds after the cut.
+function whatIsLeft(key, shadow, folder) {
+    mkdirSync(folder, { mode: 0o700 });
+    const list = path.join(shadow, key);
+    if (!existsSync(list)) return; // the folder's names were never synced
+    for (const line of readFileSync(list, 'utf8').split('\n').filter(Boolean)) {
+        const [, type, inner, name] = line.match(/^([df]) (\S+) (.*)$/);
+        if (type === 'd') whatIsLeft(inner, shadow, path.join(folder, name));
+        else {
+            const content = path.join(shadow, inner);
+            writeFileSync(path.join(folder, name), existsSync(content) ? readFileSync(content) : '', { mode: 0o600 });
+        }
+    }
+}
+
+describe('power cuts', { skip: sanitized ? 'the sanitizers want to be loaded first' : undefined }, () => {
+    const preload = path.join(temporaryFolder(), 'power_cut.so');
+    before(() => {
+        const built = spawnSync('clang++-19', ['-std=c++23', '-O1', '-shared', '-fPIC', '-o', preload, source], { encoding: 'utf8' });
+        assert.equal(built.status, 0, built.stderr);
+    });
+
+    /// A server whose disk is watched.
+    async function start(store, lies) {
+        const shadow = temporaryFolder();
+        noteAll(store.data, shadow);
+        const settings = [`LD_PRELOAD=${preload}`, `POWER_CUT_ROOT=${store.data}`, `POWER_CUT_SHADOW=${shadow}`];
+        if (lies) settings.push('POWER_CUT_LIES=yes');
+        const claviger = await serve(store, { prefix: ['env', ...settings] });
+        return { claviger, shadow };
+    }
+
+    /// Writes until the power goes; returns the names of the vaults whose making was acknowledged.
+    async function writeUntilCut(claviger, store, shadow, milliseconds, round) {
+        const acknowledged = [];
+        let made = 0;
+        const writer = async () => {
+            try {
+                for (;;) {
+                    const name = `vault ${round}-${++made}`;
+                    await claviger.admin('POST', '/v1/vaults', { display_name: name });
+                    acknowledged.push(name);
+                }
+            } catch (error) {
+                if (/answered \d/.test(error.message)) throw error; // an answer, and not the one that is due
+            }
+        };
+        const writers = Array.from({ length: writersAtOnce }, writer);
+        await new Promise((resolve) => setTimeout(resolve, milliseconds));
+        await claviger.kill();
+        await Promise.all(writers);
+        const key = keyOf(store.data);
+        renameSync(store.data, `${store.data}-before-cut`);
+        whatIsLeft(key, shadow, store.data);
+        rmSync(`${store.data}-before-cut`, { recursive: true });
+        return acknowledged;
+    }
+
+    async function vaultsOf(store) {
+        const claviger = await serve(store);
+        const names = new Set();
+        for (let page = ''; ; ) {
+            const answer = await claviger.admin('GET', `/v1/vaults?limit=100${page}`);
+            for (const { display_name } of answer.data) names.add(display_name);
+            if (!answer.next_page) break;
+            page = `&page=${encodeURIComponent(answer.next_page)}`;
+        }
+        await claviger.stop();
+        return names;
+    }
+
+    it(`lose nothing that was acknowledged, ${cuts} times`, async () => {
+        const store = await makeStore();
+        const promised = [];
+        for (let round = 0; round < cuts; ++round) {
+            const { claviger, shadow } = await start(store, false);
+            const acknowledged = await writeUntilCut(claviger, store, shadow, 50 + Math.random() * 700, round);
+            assert.ok(round > 0 || acknowledged.length > 0, 'nothing was acknowledged');
+            promised.push(...acknowledged);
+            const there = await vaultsOf(store);
+            assert.deepEqual(promised.filter((name) => !there.has(name)), [], `after cut ${round}`);
+        }
+        const checked = await run(binary, ['fsck', '--data', store.data, '--key-file', path.join(store.folder, 'seal.key')]);
+        assert.equal(checked.code, 0, checked.stdout + checked.stderr);
+        console.log(`# ${promised.length} acknowledged changes, ${cuts} power cuts`);
+    });
+
+    it('would show a disk that acknowledges what it did not do', async () => {
+        const store = await makeStore();
+        const { claviger, shadow } = await start(store, true);
+        const acknowledged = await writeUntilCut(claviger, store, shadow, 500, 0);
+        assert.ok(acknowledged.length > 0);
+        const there = await vaultsOf(store).catch(() => new Set());
+        assert.ok(acknowledged.some((name) => !there.has(name)), 'the disk lied and nothing was missing: this test sees nothing');
+    });
+});
