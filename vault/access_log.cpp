@@ -146,12 +146,14 @@ base::Status AccessLog::State::load_tail() {
     const auto size = ledger.head().size;
     tail_first = size - size % kBlockEntries;
     tail.reserve(2 * kBlockEntries);
+    EntryReader reader(engine, keys);
     for (auto position = tail_first; position < size; ++position) {
-        auto entry = ledger.read(position);
-        if (!entry) return std::unexpected(std::move(entry).error());
-        count_use(uses, *entry);
-        if (erases_credential(*entry)) uses.erase(entry->object_id);
-        tail.push_back(*entry);
+        const auto stored = reader.read(position);
+        if (!stored) return std::unexpected(stored.error());
+        const auto& entry = stored->entry;
+        count_use(uses, entry);
+        if (erases_credential(entry)) uses.erase(entry.object_id);
+        tail.push_back(entry);
     }
     return {};
 }

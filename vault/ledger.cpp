@@ -236,8 +236,7 @@ base::Status Ledger::State::run_change(const QueuedChange& change, base::Time no
 /// Entries, names, index rows and the head, behind the rows of the change.
 base::Status Ledger::State::build(std::span<const QueuedEntry> appends) {
     for (const auto& append : appends) attempt.entries.push_back(append.entry);
-    for (auto& entry : attempt.entries)
-        if (auto placed = writer->append(entry, attempt.batch); !placed) return placed;
+    if (auto placed = writer->append(attempt.entries, attempt.batch); !placed) return placed;
     for (const auto& append : appends)
         for (const auto& name : append.names)
             if (auto learned = writer->learn(name, attempt.batch); !learned) return learned;
@@ -332,7 +331,7 @@ void Ledger::initialise(KeyRing& keys, base::Time now, const LogEntry& entry, Ba
     LogWriter writer(nullptr, keys);
     writer.begin(now);
     LogEntry first = entry;
-    auto built = writer.append(first, batch);
+    auto built = writer.append(std::span(&first, 1), batch);
     if (built) built = writer.finish(batch);
     if (!built) {  // without a disk nothing can fail
         std::fprintf(stderr, "claviger: broken promise in vault: the first commit can be built\n");
@@ -418,7 +417,7 @@ LogHead Ledger::head() const {
 const LedgerCounters& Ledger::counters() const { return state_->counters; }
 
 base::Result<LogEntry> Ledger::read(std::uint64_t position) const {
-    auto stored = read_entry(state_->engine, state_->keys, position);
+    auto stored = EntryReader(state_->engine, state_->keys).read(position);
     if (stored) return stored->entry;
     if (stored.error().kind == ErrorKind::not_found && position < head().size)
         return base::failure(ErrorKind::corrupt, "log.entry_refused", "An entry of the access log is gone.",

@@ -29,8 +29,9 @@ class Diagnosis {
 public:
     Diagnosis(const StorageEngine& engine, const KeyRing& keys, std::uint64_t log_size)
         : engine_(engine), keys_(keys) {
+        EntryReader reader(engine, keys);
         for (auto at = log_size, stop = log_size - std::min(log_size, kSearchedEntries); at-- > stop;) {
-            const auto stored = read_entry(engine, keys, at);
+            const auto stored = reader.read(at);
             if (!stored) break;
             const auto& entry = stored->entry;
             if (entry.object_id == base::RawId{} ||

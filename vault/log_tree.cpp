@@ -3,6 +3,7 @@
 #include "vault/log_rows.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace claviger::vault {
 namespace {
@@ -50,11 +51,41 @@ Digest root_over(const std::vector<Digest>& hashes) {
     return tree.root();
 }
 
-base::Result<Digest> read_leaf(const StorageEngine& engine, std::uint64_t position) {
-    const auto row = engine.get(Table::log, log_key(position));
-    if (!row) return std::unexpected(row.error());
-    if (!*row) return truncated("log entry " + std::to_string(position));
-    return crypto::leaf_hash((*row)->value);
+/// Reads leaves from the rows of the log, and keeps the last row's, because its neighbours come next.
+class LeafReader {
+public:
+    explicit LeafReader(const StorageEngine& engine) : engine_(engine) {}
+
+    base::Result<Digest> read(std::uint64_t position) {
+        if (!leaves_ || position < first_ || position - first_ >= leaves_->size()) {
+            const auto row = find_row(engine_, position);
+            if (!row) return std::unexpected(row.error());
+            if (!*row) return truncated("log entry " + std::to_string(position));
+            first_ = (*row)->first;
+            leaves_.emplace((*row)->bytes);
+        }
+        return leaves_->at(position - first_);
+    }
+
+private:
+    const StorageEngine& engine_;
+    std::uint64_t first_ = 0;
+    std::optional<RowLeaves> leaves_;
+};
+
+/// How many entries the log holds by its last row.
+base::Result<std::uint64_t> entries_on_disk(const StorageEngine& engine) {
+    std::uint64_t entries = 0;
+    const auto scanned =
+        engine.scan(Table::log, {}, {}, Order::descending, [&](ByteView key, ByteView row, std::uint64_t) {
+            const auto first =
+                key.size() == sizeof entries ? base::read_big_endian<std::uint64_t>(key.data()) : UINT64_MAX;
+            entries = first + std::max<std::size_t>(entries_in(row), 1);
+            if (entries < first) entries = UINT64_MAX;
+            return false;
+        });
+    if (!scanned) return std::unexpected(scanned.error());
+    return entries;
 }
 
 /// The last key of the table under `prefix`, empty when there is none.
@@ -82,13 +113,14 @@ base::Result<LogTree> LogTree::load(const StorageEngine& engine, ByteView fronti
     if (!restored) return forked("the head holds no tree");
     LogTree tree;
     tree.size_ = restored->size();
+    LeafReader leaves(engine);
     for (unsigned level = 0; level < 8 && (tree.size_ >> (8 * level)) != 0; ++level) {
         const auto count = tree.size_ >> (8 * level);
         auto& [hashes, subtree] = tree.levels_.emplace_back();
         for (auto index = count - count % kTileHashes; index < count; ++index) {
             Digest hash{};
             if (level == 0) {
-                const auto leaf = read_leaf(engine, index);
+                const auto leaf = leaves.read(index);
                 if (!leaf) return std::unexpected(leaf.error());
                 hash = *leaf;
             } else {
@@ -153,19 +185,17 @@ base::Result<Digest> LogTree::node(const StorageEngine& engine, unsigned level, 
 
 base::Status LogTree::verify_end(const StorageEngine& engine) const {
     const auto full_tiles = size_ / kTileHashes;
-    const auto last_entry = last_key(engine, Table::log, {});
-    if (!last_entry) return std::unexpected(last_entry.error());
-    if (*last_entry != (size_ == 0 ? Bytes() : log_key(size_ - 1))) {
-        if (!last_entry->empty() && (size_ == 0 || *last_entry > log_key(size_ - 1)))
-            return forked("entries stand behind the end of the log, the last under key " +
-                          base::to_hex(*last_entry));
-        return truncated("log entry " + std::to_string(size_ - 1));
-    }
+    const auto entries = entries_on_disk(engine);
+    if (!entries) return std::unexpected(entries.error());
+    if (*entries > size_)
+        return forked("entries stand behind the end of the log, up to number " + std::to_string(*entries));
+    if (*entries < size_) return truncated("log entry " + std::to_string(size_ - 1));
     const auto last_tile = last_key(engine, Table::tile, Bytes(1, '\0'));
     if (!last_tile) return std::unexpected(last_tile.error());
     if (!last_tile->empty() && (full_tiles == 0 || *last_tile > tile_key(0, full_tiles - 1)))
         return forked("tiles stand behind the end of the log");
 
+    LeafReader leaves(engine);
     for (auto index = full_tiles - std::min(full_tiles, kVerifiedTiles); index < full_tiles; ++index) {
         const auto tile = read_tile(engine, 0, index);
         if (!tile) return std::unexpected(tile.error());
@@ -174,7 +204,7 @@ base::Status LogTree::verify_end(const StorageEngine& engine) const {
         if (root_over(*tile) != *expected)
             return forked(name_of_tile(0, index) + " does not hash to the tree");
         for (std::uint64_t i = 0; i < kTileHashes; ++i) {
-            const auto leaf = read_leaf(engine, index * kTileHashes + i);
+            const auto leaf = leaves.read(index * kTileHashes + i);
             if (!leaf) return std::unexpected(leaf.error());
             if (*leaf != (*tile)[i])
                 return forked("log entry " + std::to_string(index * kTileHashes + i) +

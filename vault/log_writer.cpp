@@ -61,15 +61,24 @@ base::Result<const KeyRing::OwnerKey*> LogWriter::day_key(std::uint64_t day, Bat
     return day_key_.get();
 }
 
-base::Status LogWriter::append(LogEntry& entry, Batch& batch) {
-    entry.position = tree_.size();
-    entry.time = last_entry_ = now_;
-    const auto day = day_of(now_);
-    const auto key = day_key(day, batch);
+base::Status LogWriter::append(std::span<LogEntry> entries, Batch& batch) {
+    if (entries.empty()) return {};
+    const auto key = day_key(day_of(now_), batch);
     if (!key) return std::unexpected(key.error());
-    Bytes row = seal_entry(keys_, **key, entry, next_commit());
-    tree_.append(crypto::leaf_hash(row), batch);
-    batch.put(Table::log, log_key(entry.position), std::move(row));
+    last_entry_ = now_;
+    while (!entries.empty()) {
+        const auto group = entries.first(std::min(entries.size(), kRowEntries));
+        entries = entries.subspan(group.size());
+        const auto first = tree_.size();
+        for (std::size_t i = 0; i < group.size(); ++i) {
+            group[i].position = first + i;
+            group[i].time = now_;
+        }
+        Bytes row = seal_entries(keys_, **key, group, next_commit());
+        const RowLeaves leaves(row);
+        for (std::size_t i = 0; i < group.size(); ++i) tree_.append(leaves.at(i), batch);
+        batch.put(Table::log, log_key(first), std::move(row));
+    }
     return {};
 }
 

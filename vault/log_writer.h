@@ -8,6 +8,7 @@
 #include "vault/log_tree.h"
 
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -29,8 +30,8 @@ public:
     std::uint64_t next_commit() const { return commit_seq_ + 1; }
     std::uint64_t last_commit() const { return commit_seq_; }  // finished or loaded
 
-    /// Sets the entry's position and time and adds its row.
-    base::Status append(LogEntry& entry, Batch& batch);
+    /// Sets the entries' positions and time and adds their rows.
+    base::Status append(std::span<LogEntry> entries, Batch& batch);
     /// Adds a row for the name unless there is one.
     base::Status learn(const NamedFingerprint& name, Batch& batch);
     /// Accounts every row of the batch and adds the head; this is the last commit from here on.

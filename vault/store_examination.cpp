@@ -212,16 +212,20 @@ private:
         crypto::Tree tree;
         std::vector<std::vector<Digest>> levels;
         const auto total = head_ ? head_->size() : 0;
+        EntryReader reader(engine_, keys_);
         const auto read = each_row(Table::log, [&](ByteView key, ByteView row) {
-            const auto position = found_.entries++;
-            tell("log", position, total);
+            const auto position = found_.entries;
+            const RowLeaves leaves(row);
+            found_.entries += std::max<std::size_t>(leaves.size(), 1);
+            for (auto at = position; at < found_.entries; ++at) tell("log", at, total);
             if (key != log_key(position))
                 return fault(row_name("log", key), "ledger.log_forked", "it is not the next entry");
-            if (const auto entry = read_entry(engine_, keys_, position); !entry)
+            if (const auto entry = reader.read(position); !entry)
                 fault("log entry " + std::to_string(position), entry.error());
-            const auto leaf = crypto::leaf_hash(row);
-            tree.append(leaf);
-            grow(levels, 0, leaf);
+            for (std::size_t i = 0; i < leaves.size(); ++i) {
+                tree.append(leaves.at(i));
+                grow(levels, 0, leaves.at(i));
+            }
         });
         if (!read) return read;
         found_.root = tree.root();

@@ -3,7 +3,10 @@
 
 #include "vault/storage_engine.h"
 
+#include <algorithm>
 #include <map>
+#include <utility>
+#include <vector>
 
 namespace claviger::test {
 
@@ -25,31 +28,31 @@ public:
     }
     base::Status scan(vault::Table table, base::ByteView prefix, base::ByteView from, vault::Order order,
                       const vault::Visitor& visit) const override {
-        std::map<base::Bytes, vault::Row> rows;
-        const auto scanned = inner_.scan(table, prefix, {}, vault::Order::ascending,
-                                         [&](base::ByteView key, base::ByteView value, auto version) {
-                                             rows[base::Bytes(key)] = {base::Bytes(value), version};
-                                             return true;
-                                         });
-        if (!scanned) return scanned;
-        for (const auto& [place, row] : edits_) {
-            if (place.first != table || !place.second.starts_with(prefix)) continue;
-            if (row)
-                rows[place.second] = *row;
-            else
-                rows.erase(place.second);
-        }
-        const auto visit_all = [&](auto begin, auto end) {
-            for (auto at = begin; at != end && visit(at->first, at->second.value, at->second.version); ++at) {
-            }
+        const bool ascending = order == vault::Order::ascending;
+        const auto before = [&](base::ByteView a, base::ByteView b) { return ascending ? a < b : a > b; };
+        std::vector<std::pair<base::ByteView, const std::optional<vault::Row>*>> edits;
+        for (const auto& [place, row] : edits_)
+            if (place.first == table && place.second.starts_with(prefix) &&
+                (from.empty() || !before(place.second, from)))
+                edits.emplace_back(place.second, &row);
+        if (!ascending) std::ranges::reverse(edits);
+        auto edit = edits.begin();
+        bool more = true;
+        const auto visit_edit = [&] {
+            const auto& [key, row] = *edit++;
+            if (*row) more = visit(key, (*row)->value, (*row)->version);
         };
-        if (order == vault::Order::ascending)
-            visit_all(rows.lower_bound(base::Bytes(from)), rows.end());
-        else
-            visit_all(from.empty() ? rows.rbegin()
-                                   : std::make_reverse_iterator(rows.upper_bound(base::Bytes(from))),
-                      rows.rend());
-        return {};
+        const auto scanned = inner_.scan(
+            table, prefix, from, order, [&](base::ByteView key, base::ByteView value, std::uint64_t version) {
+                while (more && edit != edits.end() && before(edit->first, key)) visit_edit();
+                if (more && edit != edits.end() && edit->first == key)
+                    visit_edit();
+                else if (more)
+                    more = visit(key, value, version);
+                return more;
+            });
+        while (scanned && more && edit != edits.end()) visit_edit();
+        return scanned;
     }
     base::Status commit(std::uint64_t commit_seq, const vault::Batch& batch) override {
         return inner_.commit(commit_seq, batch);

@@ -101,12 +101,18 @@ base::Status submit(Ledger& ledger, ChangeFunction change) {
 }
 
 void append_all(Ledger& ledger, const std::vector<LogEntry>& entries) {
-    std::atomic<std::size_t> durable{0};
-    for (const auto& entry : entries)
-        ledger.append(entry, {},
-                      [&](const base::Result<std::uint64_t>& position) { durable += position ? 1 : 0; });
-    REQUIRE(append(ledger, entries.back()));  // the log is one queue: this one is the last
-    REQUIRE(durable == entries.size());
+    std::vector<QueuedEntry> queued;
+    std::vector<std::future<bool>> durable;
+    for (const auto& entry : entries) {
+        auto done = std::make_shared<std::promise<bool>>();
+        durable.push_back(done->get_future());
+        queued.push_back({.entry = entry, .appended = [done](const base::Result<std::uint64_t>& position) {
+                              done->set_value(position.has_value());
+                          }});
+    }
+    ledger.append(queued);
+    for (auto& each : durable) REQUIRE(each.get());
+    REQUIRE(append(ledger, entries.back()));
 }
 
 base::Bytes stamped(std::uint64_t commit_seq, std::string_view content) {

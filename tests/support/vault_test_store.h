@@ -59,7 +59,8 @@ vault::LogEntry entry_of(vault::EntryKind kind, unsigned number = 0);
 base::Result<std::uint64_t> append(vault::Ledger& ledger, const vault::LogEntry& entry,
                                    const std::array<vault::NamedFingerprint, 3>& names = {});
 base::Status submit(vault::Ledger& ledger, vault::ChangeFunction change);
-/// Appends all, then waits for all.
+/// Appends all at once, then one more as the last of them, alone; waits for all. So which rows they rest in
+/// is known: kRowEntries in each, counted anew every 4,096.
 void append_all(vault::Ledger& ledger, const std::vector<vault::LogEntry>& entries);
 
 /// A row as the ledger's tables hold them: commit sequence and time in clear, then `content`.

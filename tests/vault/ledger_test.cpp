@@ -5,6 +5,7 @@
 #include "tests/support/vault_fault_engine.h"
 #include "tests/support/vault_test_store.h"
 #include "vault/log_head.h"
+#include "vault/log_rows.h"
 #include "vault/log_tree.h"
 
 #include <future>
@@ -29,13 +30,19 @@ std::uint64_t rows_in(const StorageEngine& engine, Table table) {
     return rows;
 }
 
+/// The leaf of an entry, from its row as it stands on the disk.
+crypto::Digest leaf_on_disk(const StorageEngine& engine, std::uint64_t position) {
+    const auto row = find_row(engine, position);
+    REQUIRE(row);
+    REQUIRE(*row);
+    return RowLeaves((*row)->bytes).at(position - (*row)->first);
+}
+
 /// The root over the log's rows as they stand on the disk.
 crypto::Digest root_on_disk(const StorageEngine& engine, std::uint64_t size) {
     const auto root = crypto::root_of(
         [&](std::uint64_t position) -> base::Result<crypto::Digest> {
-            Bytes key;
-            base::append_big_endian(key, position);
-            return crypto::leaf_hash((*engine.get(Table::log, key))->value);
+            return leaf_on_disk(engine, position);
         },
         size);
     REQUIRE(root);
@@ -357,6 +364,30 @@ TEST_CASE("names are learned once and told again", "[vault][ledger]") {
                 .value.find("github") == std::string::npos);
 }
 
+TEST_CASE("entries that are appended together share rows, and each is read by its position",
+          "[vault][ledger]") {
+    EachEngine each;
+    constexpr std::uint64_t kTogether = 2 * kRowEntries + 10;
+    {
+        OpenStore store(*each.engine, each.clock);
+        std::vector<LogEntry> entries;
+        for (unsigned i = 0; i < kTogether; ++i) entries.push_back(entry_of(EntryKind::use_intent, i));
+        append_all(*store.ledger, entries);
+        REQUIRE(rows_in(*each.engine, Table::log) == 1 + 3 + 1);  // the store's first, theirs, the last alone
+    }
+    OpenStore again(*each.engine, each.clock);
+    for (std::uint64_t at = 0; at < kTogether; ++at) {
+        const auto entry = again.ledger->read(1 + at);
+        REQUIRE(entry);
+        REQUIRE(entry->position == 1 + at);
+        REQUIRE(entry->credential == entry_of(EntryKind::use_intent, static_cast<unsigned>(at)).credential);
+    }
+    REQUIRE(again.ledger->head().root == root_on_disk(*each.engine, again.ledger->head().size));
+    const auto beyond = again.ledger->read(kTogether + 2);
+    REQUIRE_FALSE(beyond);
+    REQUIRE(beyond.error().code == "log.entry_not_found");
+}
+
 TEST_CASE("the tree keeps growing over restarts, through full tiles of two levels", "[vault][ledger]") {
     test::ManualClock clock;
     const auto engine = open_in_memory();
@@ -385,9 +416,7 @@ TEST_CASE("the tree keeps growing over restarts, through full tiles of two level
     REQUIRE(tile.value.size() == 8192);
     crypto::Tree tree;
     for (std::uint64_t i = 0; i < 256; ++i) {
-        Bytes key;
-        base::append_big_endian(key, 768 + i);
-        const auto leaf = crypto::leaf_hash((*engine->get(Table::log, key))->value);
+        const auto leaf = leaf_on_disk(*engine, 768 + i);
         REQUIRE(ByteView(tile.value).substr(i * 32, 32) == crypto::view(leaf));
         tree.append(leaf);
     }

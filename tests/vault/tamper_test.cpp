@@ -2,6 +2,7 @@
 #include "tests/support/spec.h"
 #include "tests/support/vault_tampered_engine.h"
 #include "tests/support/vault_test_store.h"
+#include "vault/log_rows.h"
 #include "vault/log_tree.h"
 
 namespace claviger::vault {
@@ -76,6 +77,18 @@ struct Original {
 const Original& original() {
     static const Original store;
     return store;
+}
+
+/// Where the row stands that holds the entry.
+Bytes row_of(std::uint64_t position) {
+    const auto row = find_row(*original().engine, position);
+    REQUIRE(row);
+    REQUIRE(*row);
+    return position_key((*row)->first);
+}
+/// Where the row before that one stands.
+Bytes row_before(std::uint64_t position) {
+    return row_of(base::read_big_endian<std::uint64_t>(row_of(position).data()) - 1);
 }
 
 /// What opening the edited store answers.
@@ -209,23 +222,30 @@ TEST_CASE("an older head over rows that did not change since still betrays itsel
 TEST_CASE("a log cut at its end is noticed", "[vault][tamper]") {
     for (const std::uint64_t cut : {1, 39, 40, 41, 300}) {
         TamperedEngine engine(*original().engine);
-        for (std::uint64_t i = 1; i <= cut; ++i) engine.remove(Table::log, position_key(kEntries - i));
+        for (std::uint64_t i = 1; i <= cut; ++i) engine.remove(Table::log, row_of(kEntries - i));
         require_refused(engine, "ledger.log_truncated");
     }
     TamperedEngine engine(*original().engine);
-    engine.remove(Table::log, position_key(kEntries - 600));  // a hole in a full tile
+    engine.remove(Table::log, row_of(kEntries - 600));  // a hole in a full tile
     require_refused(engine, "ledger.log_truncated");
 }
 
 TEST_CASE("a log entry replaced or added is noticed", "[vault][tamper]") {
     for (const std::uint64_t position : {kEntries - 1, kEntries - 41, kEntries - 300, kEntries - 4000}) {
         TamperedEngine engine(*original().engine);
-        engine.replace(Table::log, position_key(position),
-                       original().row(Table::log, position_key(position - 1)));
+        const auto key = row_of(position);
+        engine.replace(Table::log, key, original().row(Table::log, row_before(position)));
         require_refused(engine, "ledger.log_forked");
-        engine.replace(Table::log, position_key(position),
-                       edited(original().row(Table::log, position_key(position)), 70));
-        require_refused(engine, "ledger.log_forked");
+        for (const std::size_t byte : {std::size_t{3}, std::size_t{16}, std::size_t{70}}) {
+            engine.replace(Table::log, key, edited(original().row(Table::log, key), byte));
+            const auto code = open_error(engine).code;  // a row that says it holds fewer misses the others
+            REQUIRE((code == "ledger.log_forked" || code == "ledger.log_truncated"));
+        }
+        auto fewer = original().row(Table::log, key);
+        fewer.value[18] = 2;
+        engine.replace(Table::log, key, fewer);
+        const auto code = open_error(engine).code;
+        REQUIRE((code == "ledger.log_forked" || code == "ledger.log_truncated"));
     }
     TamperedEngine engine(*original().engine);
     engine.replace(Table::log, position_key(kEntries), original().row(Table::log, position_key(0)));
@@ -234,12 +254,21 @@ TEST_CASE("a log entry replaced or added is noticed", "[vault][tamper]") {
 
 TEST_CASE("an entry older than what start-up reads does not open when it was changed", "[vault][tamper]") {
     TamperedEngine engine(*original().engine);
+    REQUIRE(row_of(40) == row_of(60));  // a row of many entries
+    REQUIRE(row_of(150) != row_of(40));
     engine.replace(Table::log, position_key(3), original().row(Table::log, position_key(4)));
-    engine.remove(Table::log, position_key(6));
-    engine.replace(Table::log, position_key(7), edited(original().row(Table::log, position_key(7)), 3));
+    engine.remove(Table::log, row_of(40));
+    engine.replace(Table::log, row_of(150), edited(original().row(Table::log, row_of(150)), 3));
+    auto more = original().row(Table::log, row_of(300));
+    more.value[18] = static_cast<char>(more.value[18] - 1);
+    engine.replace(Table::log, row_of(300), more);
+    // A row of an entry's own, put in the middle of another's entries, is not taken for theirs.
+    const auto first = base::read_big_endian<std::uint64_t>(row_of(220).data());
+    engine.replace(Table::log, position_key(first + 9), original().row(Table::log, position_key(4)));
     OpenStore store(engine, original().clock);
     REQUIRE(store.ledger->read(2));
-    for (const std::uint64_t position : {3, 6, 7}) {
+    REQUIRE(store.ledger->read(first + 8));
+    for (const std::uint64_t position : std::vector<std::uint64_t>{3, 40, 60, 150, 300, first + 9}) {
         const auto entry = store.ledger->read(position);
         REQUIRE_FALSE(entry);
         REQUIRE(entry.error().kind == base::ErrorKind::corrupt);
@@ -295,7 +324,7 @@ TEST_CASE("rows edited while the store is open do not open", "[vault][tamper]") 
     const auto key = view_of(name);
     engine.replace(Table::name, key, edited(original().row(Table::name, key), 100));
     REQUIRE(store.ledger->name_of(test::id_of(5)).error().code == "log.name_refused");
-    engine.replace(Table::log, position_key(9), edited(original().row(Table::log, position_key(9)), 100));
+    engine.replace(Table::log, row_of(9), edited(original().row(Table::log, row_of(9)), 100));
     REQUIRE(store.ledger->read(9).error().code == "log.entry_refused");
 }
 
