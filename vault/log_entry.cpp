@@ -219,6 +219,7 @@ base::Result<LogEntry> decode_log_entry(ByteView bytes) {
 }
 
 std::uint16_t reason_number(std::string_view code) {
+    if (code.empty()) return 0;  // most entries: nothing went wrong
     const auto found = std::ranges::find(kReasonCodes, code);
     return found == std::end(kReasonCodes) ? 0
                                            : static_cast<std::uint16_t>(found - std::begin(kReasonCodes) + 1);

@@ -9,6 +9,7 @@
 #include "vault/catalog.h"
 #include "vault/key_ring.h"
 #include "vault/ledger.h"
+#include "vault/opened_key.h"
 
 #include <functional>
 #include <memory>
@@ -42,6 +43,9 @@ struct SealedSecret {
     crypto::Place value_place, data_key_place;
     base::Bytes value, data_key;
     std::shared_ptr<const KeyRing::OwnerKey> vault_key;
+    /// The data key once it was opened, kept as long as the vault's key beside it. Shared by copies; null:
+    /// not kept.
+    std::shared_ptr<OpenedKey> opened_data_key = {};
 };
 
 /// One change, on the commit thread. Objects stored here become visible to everybody once the disk has them.
@@ -73,7 +77,8 @@ public:
     void erase_value(const Credential& credential);
     /// For updates that keep part of a grant. Fails when nothing is stored.
     base::Result<SecretParts> open_secret(const Credential& credential);
-    /// Erases every version of the secret, kept ones too; the credential itself is then stored with version 0.
+    /// Erases every version of the secret, kept ones too; the credential itself is then stored with version
+    /// 0.
     base::Status purge_secret(Credential credential);
     /// Creates the key that seals what a new vault or workspace holds.
     void create_key_of(const base::RawId& workspace, const base::RawId& owner);
@@ -135,7 +140,8 @@ public:
     /// Reads the rows of the credential's current version. Any thread; a point read or two. Corrupt
     /// "envelope.refused" is for open.
     base::Result<SealedSecret> sealed_secret(const Credential& credential) const;
-    /// Opens for use: the token that is injected. Any thread; about four microseconds; nothing is kept.
+    /// Opens for use: the token that is injected. Any thread; about two microseconds; of the value nothing is
+    /// kept.
     base::Result<crypto::Secret> open_token(const SealedSecret& sealed) const;
     /// Opens all parts of the value: for redaction lists and probes.
     base::Result<SecretParts> open_parts(const SealedSecret& sealed) const;

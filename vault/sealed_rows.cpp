@@ -239,24 +239,34 @@ base::Result<SealedSecret> read_sealed(const StorageEngine& engine, const KeyRin
     auto vault_key =
         keys.owner_key(engine, credential.workspace.raw, credential.vault.raw, credential.value_generation);
     if (!vault_key) return std::unexpected(std::move(vault_key).error());
-    return SealedSecret{value_place(keys, credential), data_key_place(keys, credential), (*value)->value,
-                        (*data_key)->value, std::move(*vault_key)};
+    return SealedSecret{.value_place = value_place(keys, credential),
+                        .data_key_place = data_key_place(keys, credential),
+                        .value = std::move((*value)->value),
+                        .data_key = std::move((*data_key)->value),
+                        .vault_key = std::move(*vault_key),
+                        .opened_data_key = std::make_shared<OpenedKey>()};
 }
 
 base::Result<crypto::Secret> open_joined(const SealedSecret& sealed) {
-    const auto refused = [&](std::string_view which) {
+    const auto refused = [&](std::string_view which) -> base::Result<crypto::Secret> {
         return base::failure(base::ErrorKind::corrupt, "envelope.refused", "The credential cannot be opened.",
                              {},
                              std::string("table ") + std::string(which) + ", credential " +
                                  base::CredentialId{sealed.value_place.object}.text() + " version " +
                                  std::to_string(sealed.value_place.version) + ": does not open at its place");
     };
+    const auto open_value = [&](const crypto::Key& data_key) {
+        auto value = crypto::open(data_key, sealed.value_place, sealed.value);
+        return value ? std::move(value) : refused("value");
+    };
+    if (sealed.opened_data_key)
+        if (const auto* data_key = sealed.opened_data_key->get()) return open_value(*data_key);
     auto opened = crypto::open(sealed.vault_key->key, sealed.data_key_place, sealed.data_key);
     if (!opened) return refused("data_key");
     auto data_key = crypto::Key::from(std::move(*opened));
     if (!data_key) return refused("data_key");
-    auto value = crypto::open(*data_key, sealed.value_place, sealed.value);
-    if (!value) return refused("value");
+    auto value = open_value(*data_key);
+    if (value && sealed.opened_data_key) sealed.opened_data_key->keep(std::move(*data_key));
     return value;
 }
 
