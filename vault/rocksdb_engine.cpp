@@ -167,14 +167,15 @@ rocksdb::ColumnFamilyOptions family_options(Family family, const std::shared_ptr
     rocksdb::ColumnFamilyOptions options;
     options.compression = rocksdb::kNoCompression;  // ciphertext does not shrink
     options.level_compaction_dynamic_level_bytes = true;
-    options.write_buffer_size = 16 * kMiB;
+    // What waits in memory to be written out: the most of what the process holds once it has run for a while.
+    options.write_buffer_size = 4 * kMiB;
     switch (family) {
         case small_rows:
         case value_rows:
             table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
             break;
         case log_rows:
-            options.write_buffer_size = 32 * kMiB;
+            options.write_buffer_size = 8 * kMiB;
             // Rows come in key order: remember where the last one went instead of searching.
             options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(1));
             table.block_size = 16 * 1024;
@@ -182,7 +183,6 @@ rocksdb::ColumnFamilyOptions family_options(Family family, const std::shared_ptr
         case tile_rows:
             break;
         case feed_rows:
-            options.write_buffer_size = 4 * kMiB;
             break;
     }
     options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
