@@ -2,6 +2,7 @@
 
 #include "net/connection_pool.h"
 #include "net/upstream_error.h"
+#include "net/wiping.h"
 #include "net/wire_response.h"
 
 #include <boost/asio/deferred.hpp>
@@ -302,7 +303,7 @@ awaitable<base::Result<std::unique_ptr<Answer>>> ClientPool::send(const Origin& 
             "The request cannot be sent: its method, path or host has characters that do not belong there.");
     const auto expected = head.is_for("HEAD") ? ResponseParser::Body::none : ResponseParser::Body::as_framed;
     head.finish(body.size());
-    if (body.size() <= kJoinedBodyBytes) head.append(std::exchange(body, {}));
+    if (body.size() <= kJoinedBodyBytes) append_wiping(head.bytes_, std::exchange(body, {}));
 
     auto exchange = std::make_unique<Exchange>(state_->shared, options, expected);
     if (options.on_cancellable) options.on_cancellable(exchange->canceller());

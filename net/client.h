@@ -64,7 +64,6 @@ public:
 private:
     friend class ClientPool;
     bool is_for(std::string_view method) const;
-    void append(std::string_view piece);
     void finish(std::size_t body_bytes);
     void wipe();
 

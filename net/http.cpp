@@ -2,25 +2,27 @@
 
 #include "net/wiping.h"
 
+#include <algorithm>
+
 namespace claviger::net {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
+/// Different characters that are the same letter.
+bool same_letter(char a, char b) {
+    const char lower = static_cast<char>(a | 0x20);
+    return (a ^ b) == 0x20 && lower >= 'a' && lower <= 'z';
+}
 
 }  // namespace
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
-    if (a.size() != b.size()) return false;
-    for (std::size_t i = 0; i < a.size(); ++i)
-        if (lower(a[i]) != lower(b[i])) return false;
-    return true;
+    return std::ranges::equal(a, b, [](char x, char y) { return x == y || same_letter(x, y); });
 }
 
 void Headers::add(std::string_view name, std::string_view value) {
     const auto at = static_cast<std::uint32_t>(text_.size());
     const auto name_bytes = static_cast<std::uint32_t>(name.size());
-    append_wiping(text_, name);
-    append_wiping(text_, value);
+    append_wiping(text_, {name, value});
     spans_.push_back({at, name_bytes, at + name_bytes, static_cast<std::uint32_t>(value.size())});
 }
 
@@ -35,20 +37,20 @@ Headers::Field Headers::at(std::size_t index) const {
     return {text.substr(span.name_at, span.name_bytes), text.substr(span.value_at, span.value_bytes)};
 }
 
+bool Headers::is_named(const Span& span, std::string_view name) const {
+    return span.name_bytes == name.size() &&
+           equal_ignoring_case({text_.data() + span.name_at, span.name_bytes}, name);
+}
+
 std::optional<std::string_view> Headers::find(std::string_view name) const {
-    for (std::size_t i = 0; i < spans_.size(); ++i) {
-        if (spans_[i].name_bytes != name.size()) continue;
-        const Field field = at(i);
-        if (equal_ignoring_case(field.name, name)) return field.value;
-    }
+    for (const Span& span : spans_)
+        if (is_named(span, name)) return std::string_view(text_.data() + span.value_at, span.value_bytes);
     return std::nullopt;
 }
 
 std::size_t Headers::count(std::string_view name) const {
-    std::size_t found = 0;
-    for (std::size_t i = 0; i < spans_.size(); ++i)
-        if (spans_[i].name_bytes == name.size() && equal_ignoring_case(at(i).name, name)) ++found;
-    return found;
+    return static_cast<std::size_t>(
+        std::ranges::count_if(spans_, [&](const Span& span) { return is_named(span, name); }));
 }
 
 std::string_view Request::path() const { return std::string_view(target).substr(0, target.find('?')); }

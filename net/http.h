@@ -34,6 +34,8 @@ private:
     struct Span {
         std::uint32_t name_at, name_bytes, value_at, value_bytes;
     };
+    bool is_named(const Span& span, std::string_view name) const;
+
     std::string text_;
     std::vector<Span> spans_;
 };

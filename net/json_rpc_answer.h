@@ -21,7 +21,8 @@ public:
     std::string_view text() const { return text_; }
 
 private:
-    void put(char byte);
+    void put(std::string_view piece);
+    void put(char byte) { put(std::string_view(&byte, 1)); }
     void put_escaped(char byte);
     void put_code_point(std::uint32_t code);
 

@@ -1,6 +1,7 @@
 #include "net/client.h"
 
 #include "crypto/secret.h"
+#include "net/wiping.h"
 
 #include <algorithm>
 #include <array>
@@ -10,12 +11,18 @@
 namespace claviger::net {
 namespace {
 
+/// Which bytes may stand in a token (RFC 9110 5.6.2).
+constexpr auto kTokenBytes = [] {
+    std::array<bool, 256> allowed{};
+    for (unsigned c = 0; c < 256; ++c)
+        allowed[c] = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    for (const char c : std::string_view("!#$%&'*+-.^_`|~")) allowed[static_cast<unsigned char>(c)] = true;
+    return allowed;
+}();
+
 bool is_token(std::string_view text) {
-    constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-    return !text.empty() && std::ranges::all_of(text, [kMarks](char c) {
-        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-               kMarks.contains(c);
-    });
+    return !text.empty() &&
+           std::ranges::all_of(text, [](char c) { return kTokenBytes[static_cast<unsigned char>(c)]; });
 }
 
 bool is_field_text(std::string_view text) {
@@ -55,29 +62,12 @@ void OutboundHead::wipe() {
     usable_ = false;
 }
 
-void OutboundHead::append(std::string_view piece) {
-    if (bytes_.size() + piece.size() > bytes_.capacity()) {
-        // By hand, because std::string would leave the old bytes behind in freed memory.
-        std::string larger;
-        larger.reserve(std::max(bytes_.capacity() * 2, bytes_.size() + piece.size()));
-        larger = std::string_view(bytes_);
-        crypto::wipe(std::span<char>(bytes_));
-        bytes_ = std::move(larger);
-    }
-    bytes_ += piece;
-}
-
 void OutboundHead::begin(std::string_view method, std::string_view target, const Origin& origin) {
     wipe();
     if (bytes_.empty()) bytes_ = worker_.take_buffer();
     bytes_.clear();
     usable_ = is_token(method) && is_visible(target, "#") && is_visible(origin.host, "/\\?#@[]");
-    append(method);
-    append(" ");
-    append(target);
-    append(" HTTP/1.1\r\nHost: ");
-    append(origin.authority());
-    append("\r\n");
+    append_wiping(bytes_, {method, " ", target, " HTTP/1.1\r\nHost: ", origin.authority(), "\r\n"});
 }
 
 bool OutboundHead::is_for(std::string_view method) const {
@@ -88,11 +78,11 @@ void OutboundHead::finish(std::size_t body_bytes) {
     if (body_bytes > 0 || is_for("POST") || is_for("PUT") || is_for("PATCH")) {
         std::array<char, 20> digits;
         const auto* end = std::to_chars(digits.data(), digits.data() + digits.size(), body_bytes).ptr;
-        append("Content-Length: ");
-        append({digits.data(), static_cast<std::size_t>(end - digits.data())});
-        append("\r\n");
+        append_wiping(
+            bytes_,
+            {"Content-Length: ", {digits.data(), static_cast<std::size_t>(end - digits.data())}, "\r\n"});
     }
-    append("\r\n");
+    append_wiping(bytes_, {"\r\n"});
 }
 
 bool OutboundHead::add(std::string_view name, std::string_view value) { return add(name, {}, value); }
@@ -101,11 +91,7 @@ bool OutboundHead::add(std::string_view name, std::string_view scheme, std::stri
     if (!usable_ || !is_token(name) || is_ours_to_write(name) || !is_field_text(scheme) ||
         !is_field_text(value))
         return false;
-    append(name);
-    append(": ");
-    append(scheme);
-    append(value);
-    append("\r\n");
+    append_wiping(bytes_, {name, ": ", scheme, value, "\r\n"});
     return true;
 }
 

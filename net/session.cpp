@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <exception>
 #include <span>
@@ -43,6 +44,9 @@ public:
     const std::shared_ptr<Shard> shard;
     const std::string peer;
     bool idle = true;
+    /// Where the first bytes of a request are read to while the connection holds no exchange: room for most
+    /// requests. Waiting for them and reading them would take two system calls more.
+    std::array<char, 768> first;
 
     const ServerLimits& limits() const { return shard->common->limits; }
     bool draining() const { return shard->draining(); }
@@ -77,6 +81,8 @@ public:
     std::span<char> room();
     /// `bytes` were read into room().
     void filled(std::size_t bytes);
+    /// Takes over what was read elsewhere, and wipes it there. At most kReadBytes.
+    void move_in(std::span<char> bytes);
 };
 
 void Exchange::begin_with(Worker& worker) {
@@ -113,6 +119,12 @@ std::span<char> Exchange::room() {
 void Exchange::filled(std::size_t bytes) {
     end += bytes;
     touched = std::max(touched, end);
+}
+
+void Exchange::move_in(std::span<char> bytes) {
+    std::ranges::copy(bytes, room().begin());
+    crypto::wipe(bytes);
+    filled(bytes.size());
 }
 
 class ExchangeLease {
@@ -245,11 +257,13 @@ awaitable<void> bid_farewell(Session& session, Exchange& exchange) {
     }
 }
 
-/// Serves what has come, and what comes along with it. True when the connection may go on and nothing is left
-/// over.
-awaitable<bool> converse(Session& session) {
+/// Serves what has come, the first `begun` bytes of it in session.first, and what comes along with it. True
+/// when the connection may go on and nothing is left over.
+awaitable<bool> converse(Session& session, std::size_t begun) {
     ExchangeLease lease(session);
     Exchange& exchange = *lease;
+    exchange.move_in(std::span(session.first).first(begun));
+    Shard::add(session.shard->counters.bytes_in, begun);
     for (unsigned in_a_row = 1;; ++in_a_row) {
         const Arrival arrival = co_await receive(session, exchange);
         if (arrival == Arrival::nothing) co_return true;
@@ -283,13 +297,20 @@ awaitable<void> serve(std::shared_ptr<Shard> shard, Connection::Socket socket, s
             co_return;
         }
     }
+    bool new_here = true;
     while (!session.draining()) {
         session.idle = true;
         connection.expires_after(session.limits().idle);
-        const Io io = co_await connection.wait_readable();
-        if (io != Io::ok) co_return;
+        ReadOutcome came;
+        // The first request may be here already: read at once it could be lost between the reading and the
+        // drain that takes the connection for an idle one. TLS keeps its own buffers.
+        if (std::exchange(new_here, false) || connection.secure())
+            came.io = co_await connection.wait_readable();
+        else
+            came = co_await connection.read_some(session.first);
+        if (came.io != Io::ok) co_return;
         session.idle = false;
-        const bool goes_on = co_await converse(session);
+        const bool goes_on = co_await converse(session, came.bytes);
         if (!goes_on) co_return;
     }
 }

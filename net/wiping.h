@@ -4,6 +4,7 @@
 #include "crypto/secret.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,8 +13,9 @@
 namespace claviger::net {
 
 /// Appends. Where that takes other memory, the old is wiped; std::string would free it with the bytes in it.
-inline void append_wiping(std::string& text, std::string_view piece) {
-    const std::size_t needed = text.size() + piece.size();
+inline void append_wiping(std::string& text, std::initializer_list<std::string_view> pieces) {
+    std::size_t needed = text.size();
+    for (const auto piece : pieces) needed += piece.size();
     if (needed > text.capacity()) {
         std::string larger;
         larger.reserve(std::max(text.capacity() * 2, needed));
@@ -21,7 +23,17 @@ inline void append_wiping(std::string& text, std::string_view piece) {
         crypto::wipe(std::span<char>(text));
         text = std::move(larger);
     }
-    text.append(piece);
+    std::size_t end = text.size();
+    text.resize_and_overwrite(needed, [&](char* at, std::size_t size) {
+        for (const auto piece : pieces) {
+            piece.copy(at + end, piece.size());
+            end += piece.size();
+        }
+        return size;
+    });
+}
+inline void append_wiping(std::string& text, std::string_view piece) {
+    append_wiping(text, std::initializer_list<std::string_view>{piece});
 }
 
 /// Empties the text; its capacity stays.
