@@ -11,13 +11,16 @@
 namespace claviger::notify {
 namespace {
 
-constexpr std::array<std::string_view, 31> kTypes{"vault.created",
+constexpr std::array<std::string_view, 34> kTypes{"vault.created",
                                                   "vault.archived",
                                                   "vault.deleted",
                                                   "vault_credential.created",
                                                   "vault_credential.archived",
                                                   "vault_credential.deleted",
                                                   "vault_credential.refresh_failed",
+                                                  "vault_credential.rotated",
+                                                  "vault_credential.rolled_back",
+                                                  "vault_credential.rotation_due",
                                                   "session.status_terminated",
                                                   "session.updated",
                                                   "session.deleted",

@@ -237,7 +237,7 @@ base::Status SessionContexts::resolve_credential(const SessionContext& context, 
             return std::unexpected(std::move(sealed).error());
         std::this_thread::sleep_for(std::chrono::microseconds(300));
     }
-    server.partition = server.credential->id.text() + "." + std::to_string(server.credential->version);
+    server.partition = vault::connection_partition(*server.credential);
     return {};
 }
 

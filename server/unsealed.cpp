@@ -120,6 +120,8 @@ void Unsealed::open_outbox(const Config& config) {
         notify::Outbox::Carriers{{vault::OutboxKind::webhook, webhooks_.get()},
                                  {vault::OutboxKind::revocation, revocations_.get()}});
     outbox_->start();
+    rotations_ = std::make_unique<admin::api::RotationUpkeep>(lane.worker, *records_);
+    rotations_->start();
 }
 
 const oauth::ConnectWorld& Unsealed::open_connect(std::string public_url) {

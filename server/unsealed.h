@@ -2,6 +2,7 @@
 // worker.
 #pragma once
 
+#include "admin/api/rotation_upkeep.h"
 #include "base/clock.h"
 #include "net/worker.h"
 #include "notify/outbox.h"
@@ -53,6 +54,7 @@ private:
     std::unique_ptr<notify::WebhookCarrier> webhooks_;
     std::unique_ptr<oauth::RevocationCarrier> revocations_;
     std::unique_ptr<notify::Outbox> outbox_;
+    std::unique_ptr<admin::api::RotationUpkeep> rotations_;
     std::unique_ptr<oauth::ConnectWorld> connect_;
     std::unique_ptr<oauth::DevicePolls> device_polls_;
 };

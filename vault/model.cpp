@@ -338,6 +338,7 @@ void fields(KeptValue& o, F&& f) {
     f("created", o.created);
     f("writer", o.writer);
     f("verified", o.verified);
+    f("rotate_by", o.rotate_by);
     f("left", o.left);
     f("kept_until", o.kept_until);
 }
@@ -355,6 +356,7 @@ void fields(Rotation& o, F&& f) {
     f("workspace", o.workspace);
     f("vault", o.vault);
     f("rotate_by", o.rotate_by);
+    f("verified", o.verified);
     f("reminders", o.reminders);
     f("kept", o.kept);
     f("past", o.past);
@@ -593,6 +595,10 @@ std::optional<TokenEndpointAuth> token_endpoint_auth_from(std::string_view name)
 const KeptValue* Rotation::find(ValueState state) const {
     const auto found = std::ranges::find(kept, state, &KeptValue::state);
     return found == kept.end() ? nullptr : &*found;
+}
+
+std::string connection_partition(const Credential& credential) {
+    return credential.id.text() + "." + std::to_string(credential.version);
 }
 
 crypto::Constraints constraints_of(const Credential& credential) {

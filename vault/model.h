@@ -152,7 +152,8 @@ struct KeptValue {
     std::uint64_t commit_seq = 0, generation = 0;
     Time created{};
     base::RawId writer{};
-    std::optional<Time> verified;    // when its server last took it
+    std::optional<Time> verified;    // when its server took it, before it came into use
+    std::optional<Time> rotate_by;   // its deadline
     std::optional<Time> left;        // of the previous one: since when it is not in use any more
     std::optional<Time> kept_until;  // likewise: when it goes by itself
 };
@@ -170,11 +171,11 @@ struct Rotation {
     std::uint64_t created_seq = 0;
     base::WorkspaceId workspace;
     base::VaultId vault;
-    std::optional<Time> rotate_by;
-    std::uint64_t reminders = 0;     // that were sent for this deadline
-    std::vector<KeptValue> kept;     // at most one of each state
-    std::vector<PastValue> past;     // oldest first, the newest kMostPast
-    std::uint64_t last_version = 0;  // the highest that ever was
+    std::optional<Time> rotate_by, verified;  // of the value in use, as in KeptValue
+    std::uint64_t reminders = 0;              // that were sent for this deadline
+    std::vector<KeptValue> kept;              // at most one of each state
+    std::vector<PastValue> past;              // oldest first, the newest kMostPast
+    std::uint64_t last_version = 0;           // the highest that ever was
     Time created{}, updated{};
     const base::RawId& scope() const { return vault.raw; }
 
@@ -304,6 +305,9 @@ struct OutboxItem {
     Time created{}, updated{};
     const base::RawId& scope() const { return about; }
 };
+
+/// The part of a pool of upstream connections that is this credential's: no two versions share a connection.
+std::string connection_partition(const Credential& credential);
 
 /// Where the credential's secret may go, as bound into its seal.
 crypto::Constraints constraints_of(const Credential& credential);

@@ -321,7 +321,7 @@ base::Result<Records::FirstKey> Records::initialise(StorageEngine& engine,
 }
 
 Records::Records(StorageEngine& engine, std::unique_ptr<KeyRing> keys, const base::Clock& clock)
-    : engine_(engine), keys_(std::move(keys)), clock_(clock) {}
+    : engine_(engine), keys_(std::move(keys)), clock_(clock), opened_(clock.now()) {}
 
 Records::~Records() = default;
 

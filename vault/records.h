@@ -128,6 +128,7 @@ public:
     AccessLog& access_log() { return *access_log_; }
     const KeyRing& keys() const { return *keys_; }
     const base::Clock& clock() const { return clock_; }
+    base::Time opened() const { return opened_; }  // when open() was called
     const StorageEngine& engine() const { return engine_; }
 
     /// Any thread. `apply` runs on the commit thread and must note an entry; `done` is called there when the
@@ -151,6 +152,7 @@ private:
     StorageEngine& engine_;
     std::unique_ptr<KeyRing> keys_;
     const base::Clock& clock_;
+    const base::Time opened_;
     Catalog catalog_;
     std::unique_ptr<AccessLog> access_log_;
     std::unique_ptr<Ledger> ledger_;  // last: joins its thread before what it feeds goes away

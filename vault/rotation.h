@@ -20,14 +20,21 @@ std::uint64_t next_version(const Catalog& catalog, const Credential& credential)
 // `credential` must be the catalog's newest. Errors besides those named: of Change::seal_value and
 // Change::open_secret.
 
-/// Seals `parts` as the next value. One that was staged before is gone.
-base::Result<Rotation> stage_value(Change& change, const Credential& credential, const SecretParts& parts);
+/// Seals `parts` as the next value, which is to be rotated in turn by `rotate_by`. One that was staged before
+/// is gone.
+base::Result<Rotation> stage_value(Change& change, const Credential& credential, const SecretParts& parts,
+                                   std::optional<Time> rotate_by);
 
-/// Puts the staged value to use; the one in use is kept until `kept_until`, or is gone at once when that is
-/// not later than now. One that was kept before is gone. `version` must be the staged one's: conflict
+/// How a staged value comes into use.
+struct Promotion {
+    bool verified = false;  // its server has just taken it
+    Time kept_until{};      // how long the one in use is kept; not later than now: it is gone at once
+};
+
+/// Puts the staged value of that version to use. One that was kept before is gone. conflict
 /// "credential.nothing_staged".
 base::Result<Rotation> promote_value(Change& change, Credential& credential, std::uint64_t version,
-                                     Time kept_until);
+                                     const Promotion& promotion);
 
 /// Puts the previous value to use once more, as a version of its own; the one in use is kept until
 /// `kept_until` instead. conflict "credential.nothing_kept".
@@ -36,16 +43,19 @@ base::Result<Rotation> roll_value_back(Change& change, Credential& credential, T
 /// Erases the value of that state. conflict "credential.nothing_staged", "credential.nothing_kept".
 base::Result<Rotation> retire_value(Change& change, const Credential& credential, ValueState state);
 
-/// Stores the deadline; none clears it. Reminders begin anew.
-base::Result<Rotation> set_deadline(Change& change, const Credential& credential,
-                                    std::optional<Time> rotate_by);
+/// The refusal when there is no value of that state.
+base::Error nothing_kept(ValueState state, const Credential& credential);
 
-/// Notes that the credential's server took the value of that version. Nothing when it is not kept any more.
-base::Status note_verified(Change& change, const Credential& credential, std::uint64_t version);
+/// By when the value in use is to be rotated; none: nobody says.
+struct Deadline {
+    std::optional<Time> rotate_by;
+};
 
-/// After a change of where the credential's secret may go, which is part of every seal: seals kept values
-/// anew. `before` is what they are sealed with.
-base::Status reseal_kept(Change& change, const Credential& before, const Credential& after);
+/// What an update of the credential means for its rotation: another deadline, if one is given, and new seals
+/// of what is kept when where the secret may go has changed, because that is part of every seal. Nothing is
+/// stored when neither changes.
+base::Status update_rotation(Change& change, const Credential& before, const Credential& after,
+                             const std::optional<Deadline>& deadline);
 
 /// Erases everything that is kept, and the rotation. Nothing when there is none.
 base::Status forget_rotation(Change& change, const Credential& credential);

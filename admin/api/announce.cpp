@@ -21,6 +21,12 @@ std::string_view past_of(Action action) {
             return "archived";
         case Action::erase:
             return "deleted";
+        case Action::promote:
+            return "rotated";
+        case Action::roll_back:
+            return "rolled_back";
+        case Action::remind:
+            return "rotation_due";
         default:
             return {};
     }
@@ -53,6 +59,26 @@ base::Status announce(vault::Change& change, Action action, const vault::Credent
     change.note(kind, action, ObjectKind::credential, credential.id.raw, credential.vault.raw);
     auto event = about(credential);
     event.vault = credential.vault;
+    return post(change, "vault_credential", past_of(action), std::move(event));
+}
+
+vault::LogEntry value_entry(Action action, const vault::Credential& credential) {
+    vault::LogEntry entry;
+    entry.kind = EntryKind::rotate;
+    entry.action = action;
+    entry.verdict = vault::Verdict::allowed;
+    entry.vault = credential.vault.raw;
+    entry.credential = credential.id.raw;
+    entry.credential_version = credential.version;
+    entry.object = ObjectKind::credential;
+    entry.object_id = credential.id.raw;
+    return entry;
+}
+
+base::Status announce_rotation(vault::Change& change, Action action, const vault::Credential& credential) {
+    auto event = about(credential);
+    event.vault = credential.vault;
+    event.more = {{"version", credential.version}};
     return post(change, "vault_credential", past_of(action), std::move(event));
 }
 

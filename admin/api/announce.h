@@ -11,6 +11,11 @@ namespace claviger::admin::api {
 base::Status announce(vault::Change& change, vault::Action action, const vault::Vault& vault);
 base::Status announce(vault::Change& change, vault::Action action, const vault::Credential& credential,
                       vault::EntryKind kind = vault::EntryKind::write);
+/// The entry of a step of a rotation, about the version that `credential` names.
+vault::LogEntry value_entry(vault::Action action, const vault::Credential& credential);
+/// Posts the event of a step of a rotation: promote, roll_back, remind.
+base::Status announce_rotation(vault::Change& change, vault::Action action,
+                               const vault::Credential& credential);
 base::Status announce(vault::Change& change, vault::Action action, const vault::Environment& environment);
 base::Status announce(vault::Change& change, vault::Action action, const vault::Agent& agent);
 base::Status announce(vault::Change& change, vault::Action action, const vault::Session& session);

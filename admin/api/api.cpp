@@ -207,6 +207,7 @@ net::awaitable<Api::State::Outcome> Api::State::run(net::Worker& worker, const n
     Call call{.settings = settings,
               .agents_url = open.agents_url,
               .pool_of = pool_of,
+              .workers = workers,
               .records = *open.records,
               .grants = open.grants,
               .connect = connect,

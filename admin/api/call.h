@@ -35,6 +35,7 @@ struct Call {
     const ApiSettings& settings;
     const std::string& agents_url;
     const PoolOf& pool_of;
+    const std::vector<net::Worker*>& workers;  // all of them
     vault::Records& records;
     oauth::Refresher* grants;            // null: nothing is refreshed
     const oauth::ConnectWorld* connect;  // null: nothing is connected

@@ -273,6 +273,15 @@ Json shown_auth(const vault::Credential& credential) {
 
 constexpr std::array kTypes{AuthType::static_bearer, AuthType::mcp_oauth, AuthType::environment_variable};
 
+/// The type that `auth` names; a fault unless it is the credential's own.
+AuthType check_type(Fields& auth, const vault::Credential& credential) {
+    const auto type = kTypes[auth.word("type", {"static_bearer", "mcp_oauth", "environment_variable"})];
+    if (type != credential.type)
+        auth.refuse("type", "is '" + std::string(vault::name_of(credential.type)) +
+                                "' for this credential and cannot change; archive it and create another");
+    return type;
+}
+
 }  // namespace
 
 std::string read_server_url(Fields& in, std::string_view name, const ApiSettings& settings,
@@ -317,10 +326,7 @@ vault::SecretParts read_credential_update(Fields& in, vault::Credential& credent
     auto auth = in.object("auth");
     if (!in.is_object("auth")) return replaced;
 
-    const auto type = kTypes[auth.word("type", {"static_bearer", "mcp_oauth", "environment_variable"})];
-    if (type != credential.type)
-        auth.refuse("type", "is '" + std::string(vault::name_of(credential.type)) +
-                                "' for this credential and cannot change; archive it and create another");
+    const auto type = check_type(auth, credential);
     for (const auto* fixed : {"mcp_server_url", "secret_name"})
         if (auth.has(fixed)) auth.refuse(fixed, "cannot change; archive the credential and create another");
     if (type == AuthType::environment_variable) {
@@ -340,19 +346,36 @@ vault::SecretParts read_credential_update(Fields& in, vault::Credential& credent
     return replaced;
 }
 
-Json shown(const vault::Credential& credential, const vault::CredentialUse& use) {
-    return {{"id", credential.id.text()},
-            {"type", "vault_credential"},
-            {"vault_id", credential.vault.text()},
-            {"display_name", shown(credential.display_name)},
-            {"metadata", shown(credential.metadata)},
-            {"auth", shown_auth(credential)},
-            {"version", credential.version},
-            {"use_count", use.count},
-            {"last_used_at", use.count == 0 ? Json(nullptr) : shown(use.last)},
-            {"created_at", shown(credential.created)},
-            {"updated_at", shown(credential.updated)},
-            {"archived_at", shown(credential.archived)}};
+crypto::Secret read_next_value(Fields& in, const vault::Credential& credential) {
+    if (!in.has_value("auth")) in.refuse("auth", "is required, an object");
+    auto auth = in.object("auth");
+    check_type(auth, credential);
+    if (credential.type == AuthType::environment_variable)
+        return auth.secret("secret_value", kValue, SecretForm::any_text);
+    return auth.secret("token", kToken, SecretForm::header_value);
+}
+
+std::optional<base::Time> read_deadline(Fields& in, base::Time now) {
+    const auto deadline = in.time_if_any("rotate_by");
+    if (deadline && *deadline <= now) in.refuse("rotate_by", "must lie in the future");
+    return deadline;
+}
+
+Json shown(const vault::Credential& credential, const vault::CredentialUse& use, Json rotation) {
+    Json json{{"id", credential.id.text()},
+              {"type", "vault_credential"},
+              {"vault_id", credential.vault.text()},
+              {"display_name", shown(credential.display_name)},
+              {"metadata", shown(credential.metadata)},
+              {"auth", shown_auth(credential)},
+              {"version", credential.version},
+              {"use_count", use.count},
+              {"last_used_at", use.count == 0 ? Json(nullptr) : shown(use.last)},
+              {"created_at", shown(credential.created)},
+              {"updated_at", shown(credential.updated)},
+              {"archived_at", shown(credential.archived)}};
+    if (!rotation.is_null()) json["rotation"] = std::move(rotation);
+    return json;
 }
 
 }  // namespace claviger::admin::api

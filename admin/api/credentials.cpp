@@ -3,12 +3,14 @@
 #include "admin/api/announce.h"
 #include "admin/api/credential_fields.h"
 #include "admin/api/page.h"
+#include "admin/api/rotation.h"
 
 #include "crypto/random.h"
 #include "oauth/grant_event.h"
 #include "oauth/grant_notice.h"
 #include "oauth/revocation.h"
 #include "oauth/stored_grant.h"
+#include "vault/rotation.h"
 
 #include <nlohmann/json.hpp>
 
@@ -22,7 +24,8 @@ using vault::EntryKind;
 constexpr std::size_t kMostActive = 20;
 
 Answer shown_answer(Call& call, const vault::Credential& credential) {
-    return answer(shown(credential, call.records.access_log().use_of(credential.id.raw)));
+    return answer(shown(credential, call.records.access_log().use_of(credential.id.raw),
+                        shown_rotation(call.catalog(), credential)));
 }
 
 bool same_key(const vault::Credential& a, const vault::Credential& b) {
@@ -67,27 +70,32 @@ base::Status update_grant(vault::Change& change, const vault::Credential& before
 }
 
 base::Status update(vault::Change& change, const vault::Credential& before, vault::Credential& updated,
-                    vault::SecretParts replaced) {
+                    vault::SecretParts replaced, const std::optional<vault::Deadline>& deadline) {
     const bool rotates = replaced.token || replaced.refresh_token || replaced.client_secret;
     if (replaced.token && updated.type == vault::AuthType::mcp_oauth && updated.injection.scheme == "DPoP")
         updated.injection.scheme = "Bearer";  // whoever brings a token brings no key
     const bool reseals = rotates || crypto::constraint_digest(vault::constraints_of(before)) !=
                                         crypto::constraint_digest(vault::constraints_of(updated));
-    if (!reseals && vault::encode_object(before) == vault::encode_object(updated)) return {};
+    const auto rotation = change.catalog().find<vault::Rotation>(before.id);
+    const bool moves =
+        deadline && deadline->rotate_by != (rotation ? rotation->rotate_by : std::optional<base::Time>());
+    if (!reseals && !moves && vault::encode_object(before) == vault::encode_object(updated)) return {};
     updated.updated = change.now();
     if (auto told = announce(change, Action::update, updated, rotates ? EntryKind::rotate : EntryKind::write);
         !told)
         return told;
     if (updated.type == vault::AuthType::mcp_oauth && (reseals || before.expires != updated.expires))
         if (auto granted = update_grant(change, before, updated, replaced); !granted) return granted;
+    if (auto kept = vault::update_rotation(change, before, updated, deadline); !kept) return kept;
     if (!reseals) return change.store(updated);
 
     // Where a secret may go is part of its seal, so a change of that seals it anew.
     auto stored = change.open_secret(before);
     if (!stored) return std::unexpected(std::move(stored).error());
     const auto parts = merged(std::move(*stored), std::move(replaced), updated);
+    const auto next = vault::next_version(change.catalog(), before);
     auto sealed = change.store_with_secret(updated, parts);
-    updated.version += 1;
+    updated.version = next;
     return sealed;
 }
 
@@ -129,6 +137,7 @@ net::awaitable<Answered> create_credential(Call& call) {
     if (!vault) co_return std::unexpected(vault.error());
     Fields in(call.body);
     auto made = read_new_credential(in, call.settings, call.records.clock().now());
+    const auto rotate_by = read_deadline(in, call.records.clock().now());
     if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
 
     auto& credential = made.credential;
@@ -149,6 +158,10 @@ net::awaitable<Answered> create_credential(Call& call) {
                                                   oauth::handed_over(credential, nullptr, change.now()));
                 !granted)
                 return granted;
+        if (rotate_by)
+            if (auto due = vault::update_rotation(change, credential, credential, vault::Deadline{rotate_by});
+                !due)
+                return due;
         return change.store_with_secret(credential, made.secrets);
     });
     if (!stored) co_return std::unexpected(stored.error());
@@ -164,7 +177,8 @@ net::awaitable<Answered> list_credentials(Call& call) {
     if (!page) co_return std::unexpected(page.error());
     auto data = Json::array();
     for (const auto& credential : page->objects)
-        data.push_back(shown(*credential, call.records.access_log().use_of(credential->id.raw)));
+        data.push_back(shown(*credential, call.records.access_log().use_of(credential->id.raw),
+                             shown_rotation(call.catalog(), *credential)));
     co_return page_answer(std::move(data), page->next);
 }
 
@@ -175,31 +189,34 @@ net::awaitable<Answered> retrieve_credential(Call& call) {
 }
 
 net::awaitable<Answered> update_credential(Call& call) {
-    vault::Credential updated;
+    vault::Credential before, updated;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find_credential(call, change.catalog());
         if (!found) return std::unexpected(found.error());
-        updated = **found;
+        before = updated = **found;
         Fields in(call.body);
         auto replaced = read_credential_update(in, updated, change.now());
+        std::optional<vault::Deadline> deadline;
+        if (in.has("rotate_by")) deadline = {.rotate_by = read_deadline(in, change.now())};
         if (auto read = call.body.finish(); !read) return read;
         if (updated.archived)
             return base::failure(ErrorKind::invalid_request, "credential.archived",
                                  "Credential " + call.ids[1] + " is archived and cannot be changed.",
                                  "Create a new credential for the same server.");
-        return update(change, **found, updated, std::move(replaced));
+        return update(change, before, updated, std::move(replaced), deadline);
     });
     if (!stored) co_return std::unexpected(stored.error());
+    if (updated.version != before.version) close_connections(call, before);
     if (call.grants != nullptr) call.grants->touched(updated.id);
     co_return shown_answer(call, updated);
 }
 
 net::awaitable<Answered> archive_credential(Call& call) {
-    vault::Credential credential;
+    vault::Credential before, credential;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find_credential(call, change.catalog());
         if (!found) return std::unexpected(found.error());
-        credential = **found;
+        before = credential = **found;
         if (credential.archived) return {};
         credential.archived = credential.updated = change.now();
         if (auto told = announce(change, Action::archive, credential); !told) return told;
@@ -209,22 +226,24 @@ net::awaitable<Answered> archive_credential(Call& call) {
         return purged;
     });
     if (!stored) co_return std::unexpected(stored.error());
+    close_connections(call, before);
     if (call.grants != nullptr) call.grants->touched(credential.id);
     co_return shown_answer(call, credential);
 }
 
 net::awaitable<Answered> delete_credential(Call& call) {
-    base::CredentialId id;
+    vault::Credential gone;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find_credential(call, change.catalog());
         if (!found) return std::unexpected(found.error());
-        id = (*found)->id;
+        gone = **found;
         if (auto told = announce(change, Action::erase, **found); !told) return told;
-        if (auto gone = oauth::let_go(change, **found, oauth::LetGo::erased); !gone) return gone;
+        if (auto released = oauth::let_go(change, gone, oauth::LetGo::erased); !released) return released;
         return change.erase(**found);
     });
     if (!stored) co_return std::unexpected(stored.error());
-    if (call.grants != nullptr) call.grants->touched(id);
+    close_connections(call, gone);
+    if (call.grants != nullptr) call.grants->touched(gone.id);
     co_return answer({{"id", call.ids[1]}, {"type", "vault_credential_deleted"}});
 }
 

@@ -8,11 +8,14 @@
 #include "admin/api/environments.h"
 #include "admin/api/grant.h"
 #include "admin/api/oauth_clients.h"
+#include "admin/api/rotation.h"
 #include "admin/api/seal_slots.h"
 #include "admin/api/session_tokens.h"
 #include "admin/api/sessions.h"
+#include "admin/api/stale_credentials.h"
 #include "admin/api/validate.h"
 #include "admin/api/vaults.h"
+#include "admin/api/version_uses.h"
 #include "admin/api/webhooks.h"
 #include "admin/api/workspaces.h"
 
@@ -44,6 +47,12 @@ constexpr std::array kRoutes{
     Route{"GET", "vaults/{}/credentials/{}/grant", read_objects, kOurs, retrieve_grant},
     Route{"POST", "vaults/{}/credentials/{}/suspend", write_objects, kOurs, suspend_credential},
     Route{"POST", "vaults/{}/credentials/{}/resume", write_objects, kOurs, resume_credential},
+    Route{"POST", "vaults/{}/credentials/{}/rotate", write_objects, kOurs, rotate_credential},
+    Route{"POST", "vaults/{}/credentials/{}/promote", write_objects, kOurs, promote_credential},
+    Route{"POST", "vaults/{}/credentials/{}/roll_back", write_objects, kOurs, roll_credential_back},
+    Route{"POST", "vaults/{}/credentials/{}/retire", write_objects, kOurs, retire_credential},
+    Route{"GET", "vaults/{}/credentials/{}/versions", read_objects, kOurs, list_credential_versions},
+    Route{"GET", "stale_credentials", read_objects, kOurs, list_stale_credentials},
     Route{"POST", "vaults/{}/credentials/{}/mcp_oauth_validate", write_objects, kHosted, validate_credential},
 
     Route{"POST", "vaults/{}/connect_links", write_objects, kOurs, create_connect_link},

@@ -1,5 +1,6 @@
 #include "admin/api/seal_slots.h"
 
+#include "admin/api/beside.h"
 #include "admin/api/fields.h"
 #include "admin/api/shown.h"
 #include "vault/seal_slots.h"
@@ -94,15 +95,6 @@ void read_parameters(Fields& in, crypto::SlotParameters& slot) {
             slot = crypto::fresh_token_slot(in.text("token", {1, 32}));
             return;
     }
-}
-
-/// Runs what may block beside the worker, and comes back to it.
-template <class T>
-net::awaitable<T> beside(Call& call, std::function<T()> work) {
-    if (!call.settings.in_background) co_return work();
-    co_return co_await net::await_callback<T>(call.worker, [&](std::function<void(T)> done) {
-        call.settings.in_background([&work, done = std::move(done)] { done(work()); });
-    });
 }
 
 base::Result<vault::SealInput> token_input(const Call& call) {

@@ -61,11 +61,6 @@ struct Verdict {
     Json refresh = nullptr;
 };
 
-std::string_view word_for(Probe::Verdict verdict) {
-    using enum Probe::Verdict;
-    return verdict == valid ? "valid" : verdict == unknown ? "unknown" : "invalid";
-}
-
 /// What the authorization server said, and what it means for the credential (managed agents API, 3.7).
 Verdict verdict_of(const oauth::RefreshReport& report, const vault::SecretParts& secrets) {
     if (report.sent && report.kind == oauth::AnswerClass::success)
@@ -87,27 +82,35 @@ Verdict verdict_of(const oauth::RefreshReport& report, const vault::SecretParts&
 
 Json shown(const Call& call, const vault::Credential& credential, base::Time at, const Probe& probe,
            Verdict verdict) {
-    Json json{{"type", "vault_credential_validation"},
-              {"credential_id", credential.id.text()},
-              {"vault_id", call.ids[0]},
-              {"validated_at", admin::api::shown(at)},
-              {"has_refresh_token", oauth::can_refresh(credential)},
-              {"status", verdict.status},
-              {"mcp_probe", nullptr},
-              {"refresh", std::move(verdict.refresh)}};
-    if (probe.verdict == Probe::Verdict::valid) return json;
+    return {{"type", "vault_credential_validation"},
+            {"credential_id", credential.id.text()},
+            {"vault_id", call.ids[0]},
+            {"validated_at", admin::api::shown(at)},
+            {"has_refresh_token", oauth::can_refresh(credential)},
+            {"status", verdict.status},
+            {"mcp_probe", admin::api::shown(probe)},
+            {"refresh", std::move(verdict.refresh)}};
+}
+
+}  // namespace
+
+std::string_view status_of(Probe::Verdict verdict) {
+    using enum Probe::Verdict;
+    return verdict == valid ? "valid" : verdict == unknown ? "unknown" : "invalid";
+}
+
+Json shown(const Probe& probe) {
+    if (probe.verdict == Probe::Verdict::valid) return nullptr;
     Json response = nullptr;
     if (probe.answer)
         response = {{"status_code", probe.answer->status},
                     {"content_type", probe.answer->content_type},
                     {"body", probe.answer->body},
                     {"body_truncated", probe.answer->body_truncated}};
-    json["mcp_probe"] = {{"method", "initialize"}, {"http_response", std::move(response)}};
-    return json;
+    return {{"method", "initialize"}, {"http_response", std::move(response)}};
 }
 
-/// One use of the credential, with its entries.
-net::awaitable<base::Result<Probe>> probe_once(Call& call, const vault::Credential& credential) {
+net::awaitable<base::Result<Probe>> probe_on_record(Call& call, const vault::Credential& credential) {
     const auto started = std::chrono::steady_clock::now();
     // Before the wait for the disk: a rotation meanwhile takes this version's rows away.
     const auto sealed = call.records.sealed_secret(credential);
@@ -134,8 +137,6 @@ net::awaitable<base::Result<Probe>> probe_once(Call& call, const vault::Credenti
     co_return done;
 }
 
-}  // namespace
-
 net::awaitable<Answered> validate_credential(Call& call) {
     auto found = find_credential(call, call.catalog());
     if (!found) co_return std::unexpected(found.error());
@@ -154,9 +155,9 @@ net::awaitable<Answered> validate_credential(Call& call) {
                                 "Credential " + call.ids[1] + " is on hold, so its token goes nowhere.",
                                 "Resume it first.");
     const auto at = call.records.clock().now();
-    auto done = co_await probe_once(call, *credential);
+    auto done = co_await probe_on_record(call, *credential);
     if (!done) co_return std::unexpected(std::move(done).error());
-    Verdict verdict{word_for(done->verdict)};
+    Verdict verdict{status_of(done->verdict)};
     if (done->verdict != Probe::Verdict::refused)
         co_return answer(shown(call, *credential, at, *done, std::move(verdict)));
     if (!oauth::can_refresh(*credential)) {
@@ -170,9 +171,9 @@ net::awaitable<Answered> validate_credential(Call& call) {
         if (!secrets) co_return std::unexpected(secrets.error());
         verdict = verdict_of(report, *secrets);
         if (verdict.refresh["status"] == "succeeded") {  // the new token has to prove itself
-            done = co_await probe_once(call, *credential);
+            done = co_await probe_on_record(call, *credential);
             if (!done) co_return std::unexpected(std::move(done).error());
-            verdict.status = word_for(done->verdict);
+            verdict.status = status_of(done->verdict);
         }
     }
     co_return answer(shown(call, *credential, at, *done, std::move(verdict)));

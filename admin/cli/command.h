@@ -52,6 +52,7 @@ bool is_group(std::string_view word);
 std::vector<Command> server_commands();
 std::vector<Command> vault_commands();
 std::vector<Command> credential_commands();
+std::vector<Command> rotation_commands();
 std::vector<Command> environment_commands();
 std::vector<Command> agent_commands();
 std::vector<Command> session_commands();

@@ -9,9 +9,9 @@ std::span<const Command> commands() {
     static const std::vector<Command> all = [] {
         std::vector<Command> rows;
         for (const auto part :
-             {server_commands, vault_commands, credential_commands, environment_commands, agent_commands,
-              session_commands, log_commands, webhook_commands, key_commands, seal_commands, client_commands,
-              provider_commands, shell_commands})
+             {server_commands, vault_commands, credential_commands, rotation_commands, environment_commands,
+              agent_commands, session_commands, log_commands, webhook_commands, key_commands, seal_commands,
+              client_commands, provider_commands, shell_commands})
             std::ranges::move(part(), std::back_inserter(rows));
         return rows;
     }();

@@ -111,7 +111,7 @@ base::Result<MainSecret> main_secret_of(const std::string& type) {
 
 base::Result<json> common_fields(const Arguments& arguments) {
     json body = json::object();
-    if (const auto name = arguments.value("--name")) body["display_name"] = *name;
+    take(arguments, body, {{"--name", "display_name"}, {"--rotate-by", "rotate_by"}});
     auto metadata = metadata_patch(arguments);
     if (!metadata) return metadata;
     if (!metadata->is_null()) body["metadata"] = *std::move(metadata);
@@ -139,6 +139,7 @@ Flag secret_file() {
 std::vector<Flag> shared_flags() {
     return {
         {"--expires-at", "TIME", "when an OAuth token ends, such as 2027-01-31T00:00:00Z"},
+        {"--rotate-by", "TIME", "by when the secret is to be rotated; reminders are sent"},
         {"--allowed-tool", "TOOL", "use the credential for this tool only (default: every tool)", true},
         {"--allowed-host", "HOST", "send an environment_variable to this host only", true},
         {"--any-host", "", "let an environment_variable go to every host the environment allows"},
@@ -246,6 +247,38 @@ base::Result<crypto::Secret> changed_credential_body(Context& context, const std
         return usage("There is nothing to change.",
                      "To replace the secret: --token-file FILE, or --token-file - for standard input.");
     return document.render(*body);
+}
+
+std::vector<Flag> next_value_flags() {
+    return {
+        {"--vault", "VAULT", "look in this vault only (default: in all)"},
+        {"--token-file", "FILE", "the new token's file (default: standard input; '-' means it too)"},
+        {"--secret-file", "FILE", "the new value's file, of environment_variable (default: standard input)"},
+        {"--stage-only", "", "store the new value without using it; `credential promote` does that"},
+        {"--no-verify", "", "use it without asking the server whether it takes it"},
+        {"--overlap", "SECONDS", "how long the value before can be rolled back to (default: 86400)"},
+        {"--rotate-by", "TIME", "when the new value is due in turn, such as 2027-01-31T00:00:00Z"},
+    };
+}
+
+base::Result<crypto::Secret> next_value_body(Context& context, const std::string& type) {
+    const auto& arguments = context.arguments;
+    const auto main = main_secret_of(type);
+    if (!main) return std::unexpected(main.error());
+    json body = json::object();
+    take(arguments, body, {{"--rotate-by", "rotate_by"}});
+    if (arguments.has("--stage-only")) body["promote"] = false;
+    if (arguments.has("--no-verify")) body["verify"] = false;
+    if (arguments.has("--overlap")) {
+        const auto seconds = arguments.number_or("--overlap", 0);
+        if (!seconds) return std::unexpected(seconds.error());
+        body["overlap_seconds"] = *seconds;
+    }
+    SecretDocument document;
+    body["auth"]["type"] = type;
+    if (auto placed = place_main(context, document, main->flag, body["auth"][main->field]); !placed)
+        return std::unexpected(std::move(placed).error());
+    return document.render(body);
 }
 
 }  // namespace claviger::admin::cli

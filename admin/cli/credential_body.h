@@ -17,4 +17,8 @@ base::Result<crypto::Secret> new_credential_body(Context& context);
 /// Reads only the secrets that the flags name; `type` is the stored auth.type.
 base::Result<crypto::Secret> changed_credential_body(Context& context, const std::string& type);
 
+std::vector<Flag> next_value_flags();
+/// The value that follows, from the file that a flag names or from standard input, and how it comes into use.
+base::Result<crypto::Secret> next_value_body(Context& context, const std::string& type);
+
 }  // namespace claviger::admin::cli

@@ -1,5 +1,6 @@
 #include "admin/cli/connect_command.h"
 #include "admin/cli/credential_body.h"
+#include "admin/cli/credential_lookup.h"
 #include "admin/cli/grant_status.h"
 #include "admin/cli/objects.h"
 
@@ -12,46 +13,6 @@ namespace claviger::admin::cli {
 namespace {
 
 using nlohmann::json;
-
-constexpr Kind kCredentials{"credential", "", "vcrd_", "display_name"};
-
-std::string credentials_of(const std::string& vault) { return "/v1/vaults/" + vault + "/credentials"; }
-
-/// The vaults to look through: the one that --vault names, or all of them.
-base::Result<std::vector<std::string>> vaults_to_search(Context& context) {
-    if (const auto name = context.arguments.value("--vault")) return ids_of(context.api, kVaults, {*name});
-    Query also_archived;
-    also_archived.add("include_archived", "true");
-    const auto all = list_objects(context.api, "/v1/vaults", also_archived, 0);
-    if (!all) return std::unexpected(all.error());
-    std::vector<std::string> ids;
-    for (const auto& vault : all->at("data")) ids.push_back(vault.at("id").get<std::string>());
-    return ids;
-}
-
-/// Names find active credentials only, because the archived ones of the same name are many; ids find every
-/// one.
-base::Result<json> find(Context& context) {
-    const auto& wanted = context.arguments.operands()[0];
-    const auto vaults = vaults_to_search(context);
-    if (!vaults) return std::unexpected(vaults.error());
-    Query filters;
-    if (wanted.starts_with("vcrd_01")) filters.add("include_archived", "true");
-    json candidates = json::array();
-    for (const auto& vault : *vaults) {
-        auto page = list_objects(context.api, credentials_of(vault), filters, 0);
-        if (!page) return page;
-        for (auto& each : (*page)["data"]) candidates.push_back(std::move(each));
-    }
-    return choose(candidates, kCredentials, wanted);
-}
-
-base::Result<std::string> path_of_operand(Context& context) {
-    const auto found = find(context);
-    if (!found) return std::unexpected(found.error());
-    return credentials_of(found->at("vault_id").get<std::string>()) + "/" +
-           found->at("id").get<std::string>();
-}
 
 base::Status create(Context& context) {
     const auto vault = id_of(context.api, kVaults, *context.arguments.value("--vault"));
@@ -66,13 +27,11 @@ base::Status create(Context& context) {
 }
 
 base::Status update(Context& context) {
-    const auto found = find(context);
+    const auto found = find_credential(context);
     if (!found) return std::unexpected(found.error());
     const auto body = changed_credential_body(context, found->at("auth").value("type", ""));
     if (!body) return std::unexpected(body.error());
-    const auto path =
-        credentials_of(found->at("vault_id").get<std::string>()) + "/" + found->at("id").get<std::string>();
-    const auto changed = context.api.post(path, *body);
+    const auto changed = context.api.post(path_of_credential(*found), *body);
     if (!changed) return std::unexpected(changed.error());
     context.screen.done(*changed, "Changed credential " + changed->value("id", "") + ".");
     return {};
@@ -101,14 +60,14 @@ base::Status list(Context& context) {
 }
 
 base::Status get(Context& context) {
-    const auto found = find(context);
+    const auto found = find_credential(context);
     if (!found) return std::unexpected(found.error());
     context.screen.object(*found);
     return {};
 }
 
 base::Status archive(Context& context) {
-    const auto path = path_of_operand(context);
+    const auto path = path_of_credential(context);
     if (!path) return std::unexpected(path.error());
     const auto answer = context.api.post(*path + "/archive");
     if (!answer) return std::unexpected(answer.error());
@@ -120,7 +79,7 @@ base::Status archive(Context& context) {
 base::Status erase(Context& context) {
     if (auto sure = confirm_delete(context, "credential '" + context.arguments.operands()[0] + "'"); !sure)
         return sure;
-    const auto path = path_of_operand(context);
+    const auto path = path_of_credential(context);
     if (!path) return std::unexpected(path.error());
     const auto answer = context.api.erase(*path);
     if (!answer) return std::unexpected(answer.error());
@@ -129,7 +88,7 @@ base::Status erase(Context& context) {
 }
 
 base::Status suspend(Context& context) {
-    const auto path = path_of_operand(context);
+    const auto path = path_of_credential(context);
     if (!path) return std::unexpected(path.error());
     const auto grant = context.api.post(*path + "/suspend");
     if (!grant) return std::unexpected(grant.error());
@@ -139,7 +98,7 @@ base::Status suspend(Context& context) {
 }
 
 base::Status resume(Context& context) {
-    const auto path = path_of_operand(context);
+    const auto path = path_of_credential(context);
     if (!path) return std::unexpected(path.error());
     const auto grant = context.api.post(*path + "/resume");
     if (!grant) return std::unexpected(grant.error());
@@ -149,7 +108,7 @@ base::Status resume(Context& context) {
 }
 
 base::Status validate(Context& context) {
-    const auto path = path_of_operand(context);
+    const auto path = path_of_credential(context);
     if (!path) return std::unexpected(path.error());
     const auto verdict = context.api.post(*path + "/mcp_oauth_validate");
     if (!verdict) return std::unexpected(verdict.error());
@@ -165,7 +124,7 @@ json without_clock(json grant) {
 
 /// Once, or with --watch again whenever something changed, until interrupted.
 base::Status status(Context& context) {
-    const auto path = path_of_operand(context);
+    const auto path = path_of_credential(context);
     if (!path) return std::unexpected(path.error());
     const auto limit = context.arguments.number_or("--limit", 10);
     if (!limit) return std::unexpected(limit.error());
