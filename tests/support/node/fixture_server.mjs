@@ -3,7 +3,7 @@
 //   node fixture_server.mjs [--token-file FILE]
 //
 // Prints {"port":N,"control_port":M} when it listens (127.0.0.1 only). With a token file, which is read anew for every
-// request, it demands that token as a bearer token. The control port answers GET /__seen with all requests
+// request, it demands the token of one of its lines as a bearer token. The control port answers GET /__seen with all requests
 // so far, DELETE /__seen forgets them, DELETE /__sessions ends all sessions behind the clients' backs.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -23,7 +23,9 @@ const mcp = dualEra(contractServer);
 
 function authorized(request) {
     const file = settings['token-file'];
-    return !file || request.headers.authorization === `Bearer ${readFileSync(file, 'utf8').trim()}`;
+    if (!file) return true;
+    const tokens = readFileSync(file, 'utf8').trim().split('\n');
+    return tokens.some((token) => request.headers.authorization === `Bearer ${token}`);
 }
 
 async function read(request) {
