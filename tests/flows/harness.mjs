@@ -247,6 +247,7 @@ export async function startFixture(token) {
         url: `http://127.0.0.1:${child.ready.port}/mcp`,
         setToken: (next) => writeFileSync(file, next),
         seen: async () => (await control('GET', '/__seen')).requests,
+        connections: async () => (await control('GET', '/__connections')).connections,
         cancelled: async () => (await control('GET', '/__seen')).cancelled,
         forget: () => control('DELETE', '/__seen'),
         endSessions: () => control('DELETE', '/__sessions'),

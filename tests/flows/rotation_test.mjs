@@ -117,19 +117,30 @@ describe('rotating the value of a credential', () => {
         assert.equal(shown.rotation.previous.version, 1);
     });
 
+    it('no connection that was opened with the value before stays open', async () => {
+        fixture.setToken(`${second}\n${third}`);
+        await call();
+        assert.ok((await fixture.connections()) > 0, 'connections are kept between calls');
+        await good(['credential', 'rotate', credential()], third);
+        await eventually('idle connections are closed', async () => (await fixture.connections()) === 0);
+        assert.equal(await used(), third);
+        await good(['credential', 'rollback', credential()]); // to the second value, version 4
+        assert.equal(await used(), second);
+    });
+
     it('a value that the server refuses stays staged, and calls go on with the one before', async () => {
         const refused = await cli(['credential', 'rotate', credential()], wrong);
         assert.notEqual(refused.code, 0);
         assert.match(refused.stderr, /does not take the new value \(invalid\)/);
         assert.equal(refused.answer.status, 'staged');
         assert.equal(refused.answer.verification.mcp_probe.http_response.status_code, 401);
-        assert.equal(refused.answer.version, 2);
+        assert.equal(refused.answer.version, 4);
         assert.equal(await used(), second);
-        assert.equal(stateOf(await versions(), 3), 'staged');
+        assert.equal(stateOf(await versions(), 5), 'staged');
 
         fixture.setToken(`${second}\n${wrong}`); // the provider had only been slow
         const promoted = await good(['credential', 'promote', credential()]);
-        assert.equal(promoted.version, 3);
+        assert.equal(promoted.version, 5);
         assert.equal(await used(), wrong);
     });
 
@@ -141,9 +152,9 @@ describe('rotating the value of a credential', () => {
         assert.equal(await used(), wrong);
         const back = await good(['credential', 'rollback', credential()]);
         assert.equal(back.status, 'rolled_back');
-        assert.equal(back.version, 4);
+        assert.equal(back.version, 6);
         assert.equal(await used(), second);
-        assert.equal(stateOf(await versions(), 3), 'previous');
+        assert.equal(stateOf(await versions(), 5), 'previous');
     });
 
     it('a value that a call still runs with is not retired unless somebody insists', async () => {
@@ -178,11 +189,11 @@ describe('rotating the value of a credential', () => {
         await good(['credential', 'rotate', credential()], third);
         const refused = await cli(['credential', 'retire', credential()]);
         assert.notEqual(refused.code, 0);
-        assert.match(refused.stderr, /Version 4 .* is still in use: 1 call runs with it/);
+        assert.match(refused.stderr, /Version 6 .* is still in use: 1 call runs with it/);
         assert.ok(refused.stderr.includes(granted.session.id));
         stream.destroy();
         await eventually('the stream has ended', async () => (await cli(['credential', 'retire', credential()])).code === 0);
-        assert.equal(stateOf(await versions(), 4), 'retired');
+        assert.equal(stateOf(await versions(), 6), 'retired');
         assert.equal(await used(), third);
         const nothing = await cli(['credential', 'rollback', credential()]);
         assert.match(nothing.stderr, /keeps no value from before/);

@@ -4,7 +4,7 @@
 //
 // Prints {"port":N,"control_port":M} when it listens (127.0.0.1 only). With a token file, which is read anew for every
 // request, it demands the token of one of its lines as a bearer token. The control port answers GET /__seen with all requests
-// so far, DELETE /__seen forgets them, DELETE /__sessions ends all sessions behind the clients' backs.
+// so far, GET /__connections with the number of connections that are open, DELETE /__seen forgets the requests, DELETE /__sessions ends all sessions behind the clients' backs.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { parseArgs } from 'node:util';
@@ -82,6 +82,8 @@ function control(request, response) {
     };
     const what = `${request.method} ${request.url}`;
     if (what === 'GET /__seen') return answer({ requests: seen, cancelled: mcp.cancelled });
+    if (what === 'GET /__connections')
+        return server.getConnections((error, connections) => answer({ connections: error ? null : connections }));
     if (what === 'DELETE /__seen') {
         seen.length = mcp.cancelled.length = 0;
         return answer({});
