@@ -123,6 +123,14 @@ public:
         return {};
     }
 
+    base::Status checkpoint(const std::filesystem::path&) override {
+        return base::failure(base::ErrorKind::invalid_request, "storage.not_on_disk",
+                             "This store has no files that could be copied.",
+                             "Only a store on a disk can be backed up.");
+    }
+
+    base::Status purge_erased(const std::vector<KeyPrefix>&) override { return {}; }  // nothing is kept
+
 private:
     struct Found {
         Bytes key;

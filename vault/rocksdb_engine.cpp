@@ -1,4 +1,5 @@
 // The storage engine on RocksDB: one directory, one log of writes, one synced batch per commit.
+#include "vault/rocksdb_files.h"
 #include "vault/storage_engine.h"
 #include "vault/store_directory.h"
 
@@ -13,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdarg>
 #include <mutex>
 #include <string_view>
 #include <system_error>
@@ -191,17 +193,33 @@ rocksdb::ColumnFamilyOptions family_options(Family family, const std::shared_ptr
 
 // ---- An open database
 
+enum class Access { read_and_write, read_only };
+
+/// RocksDB's own log, where it must not make a file for one.
+class NoInfoLog final : public rocksdb::Logger {
+public:
+    using rocksdb::Logger::Logv;
+    void Logv(const char*, va_list) override {}
+};
+
 class Database {
 public:
-    static base::Result<std::unique_ptr<Database>> open(const std::filesystem::path& directory) {
+    static base::Result<std::unique_ptr<Database>> open(const std::filesystem::path& directory,
+                                                        Access access) {
         std::vector<rocksdb::ColumnFamilyDescriptor> families;
         const auto cache = rocksdb::NewLRUCache(64 * kMiB);
         for (std::size_t i = 0; i < kFamilyNames.size(); ++i)
             families.emplace_back(kFamilyNames[i], family_options(static_cast<Family>(i), cache));
         auto database = std::make_unique<Database>();
         rocksdb::DB* opened = nullptr;
+        auto options = database_options();
+        if (access == Access::read_only)
+            options.info_log = std::make_shared<NoInfoLog>();  // shared by its API
         const auto status =
-            rocksdb::DB::Open(database_options(), directory.string(), families, &database->handles_, &opened);
+            access == Access::read_only
+                ? rocksdb::DB::OpenForReadOnly(options, directory.string(), families, &database->handles_,
+                                               &opened)
+                : rocksdb::DB::Open(options, directory.string(), families, &database->handles_, &opened);
         if (!status.ok()) return failure_of(status);
         database->db_.reset(opened);
         return database;
@@ -214,6 +232,7 @@ public:
 
     rocksdb::DB& db() { return *db_; }
     rocksdb::ColumnFamilyHandle* family(Family family) { return handles_[family]; }
+    const std::vector<rocksdb::ColumnFamilyHandle*>& families() { return handles_; }
 
     base::Result<std::uint64_t> number(char key) {
         std::string value;
@@ -271,13 +290,14 @@ private:
 
 class RocksdbEngine final : public StorageEngine {
 public:
-    explicit RocksdbEngine(std::filesystem::path directory) : directory_(std::move(directory)) {
+    RocksdbEngine(std::filesystem::path directory, Access access)
+        : directory_(std::move(directory)), access_(access) {
         gate_.close();
     }
 
     /// The gate is closed before and, on success, open afterwards. `failed_` keeps writers out meanwhile.
     base::Status open() {
-        auto opened = Database::open(directory_);
+        auto opened = Database::open(directory_, access_);
         if (!opened) return std::unexpected(std::move(opened).error());
         const auto last = (*opened)->number(kLastCommit);
         if (!last) return std::unexpected(last.error());
@@ -426,6 +446,23 @@ public:
         return written;
     }
 
+    base::Status checkpoint(const std::filesystem::path& directory) override {
+        const Visit visit(gate_);
+        if (!visit.inside()) return storage_unavailable("the database is being opened again");
+        return status_of(copy_files(database_->db(), directory));
+    }
+
+    base::Status purge_erased(const std::vector<KeyPrefix>& prefixes) override {
+        const Visit visit(gate_);
+        if (!visit.inside()) return storage_unavailable("the database is being opened again");
+        std::vector<KeyRange> ranges;
+        for (const auto& [table, prefix] : prefixes) {
+            const auto begin = row_key(table, prefix);
+            ranges.push_back({database_->family(family_of(table)), begin, end_of(begin)});
+        }
+        return status_of(purge_files(database_->db(), database_->families(), ranges));
+    }
+
 private:
     base::Result<std::optional<Row>> row(Table table, ByteView key) const {
         rocksdb::PinnableSlice found;
@@ -471,6 +508,7 @@ private:
     }
 
     const std::filesystem::path directory_;
+    const Access access_;
     std::unique_ptr<Database> database_;  // replaced only while the gate is closed and `failed_` is true
     mutable Gate gate_;
     std::mutex recovering_;  // one recovery at a time; taken before `writing_`
@@ -491,7 +529,14 @@ base::Result<std::unique_ptr<StorageEngine>> open_rocksdb(const std::filesystem:
     if (!absolute.has_filename())
         absolute = absolute.parent_path();  // "store/" and "store" are the same place
     if (auto made = make_store_directory(absolute); !made) return std::unexpected(std::move(made).error());
-    auto engine = std::make_unique<RocksdbEngine>(absolute);
+    auto engine = std::make_unique<RocksdbEngine>(absolute, Access::read_and_write);
+    if (auto opened = engine->open(); !opened) return std::unexpected(std::move(opened).error());
+    return engine;
+}
+
+base::Result<std::unique_ptr<const StorageEngine>> open_rocksdb_read_only(
+    const std::filesystem::path& directory) {
+    auto engine = std::make_unique<RocksdbEngine>(directory, Access::read_only);
     if (auto opened = engine->open(); !opened) return std::unexpected(std::move(opened).error());
     return engine;
 }

@@ -111,11 +111,28 @@ public:
     virtual base::Status changes_after(std::uint64_t commit_seq, const ChangeVisitor& visit) const = 0;
     /// Forgets feed entries up to and including `commit_seq`.
     virtual base::Status trim_changes(std::uint64_t commit_seq) = 0;
+
+    /// Makes `directory`, which must not exist, a copy of the whole store as it was at one commit during the
+    /// call; a copy that open_rocksdb() opens. Files that never change again may be shared with it. Commits
+    /// go on meanwhile. Blocks. unavailable "storage.unavailable"; invalid_request "storage.not_on_disk" from
+    /// an engine that has no files.
+    virtual base::Status checkpoint(const std::filesystem::path& directory) = 0;
+
+    /// Rewrites what the engine keeps of these key ranges until no file of it holds a row there that was
+    /// erased or replaced before the call. Commits go on meanwhile. Blocks for as long as that takes.
+    struct KeyPrefix {
+        Table table;
+        Bytes prefix;
+    };
+    virtual base::Status purge_erased(const std::vector<KeyPrefix>& prefixes) = 0;
 };
 
 /// RocksDB in `directory` (created 0700 when absent). Errors: unavailable "storage.unavailable" (text in
 /// detail), corrupt "storage.corrupt", conflict "storage.locked" when another process has it open.
 base::Result<std::unique_ptr<StorageEngine>> open_rocksdb(const std::filesystem::path& directory);
+/// A store that is only looked at: nothing in the directory is made or changed, not even a lock.
+base::Result<std::unique_ptr<const StorageEngine>> open_rocksdb_read_only(
+    const std::filesystem::path& directory);
 
 /// The same contract without a disk, for tests. Several engines over one `SharedRows` behave like several
 /// processes.

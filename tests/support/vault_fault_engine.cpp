@@ -107,4 +107,14 @@ base::Status FaultEngine::trim_changes(std::uint64_t commit_seq) {
     return inner_->trim_changes(commit_seq);
 }
 
+base::Status FaultEngine::checkpoint(const std::filesystem::path& directory) {
+    if (auto able = reading(); !able) return able;
+    return inner_->checkpoint(directory);
+}
+
+base::Status FaultEngine::purge_erased(const std::vector<KeyPrefix>& prefixes) {
+    if (auto able = reading(); !able) return able;
+    return inner_->purge_erased(prefixes);
+}
+
 }  // namespace claviger::test

@@ -534,6 +534,12 @@ public:
         return inner_->changes_after(commit_seq, visit);
     }
     base::Status trim_changes(std::uint64_t commit_seq) override { return inner_->trim_changes(commit_seq); }
+    base::Status checkpoint(const std::filesystem::path& directory) override {
+        return inner_->checkpoint(directory);
+    }
+    base::Status purge_erased(const std::vector<KeyPrefix>& prefixes) override {
+        return inner_->purge_erased(prefixes);
+    }
 
     std::atomic<int> lies = 0;  // 1: the next commit
 

@@ -364,5 +364,72 @@ TEST_CASE("A disk that fills up and is freed over and over loses nothing that wa
     CHECK(rows == acknowledged);
 }
 
+bool some_file_holds(const fs::path& folder, std::string_view bytes) {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+        std::ifstream in(entry.path(), std::ios::binary);
+        const std::string content{std::istreambuf_iterator<char>(in), {}};
+        if (content.find(bytes) != std::string::npos) return true;
+    }
+    return false;
+}
+
+TEST_CASE("A checkpoint is the store of one commit, and opens by itself", "[rocksdb]") {
+    const Directory place;
+    const auto engine = open(place.path / "store");
+    std::uint64_t seq = 0;
+    const auto put = [&](int from, int to) {
+        for (int i = from; i < to; ++i)
+            REQUIRE(engine->commit(++seq, putting("k" + std::to_string(i), std::to_string(i), Table::log)));
+    };
+    put(0, 50);
+    std::atomic<bool> done = false;
+    std::thread writer([&] {
+        for (int i = 50; !done; ++i)
+            if (!engine->commit(++seq, putting("k" + std::to_string(i), std::to_string(i), Table::log)))
+                return;
+    });
+    const auto copied = engine->checkpoint(place.path / "copy");
+    done = true;
+    writer.join();
+    REQUIRE(copied);
+    CHECK_FALSE(engine->checkpoint(place.path / "copy"));  // never over what is there
+
+    const auto copy = open(place.path / "copy");
+    CHECK(copy->last_commit() >= 50);
+    CHECK(copy->last_commit() <= seq);
+    std::uint64_t rows = 0;
+    REQUIRE(copy->scan(Table::log, {}, {}, Order::ascending, [&](ByteView, ByteView, std::uint64_t) {
+        ++rows;
+        return true;
+    }));
+    CHECK(rows == copy->last_commit());
+}
+
+TEST_CASE("What was erased or replaced is gone from every file once it is purged", "[rocksdb]") {
+    const Directory place;
+    const auto engine = open(place.path);
+    const std::string erased = "the erased row's bytes", replaced = "the replaced row's bytes",
+                      kept = "the kept row's bytes";
+    REQUIRE(engine->commit(1, putting("a1", erased, Table::value)));
+    REQUIRE(engine->commit(2, putting("a2", replaced, Table::value)));
+    REQUIRE(engine->commit(3, putting("b", kept, Table::value)));
+    REQUIRE(engine->purge_erased({{Table::value, ""}}));  // into a table file, where tombstones do not reach
+    Batch batch;
+    batch.erase(Table::value, "a1");
+    batch.put(Table::value, "a2", "other");
+    REQUIRE(engine->commit(4, batch));
+    CHECK(some_file_holds(place.path, erased));
+    CHECK(some_file_holds(place.path, replaced));
+
+    REQUIRE(engine->purge_erased({{Table::value, "a"}}));
+
+    CHECK_FALSE(some_file_holds(place.path, erased));
+    CHECK_FALSE(some_file_holds(place.path, replaced));
+    CHECK(some_file_holds(place.path, kept));
+    CHECK(value_of(*engine, "a2", Table::value) == "other");
+    REQUIRE(engine->purge_erased({{Table::value, "a"}}));  // nothing left to do is no failure
+    REQUIRE(engine->commit(5, putting("c", "more")));
+}
+
 }  // namespace
 }  // namespace claviger::vault
