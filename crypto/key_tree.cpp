@@ -38,6 +38,10 @@ const char* label_of(Purpose purpose) {
             return "OUTBOX__";
         case Purpose::token_fingerprint:
             return "TOKENFPR";
+        case Purpose::log_pin:
+            return "LOGPIN__";
+        case Purpose::backup_header:
+            return "BACKUP__";
     }
     require(false, "every purpose has a label");
     return "";

@@ -22,6 +22,8 @@ enum class Purpose {
     webhook_secrets,    // "WEBHOOKS"
     outbox_secrets,     // "OUTBOX__"
     token_fingerprint,  // "TOKENFPR"
+    log_pin,            // "LOGPIN__", of the instance's own key
+    backup_header,      // "BACKUP__", of the instance's own key
 };
 
 /// The same root, purpose and id always give the same key; any other gives an unrelated one.

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/scheduling.h"
 #include "vault/ledger_check.h"
+#include "vault/log_pin.h"
 #include "vault/log_rows.h"
 #include "vault/log_writer.h"
 
@@ -118,6 +119,7 @@ struct Ledger::State {
     KeyRing& keys;
     const base::Clock& clock;
     EntryObserver* observer = nullptr;
+    LogPin* pin = nullptr;
     LedgerCounters counters;
 
     std::mutex queue_mutex;
@@ -277,6 +279,8 @@ void Ledger::State::adopt() {
         durable_commit = writer->last_commit();
         durable_frontier = writer->tree().frontier();
     }
+    if (pin != nullptr)
+        pin->note({durable_commit, writer->tree().size(), crypto::Tree::restore(durable_frontier)->root()});
     keys.changes_durable();
     for (const auto& action : attempt.actions) action();
     if (observer != nullptr && !attempt.entries.empty()) observer->durable(attempt.entries);
@@ -367,6 +371,8 @@ Ledger::~Ledger() {
 }
 
 void Ledger::set_observer(EntryObserver* observer) { state_->observer = observer; }
+
+void Ledger::set_pin(LogPin* pin) { state_->pin = pin; }
 
 void Ledger::submit(ChangeFunction change, Done done) {
     {

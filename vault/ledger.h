@@ -78,6 +78,8 @@ public:
     virtual void abandoned() = 0;  // the commit failed; forget what about_to_commit prepared
 };
 
+class LogPin;
+
 class Ledger {
 public:
     /// Writes the first head for a new store into `batch`, together with `entry`. Commit sequence 1.
@@ -92,6 +94,8 @@ public:
     ~Ledger();  // finishes what is queued, then joins
 
     void set_observer(EntryObserver* observer);  // before the first submit or append
+    /// Told of every commit before anybody else is. While nothing is under way; outlives the ledger.
+    void set_pin(LogPin* pin);
 
     /// Any thread. `change` runs alone, against the newest state; `done` is called on the commit thread after
     /// the disk has it (or with why not). A failed change leaves no trace. Unavailable "log.not_durable" when

@@ -95,7 +95,7 @@ constexpr Verdict kLast<Verdict> = Verdict::denied;
 template <>
 constexpr ObjectKind kLast<ObjectKind> = ObjectKind::seal_slot;
 template <>
-constexpr Action kLast<Action> = Action::remind;
+constexpr Action kLast<Action> = Action::shred;
 template <>
 constexpr ActorKind kLast<ActorKind> = ActorKind::session;
 
@@ -305,6 +305,18 @@ std::string_view name_of(Action action) {
             return "retire";
         case Action::remind:
             return "remind";
+        case Action::pin:
+            return "pin";
+        case Action::accept_pin:
+            return "accept_pin";
+        case Action::back_up:
+            return "back_up";
+        case Action::restore:
+            return "restore";
+        case Action::unfence:
+            return "unfence";
+        case Action::shred:
+            return "shred";
     }
     return "";
 }

@@ -70,6 +70,12 @@ enum class Action : std::uint8_t {  // on disk: append only
     roll_back = 21,       // the value before is in use again
     retire = 22,          // a value that was kept is gone
     remind = 23,          // somebody was told that a rotation is due
+    pin = 24,             // from here on the log's size and root are kept outside the store, too
+    accept_pin = 25,      // the operator accepted a store that is not the pinned one
+    back_up = 26,         // a copy of the store was made
+    restore = 27,         // the store was put back from a backup; it serves no agents yet
+    unfence = 28,         // it serves them again
+    shred = 29,           // what was erased is gone from the files of the store as well
 };
 
 /// Who acted: an admin's API key, a session, or Claviger itself.

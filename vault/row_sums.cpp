@@ -5,7 +5,7 @@
 namespace claviger::vault {
 namespace {
 
-constexpr ByteView kStateRow = "instance";
+constexpr ByteView kHeadRow = "head";
 
 std::size_t place_of(Table table) {
     return static_cast<std::size_t>(std::ranges::find(kSummedTables, table) - std::begin(kSummedTables));
@@ -14,7 +14,7 @@ std::size_t place_of(Table table) {
 }  // namespace
 
 bool is_summed(Table table, ByteView key) {
-    return table == Table::state ? key == kStateRow : !append_only(table);
+    return table == Table::state ? key != kHeadRow : !append_only(table);
 }
 
 void RowSums::add(const crypto::RowPrf& prf, Table table, ByteView key, ByteView value) {

@@ -10,7 +10,7 @@
 
 namespace claviger::vault {
 
-/// The tables whose rows are summed; of Table::state only the row "instance". On disk: the order is that of
+/// The tables whose rows are summed; of Table::state all but the head itself. On disk: the order is that of
 /// the head.
 inline constexpr Table kSummedTables[] = {Table::state,     Table::meta,  Table::value, Table::data_key,
                                           Table::owner_key, Table::usage, Table::name};

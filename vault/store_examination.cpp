@@ -6,6 +6,7 @@
 #include "vault/log_writer.h"
 #include "vault/rotation.h"
 #include "vault/sealed_rows.h"
+#include "vault/store_marks.h"
 
 #include <algorithm>
 #include <cstring>
@@ -182,6 +183,9 @@ private:
             fault("the instance's key", key.error());
             return {};
         }
+        for (const auto mark : {kPinnedMark, kFencedMark})
+            if (const auto found = read_mark(engine_, keys_, mark); !found)
+                fault("state row " + Bytes(mark), found.error());
         auto read = each_row(Table::usage, [&](ByteView at, ByteView row) {
             base::RawId id{};
             if (at.size() == id.size()) std::memcpy(id.data(), at.data(), id.size());

@@ -17,7 +17,8 @@ const std::pair<Purpose, const char*> kPurposes[] = {
     {Purpose::session_ids, "SESSIDS_"},     {Purpose::cursors, "CURSORS_"},
     {Purpose::audit_entries, "AUDITENC"},   {Purpose::agent_handles, "HANDLES_"},
     {Purpose::connect_secrets, "CONNECT_"}, {Purpose::webhook_secrets, "WEBHOOKS"},
-    {Purpose::outbox_secrets, "OUTBOX__"},  {Purpose::token_fingerprint, "TOKENFPR"}};
+    {Purpose::outbox_secrets, "OUTBOX__"},  {Purpose::token_fingerprint, "TOKENFPR"},
+    {Purpose::log_pin, "LOGPIN__"},         {Purpose::backup_header, "BACKUP__"}};
 
 }  // namespace
 

@@ -1,0 +1,66 @@
+#include "vault/durable_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace claviger::vault {
+namespace {
+
+bool write_all(int descriptor, base::ByteView bytes) {
+    while (!bytes.empty()) {
+        const auto written = ::write(descriptor, bytes.data(), bytes.size());
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return false;
+        bytes.remove_prefix(static_cast<std::size_t>(written));
+    }
+    return true;
+}
+
+}  // namespace
+
+Descriptor::Descriptor(const std::filesystem::path& path, int flags, unsigned mode)
+    : descriptor_(::open(path.c_str(), flags | O_CLOEXEC, static_cast<mode_t>(mode))) {}
+
+Descriptor::~Descriptor() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+std::string system_words() { return std::error_code(errno, std::generic_category()).message(); }
+
+bool sync_folder(const std::filesystem::path& folder) {
+    const Descriptor opened(folder.empty() ? std::filesystem::path(".") : folder, O_RDONLY | O_DIRECTORY);
+    return opened.good() && ::fsync(opened.get()) == 0;
+}
+
+bool replace_file(const std::filesystem::path& path, base::ByteView content) {
+    auto unfinished = path;
+    unfinished += ".new";
+    {
+        const Descriptor file(unfinished, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        if (!file.good() || !write_all(file.get(), content) || ::fsync(file.get()) != 0) return false;
+    }
+    return ::rename(unfinished.c_str(), path.c_str()) == 0 && sync_folder(path.parent_path());
+}
+
+std::optional<base::Bytes> read_file(const std::filesystem::path& path, std::size_t most) {
+    const Descriptor file(path, O_RDONLY);
+    if (!file.good()) return std::nullopt;
+    base::Bytes content;
+    char block[16 * 1024];
+    for (;;) {
+        const auto got = ::read(file.get(), block, sizeof block);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return std::nullopt;
+        if (got == 0) return content;
+        content.append(block, static_cast<std::size_t>(got));
+        if (content.size() > most) {
+            errno = EFBIG;
+            return std::nullopt;
+        }
+    }
+}
+
+}  // namespace claviger::vault
