@@ -130,6 +130,7 @@ public:
     const base::Clock& clock() const { return clock_; }
     base::Time opened() const { return opened_; }  // when open() was called
     const StorageEngine& engine() const { return engine_; }
+    StorageEngine& storage() { return engine_; }  // for what is done to the store as a whole
 
     /// Any thread. `apply` runs on the commit thread and must note an entry; `done` is called there when the
     /// disk has it.
