@@ -138,6 +138,11 @@ private:
     std::map<std::string, std::function<base::Status(const json&)>> settings_;
 };
 
+bool lies_in(const std::filesystem::path& inner, const std::filesystem::path& outer) {
+    const auto relative = inner.lexically_normal().lexically_relative(outer.lexically_normal());
+    return !relative.empty() && *relative.begin() != "..";
+}
+
 bool is_loopback(const std::string& address) {
     in_addr v4{};
     if (inet_pton(AF_INET, address.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
@@ -200,10 +205,17 @@ base::Result<Config> parse_config(std::string_view text, const std::filesystem::
     known.flag("webhooks.allow_private", config.webhooks_allow_private);
     known.number("sessions.token_lifetime_s", config.session_token_lifetime, 60, 31'536'000);
     known.path("oauth.providers_dir", config.providers_dir);
+    known.path("access_log.pin_dir", config.pin_dir);
+    known.path("backup.dir", config.backup_dir);
     known.level("log.level", config.log_level);
     known.path("log.file", config.log_file);
     if (auto taken = known.take(document, ""); !taken) return std::unexpected(std::move(taken).error());
     if (config.data_dir.empty()) return refused("data_dir is required: the folder of the store.");
+    for (const auto& [name, folder] :
+         {std::pair{"access_log.pin_dir", &config.pin_dir}, std::pair{"backup.dir", &config.backup_dir}})
+        if (*folder && lies_in(**folder, config.data_dir))
+            return refused(std::string(name) + " lies in data_dir: whoever replaces one replaces the other.",
+                           "Name a folder on another disk.");
     if (config.previous_key_file && !config.key_file)
         return refused("seal.previous_key_file needs seal.key_file, which follows it.");
     if (config.pkcs11_module.has_value() != config.pkcs11_pin_file.has_value() ||
@@ -261,6 +273,11 @@ base::Result<std::vector<std::string>> explain_config(const Config& config, Inse
         if (!providers) return std::unexpected(providers.error());
         facts.push_back("providers: the built-in ones and those of " + config.providers_dir->string());
     }
+    facts.push_back(config.pin_dir
+                        ? "access log: pinned in " + config.pin_dir->string()
+                        : "access log: not pinned, so an older copy of the whole store would not show");
+    facts.push_back("backups: " + (config.backup_dir ? "made in " + config.backup_dir->string()
+                                                     : std::string("none, because backup.dir is not set")));
     facts.push_back("log: " + (config.log_file ? config.log_file->string() : "standard error"));
     return facts;
 }

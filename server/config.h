@@ -64,6 +64,9 @@ struct Config {
     base::LogLevel log_level = base::LogLevel::info;
     std::optional<std::filesystem::path> log_file;  // absent: standard error
 
+    std::optional<std::filesystem::path> pin_dir;     // access_log.pin_dir: where the log's end is pinned
+    std::optional<std::filesystem::path> backup_dir;  // backup.dir: where backups are made
+
     std::optional<std::filesystem::path>
         providers_dir;  // oauth.providers_dir: profiles of the operator's own
 

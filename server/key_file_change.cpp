@@ -1,20 +1,9 @@
 #include "server/key_file_change.h"
 
+#include "server/change_now.h"
 #include "vault/seal_slots.h"
 
-#include <future>
-
 namespace claviger::server {
-namespace {
-
-base::Status change_now(vault::Records& records, std::function<base::Status(vault::Change&)> apply) {
-    std::promise<base::Status> promise;
-    auto done = promise.get_future();
-    records.change({}, std::move(apply), [&](base::Status status) { promise.set_value(std::move(status)); });
-    return done.get();
-}
-
-}  // namespace
 
 base::Status add_key_file_slot(vault::Records& records, const vault::SealInput& current) {
     vault::NewSlot wanted;

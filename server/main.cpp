@@ -2,6 +2,8 @@
 #include "admin/cli/cli.h"
 #include "server/config.h"
 #include "server/fsck.h"
+#include "server/operator_commands.h"
+#include "server/report.h"
 #include "server/wiring.h"
 
 #include <iostream>
@@ -14,21 +16,13 @@ namespace {
 
 using namespace claviger;
 
-constexpr int kFailed = 1;
-constexpr int kUsage = 2;
+using server::kFailed;
+using server::kNotUnderstood;
+using server::report;
 
 int usage(std::string_view command, const std::string& why) {
     std::cerr << "claviger " << command << ": " << why << "\n\n" << admin::cli::help_text(command);
-    return kUsage;
-}
-
-int report(const base::Status& status) {
-    if (status) return 0;
-    const auto& error = status.error();
-    std::cerr << "claviger: " << error.message << '\n';
-    if (!error.hint.empty()) std::cerr << "  " << error.hint << '\n';
-    if (!error.detail.empty()) std::cerr << "  (" << error.code << ": " << error.detail << ")\n";
-    return kFailed;
+    return kNotUnderstood;
 }
 
 /// Flags of the server commands; the first argument that fits none of them is the fault.
@@ -103,6 +97,7 @@ int run_fsck(const Flags& flags) {
 }
 
 int run(const std::vector<std::string>& args) {
+    if (const auto code = server::run_operator_command(args)) return *code;
     const auto command = args.empty() ? std::string() : args[0];
     if (command != "init" && command != "serve" && command != "check-config" && command != "fsck")
         return admin::cli::run_cli(args, STDIN_FILENO, std::cout, std::cerr);

@@ -146,7 +146,7 @@ void store_families(Text& text, vault::Records& records) {
 
 std::string metrics_text(const net::Server& agents, const net::Server& admin,
                          const proxy::ProxyCounters& proxy, vault::Records* records,
-                         const oauth::RefreshCounters* grants) {
+                         const oauth::RefreshCounters* grants, const vault::LogPin* pin) {
     Text text;
     text.family("claviger_build_info", "gauge", "The running version.")
         .value(1, "version=\"" CLAVIGER_VERSION "\"");
@@ -158,6 +158,10 @@ std::string metrics_text(const net::Server& agents, const net::Server& admin,
     proxy_families(text, proxy);
     if (records != nullptr) store_families(text, *records);
     if (grants != nullptr) grant_families(text, *grants);
+    if (pin != nullptr)
+        text.family("claviger_pin_failures_total", "counter",
+                    "Times that the access log could not be pinned.")
+            .value(static_cast<double>(pin->failures()));
     return text.take();
 }
 

@@ -4,15 +4,16 @@
 #include "net/server.h"
 #include "oauth/refresher.h"
 #include "proxy/lane.h"
+#include "vault/log_pin.h"
 #include "vault/records.h"
 
 #include <string>
 
 namespace claviger::server {
 
-/// `records` and `grants` are null while sealed. Any thread.
+/// `records` and `grants` are null while sealed, `pin` also when there is none. Any thread.
 std::string metrics_text(const net::Server& agents, const net::Server& admin,
                          const proxy::ProxyCounters& proxy, vault::Records* records,
-                         const oauth::RefreshCounters* grants);
+                         const oauth::RefreshCounters* grants, const vault::LogPin* pin);
 
 }  // namespace claviger::server

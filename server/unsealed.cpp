@@ -5,6 +5,8 @@
 #include "oauth/revocation.h"
 #include "policy/network_rules.h"
 #include "policy/server_url.h"
+#include "server/pinning.h"
+#include "server/restored.h"
 
 #include <algorithm>
 
@@ -69,6 +71,12 @@ base::Result<std::unique_ptr<Unsealed>> Unsealed::open(
     auto unsealed = std::unique_ptr<Unsealed>(new Unsealed);
     unsealed->settings_ = proxy_settings(config);
     unsealed->records_ = std::move(*records);
+    auto pinned = pin_log(*unsealed->records_, config.pin_dir);
+    if (!pinned) return std::unexpected(std::move(pinned).error());
+    unsealed->pin_ = std::move(pinned->pin);
+    if (auto fenced = fence_if_restored(*unsealed->records_, config.data_dir, pinned->entries_before);
+        !fenced)
+        return std::unexpected(std::move(fenced).error());
     for (const auto& worker : workers)
         unsealed->lanes_.push_back(std::make_unique<proxy::Lane>(
             *worker, *unsealed->records_, unsealed->settings_, *tls, client_limits(config)));
@@ -106,7 +114,7 @@ base::Status Unsealed::open_grants(vault::StorageEngine& engine, const Config& c
     grants_ = std::make_unique<oauth::Refresher>(*records_, std::move(*journal), providers_, std::move(lanes),
                                                  settings, std::move(hooks));
     for (const auto& lane : lanes_) lane->grants = grants_.get();
-    return grants_->start();
+    return {};
 }
 
 void Unsealed::open_outbox(const Config& config) {
@@ -119,9 +127,15 @@ void Unsealed::open_outbox(const Config& config) {
         lane.worker, *records_,
         notify::Outbox::Carriers{{vault::OutboxKind::webhook, webhooks_.get()},
                                  {vault::OutboxKind::revocation, revocations_.get()}});
-    outbox_->start();
     rotations_ = std::make_unique<admin::api::RotationUpkeep>(lane.worker, *records_);
+}
+
+base::Status Unsealed::begin_service() {
+    if (auto started = grants_->start(); !started) return started;
+    outbox_->start();
+    device_polls_->start();
     rotations_->start();
+    return {};
 }
 
 const oauth::ConnectWorld& Unsealed::open_connect(std::string public_url) {
@@ -137,7 +151,6 @@ const oauth::ConnectWorld& Unsealed::open_connect(std::string public_url) {
         *connect_, lane.worker, [&world = *connect_, &lane](const vault::ConnectFlow& flow) {
             return oauth::outbound_of(world, lane.worker, lane.pool, flow);
         });
-    device_polls_->start();
     return *connect_;
 }
 

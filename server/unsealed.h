@@ -12,6 +12,7 @@
 #include "oauth/revocation_carrier.h"
 #include "proxy/mcp_endpoint.h"
 #include "server/config.h"
+#include "vault/log_pin.h"
 #include "vault/records.h"
 
 #include <memory>
@@ -29,6 +30,7 @@ public:
         proxy::ProxyCounters& counters);
 
     vault::Records& records() { return *records_; }
+    const vault::LogPin* pin() const { return pin_.get(); }
     const proxy::McpEndpoint& endpoint() const { return *endpoint_; }
     /// The upstream connections of a worker, for probes by the admin API.
     net::ClientPool& pool_of(const net::Worker& worker);
@@ -37,6 +39,10 @@ public:
     notify::Outbox& outbox() { return *outbox_; }
     /// What connects accounts; people's browsers find this Claviger at `public_url`. Once.
     const oauth::ConnectWorld& open_connect(std::string public_url);
+    /// From here on grants are refreshed, what is to be told or revoked elsewhere leaves, devices are polled.
+    /// Once, after open_connect(). A fenced store does without until it is released: what it holds may be
+    /// long out of date, and its twin may still be at work.
+    base::Status begin_service();
     /// Puts an event of the process itself on record.
     void note(vault::Action action);
 
@@ -45,6 +51,7 @@ private:
     base::Status open_grants(vault::StorageEngine& engine, const Config& config);
     void open_outbox(const Config& config);
     proxy::ProxySettings settings_;
+    std::unique_ptr<vault::LogPin> pin_;  // null: the config names no folder
     std::unique_ptr<vault::Records> records_;
     std::vector<std::unique_ptr<proxy::Lane>> lanes_;
     std::unique_ptr<proxy::McpEndpoint> endpoint_;

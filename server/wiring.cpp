@@ -11,6 +11,8 @@
 #include "server/seal_input.h"
 #include "server/unseal_door.h"
 #include "server/unsealed.h"
+#include "vault/backup_room.h"
+#include "vault/fence.h"
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -56,8 +58,13 @@ net::Response sealed_reply() {
                               "An operator has to run `claviger unseal`.");
 }
 
-net::awaitable<void> answer_sealed(net::ResponseWriter& writer) {
-    const auto reply = sealed_reply();
+net::Response fenced_reply() {
+    return proxy::error_reply("", 503, 50301, "Claviger was restored from a backup and serves no agents yet.",
+                              "fenced", "An operator has to look at it and run `claviger backup release`.");
+}
+
+net::awaitable<void> refuse_agents(net::ResponseWriter& writer, const vault::Records* records) {
+    const auto reply = records == nullptr ? sealed_reply() : fenced_reply();
     co_await writer.send(reply);
 }
 
@@ -211,7 +218,9 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
 
     // Below, `unsealed` is written once, by whoever unseals, before the two gates let anybody see it.
     std::unique_ptr<Unsealed> unsealed;
-    boost::asio::thread_pool beside{1};  // for tokens, which take their time
+    std::optional<vault::BackupRoom> backups;  // ends before the store that it reads
+    if (config->backup_dir) backups.emplace(*config->backup_dir);
+    boost::asio::thread_pool beside{2};  // for tokens and disks, which take their time
     std::atomic<const proxy::McpEndpoint*> agents_gate{nullptr};
     std::atomic<vault::Records*> records_gate{nullptr};
     std::atomic<bool> stopping{false};
@@ -230,10 +239,17 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     api_settings.in_background = [&beside](std::function<void()> work) {
         boost::asio::post(beside, std::move(work));
     };
+    api_settings.backups = backups ? &*backups : nullptr;
+    api_settings.begin_service = [&]() -> base::Status {
+        auto begun = unsealed->begin_service();
+        if (begun) agents_gate.store(&unsealed->endpoint(), std::memory_order_release);
+        return begun;
+    };
     api_settings.more_metrics = [&] {
         auto* records = records_gate.load();
         return metrics_text(*agents_seen, *admin_seen, counters, records,
-                            records != nullptr ? &unsealed->grants().counters() : nullptr);
+                            records != nullptr ? &unsealed->grants().counters() : nullptr,
+                            records != nullptr ? unsealed->pin() : nullptr);
     };
     admin::api::Api api(
         pointers(workers), [&](net::Worker& worker) -> net::ClientPool& { return unsealed->pool_of(worker); },
@@ -243,7 +259,7 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
                        [&](const net::Request& request, net::ResponseWriter& writer) {
                            const auto* endpoint = agents_gate.load(std::memory_order_acquire);
                            return endpoint != nullptr ? endpoint->handle(request, writer)
-                                                      : answer_sealed(writer);
+                                                      : refuse_agents(writer, records_gate.load());
                        });
     net::Server admin(pointers(workers), server_limits(*config),
                       [&](const net::Request& request, net::ResponseWriter& writer) {
@@ -265,10 +281,15 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
         if (!opened) return std::unexpected(std::move(opened).error());
         unsealed = std::move(*opened);
         unsealed->note(vault::Action::unseal);
-        api.connect_with(unsealed->open_connect(url_of(config->admin, admin.port())));
+        const auto fence = vault::fence_of(unsealed->records());
+        if (!fence) return std::unexpected(fence.error());
+        const auto& connect = unsealed->open_connect(url_of(config->admin, admin.port()));
+        if (!*fence)
+            if (auto begun = unsealed->begin_service(); !begun) return begun;
+        api.connect_with(connect);
         api.open(unsealed->records(), &unsealed->grants(), url_of(config->agents, agents.port()));
         records_gate.store(&unsealed->records());
-        agents_gate.store(&unsealed->endpoint(), std::memory_order_release);
+        if (!*fence) agents_gate.store(&unsealed->endpoint(), std::memory_order_release);
         base::log(base::LogLevel::info, "unsealed", {{"entries", unsealed->records().ledger().head().size}});
         return {};
     };

@@ -197,6 +197,13 @@ base::Result<vault::LogQuery> log_query(const Call& call) {
     if (!bounds) return std::unexpected(bounds.error());
     log.from = bounds->from;
     log.to = bounds->to;
+    const auto of_instance = query.flag("instance");
+    if (!of_instance) return std::unexpected(of_instance.error());
+    if (*of_instance && call.key.role != vault::Role::admin)
+        return base::failure(base::ErrorKind::denied, "api_key.role",
+                             "instance: only keys with the role 'admin' see what is of no workspace.",
+                             "Leave it out, or use another key.");
+    if (*of_instance) log.scope = vault::LogQuery::Scope::all_workspaces;  // others are left out of the page
     const auto limit = query.limit(20, 1000);
     if (!limit) return std::unexpected(limit.error());
     log.limit = *limit;
@@ -208,7 +215,8 @@ base::Result<vault::LogQuery> log_query(const Call& call) {
 net::awaitable<Answered> read_access_log(Call& call) {
     auto query = log_query(call);
     if (!query) co_return std::unexpected(query.error());
-    const ListName list{"access_log", call.workspace().raw};
+    const bool of_instance = query->scope == vault::LogQuery::Scope::all_workspaces;
+    const ListName list{of_instance ? "access_log_of_instance" : "access_log", call.workspace().raw};
     const auto cursor = cursor_of(call, list);
     if (!cursor) co_return std::unexpected(cursor.error());
     if (*cursor) query->below = (*cursor)->created_seq;
@@ -216,7 +224,9 @@ net::awaitable<Answered> read_access_log(Call& call) {
     const auto page = call.records.access_log().query(*query);
     if (!page) co_return std::unexpected(page.error());
     auto data = Json::array();
-    for (const auto& entry : page->entries) data.push_back(shown_entry(call.catalog(), entry));
+    for (const auto& entry : page->entries)
+        if (!of_instance || entry.entry.workspace == RawId{})
+            data.push_back(shown_entry(call.catalog(), entry));
     std::optional<std::string> next;
     if (page->next_below) next = seal_cursor(call, list, {.created_seq = *page->next_below});
     co_return page_answer(std::move(data), next);

@@ -15,6 +15,10 @@
 #include <string>
 #include <vector>
 
+namespace claviger::vault {
+class BackupRoom;
+}
+
 namespace claviger::admin::api {
 
 struct ApiSettings {
@@ -25,9 +29,12 @@ struct ApiSettings {
     notify::DeliverySettings webhooks = {};               // of endpoints that may be stored, and of tests
     /// What opens PKCS#11 tokens: module and PIN; absent: the config has none.
     std::function<base::Result<vault::SealInput>()> token_input = {};
-    /// Runs what may block; absent: on the worker. What it was given must be done or dropped before the workers
-    /// go.
+    /// Runs what may block; absent: on the worker. What it was given must be done or dropped before the
+    /// workers go.
     std::function<void(std::function<void()>)> in_background = {};
+    vault::BackupRoom* backups = nullptr;  // null: the config has no folder for them
+    /// After a fence was lifted: agents are served from here on. Blocks.
+    std::function<base::Status()> begin_service = {};
     std::function<std::string()> more_metrics;  // Prometheus text of other parts, for /metrics; any thread
 };
 

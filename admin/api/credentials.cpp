@@ -231,15 +231,19 @@ net::awaitable<Answered> archive_credential(Call& call) {
     co_return shown_answer(call, credential);
 }
 
+base::Status erase_credential(vault::Change& change, const vault::Credential& credential) {
+    if (auto told = announce(change, Action::erase, credential); !told) return told;
+    if (auto gone = oauth::let_go(change, credential, oauth::LetGo::erased); !gone) return gone;
+    return change.erase(credential);
+}
+
 net::awaitable<Answered> delete_credential(Call& call) {
     vault::Credential gone;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find_credential(call, change.catalog());
         if (!found) return std::unexpected(found.error());
         gone = **found;
-        if (auto told = announce(change, Action::erase, **found); !told) return told;
-        if (auto released = oauth::let_go(change, gone, oauth::LetGo::erased); !released) return released;
-        return change.erase(**found);
+        return erase_credential(change, gone);
     });
     if (!stored) co_return std::unexpected(stored.error());
     close_connections(call, gone);

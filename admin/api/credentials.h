@@ -12,6 +12,9 @@ net::awaitable<Answered> update_credential(Call& call);
 net::awaitable<Answered> archive_credential(Call& call);
 net::awaitable<Answered> delete_credential(Call& call);
 
+/// Erases the credential with every value and its grant, which is revoked; noted and announced.
+base::Status erase_credential(vault::Change& change, const vault::Credential& credential);
+
 /// Room for one more, and its key free, among the vault's active credentials.
 base::Status check_room(const vault::Catalog& catalog, const vault::Credential& made);
 

@@ -1,5 +1,7 @@
 #include "admin/api/health.h"
 
+#include "vault/fence.h"
+
 namespace claviger::admin::api {
 namespace {
 
@@ -21,6 +23,10 @@ net::Response ready_reply(vault::Records* records) {
         return text_reply(
             503, json,
             R"({"status":"log_not_writable","hint":"Calls are refused until the data directory can be written again."})");
+    if (const auto fence = vault::fence_of(*records); !fence || *fence)
+        return text_reply(
+            503, json,
+            R"({"status":"fenced","hint":"This store was restored from a backup. See `claviger backup fence`."})");
     return text_reply(200, json, R"({"status":"ready"})");
 }
 

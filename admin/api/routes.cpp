@@ -3,6 +3,7 @@
 #include "admin/api/access_log.h"
 #include "admin/api/agents.h"
 #include "admin/api/api_keys.h"
+#include "admin/api/backups.h"
 #include "admin/api/connect_links.h"
 #include "admin/api/credentials.h"
 #include "admin/api/environments.h"
@@ -12,6 +13,7 @@
 #include "admin/api/seal_slots.h"
 #include "admin/api/session_tokens.h"
 #include "admin/api/sessions.h"
+#include "admin/api/shred.h"
 #include "admin/api/stale_credentials.h"
 #include "admin/api/validate.h"
 #include "admin/api/vaults.h"
@@ -44,6 +46,8 @@ constexpr std::array kRoutes{
     Route{"POST", "vaults/{}/credentials/{}", write_objects, kHosted, update_credential},
     Route{"POST", "vaults/{}/credentials/{}/archive", write_objects, kHosted, archive_credential},
     Route{"DELETE", "vaults/{}/credentials/{}", write_objects, kHosted, delete_credential},
+    Route{"POST", "vaults/{}/shred", write_objects, kOurs, shred_vault},
+    Route{"POST", "vaults/{}/credentials/{}/shred", write_objects, kOurs, shred_credential},
     Route{"GET", "vaults/{}/credentials/{}/grant", read_objects, kOurs, retrieve_grant},
     Route{"POST", "vaults/{}/credentials/{}/suspend", write_objects, kOurs, suspend_credential},
     Route{"POST", "vaults/{}/credentials/{}/resume", write_objects, kOurs, resume_credential},
@@ -109,6 +113,11 @@ constexpr std::array kRoutes{
     Route{"POST", "seal/slots", administer, kOurs, create_seal_slot},
     Route{"POST", "seal/slots/{}/verify", administer, kOurs, verify_seal_slot},
     Route{"DELETE", "seal/slots/{}", administer, kOurs, delete_seal_slot},
+    Route{"POST", "purge", administer, kOurs, purge_store},
+    Route{"POST", "backups", administer, kOurs, create_backup},
+    Route{"GET", "backups", read_keys, kOurs, list_backups},
+    Route{"GET", "fence", read_keys, kOurs, retrieve_fence},
+    Route{"POST", "fence/lift", administer, kOurs, lift_fence},
     Route{"GET", "access_log", read_log, kOurs, read_access_log},
     Route{"POST", "api_keys", administer, kOurs, create_api_key},
     Route{"GET", "api_keys", read_keys, kOurs, list_api_keys},

@@ -67,7 +67,9 @@ base::Status take_out_of_bindings(vault::Change& change, const vault::Vault& vau
     return {};
 }
 
-base::Status erase(vault::Change& change, const vault::Vault& vault) {
+}  // namespace
+
+base::Status erase_vault(vault::Change& change, const vault::Vault& vault) {
     for (const auto& credential : credentials_of(change.catalog(), vault.id)) {
         if (auto gone = oauth::let_go(change, *credential, oauth::LetGo::erased); !gone) return gone;
         if (auto erased = change.erase(*credential); !erased) return erased;
@@ -81,8 +83,6 @@ base::Status erase(vault::Change& change, const vault::Vault& vault) {
     change.forget_key_of(vault.id.raw);
     return announce(change, Action::erase, vault);
 }
-
-}  // namespace
 
 net::awaitable<Answered> create_vault(Call& call) {
     vault::Vault vault;
@@ -156,7 +156,7 @@ net::awaitable<Answered> delete_vault(Call& call) {
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find<vault::Vault>(change.catalog(), call.workspace(), call.ids[0]);
         if (!found) return std::unexpected(found.error());
-        return erase(change, **found);
+        return erase_vault(change, **found);
     });
     if (!stored) co_return std::unexpected(stored.error());
     co_return answer({{"id", call.ids[0]}, {"type", "vault_deleted"}});

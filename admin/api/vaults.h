@@ -14,4 +14,8 @@ net::awaitable<Answered> archive_vault(Call& call);
 /// Erases the vault, its credentials and its key, and takes it out of environments' bindings.
 net::awaitable<Answered> delete_vault(Call& call);
 
+/// Erases the vault, everything in it and its key, and takes it out of the environments that use it; noted
+/// and announced.
+base::Status erase_vault(vault::Change& change, const vault::Vault& vault);
+
 }  // namespace claviger::admin::api

@@ -3,6 +3,7 @@
 #include "admin/cli/credential_lookup.h"
 #include "admin/cli/grant_status.h"
 #include "admin/cli/objects.h"
+#include "admin/cli/shred_report.h"
 
 #include <nlohmann/json.hpp>
 
@@ -107,6 +108,13 @@ base::Status resume(Context& context) {
     return {};
 }
 
+base::Status shred_credential(Context& context) {
+    const auto what = "credential '" + context.arguments.operands()[0] + "'";
+    if (auto sure = confirm_delete(context, what); !sure) return sure;
+    const auto path = path_of_credential(context);
+    return path ? shred(context, *path, what) : std::unexpected(path.error());
+}
+
 base::Status validate(Context& context) {
     const auto path = path_of_credential(context);
     if (!path) return std::unexpected(path.error());
@@ -202,6 +210,12 @@ std::vector<Command> credential_commands() {
          {vault, yes_flag()},
          "claviger credential delete github --vault alice --yes",
          erase},
+        {"credential shred",
+         "Delete a credential, rid the store's files of it, and say where it still is.",
+         {credential},
+         {vault, yes_flag()},
+         "claviger credential shred github --vault alice --yes",
+         shred_credential},
         {"credential status",
          "Say how an OAuth credential's grant stands: what is wrong, what to do, what happens next, and what "
          "happened.",

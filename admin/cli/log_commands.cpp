@@ -81,6 +81,7 @@ base::Result<Query> filters(Context& context) {
                                       {"--kind", "kind"},
                                       {"--to", "created_at[lt]"}})
         query.add(field, arguments.value(flag));
+    if (arguments.has("--instance")) query.add("instance", "true");
     return query;
 }
 
@@ -162,6 +163,7 @@ std::vector<Command> log_commands() {
           {"--tool", "NAME", "calls of this tool"},
           {"--decision", "WORD", "allowed or denied"},
           {"--kind", "WORD", "use_intent, use_outcome, deny, write, seal, admin, ..."},
+          {"--instance", "", "what belongs to no workspace instead: unsealing, restores (role admin)"},
           {"--from", "TIME", "from this time on, such as 2026-11-21T10:00:00Z"},
           {"--to", "TIME", "before this time"},
           limit_flag(),

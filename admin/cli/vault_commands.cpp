@@ -1,4 +1,5 @@
 #include "admin/cli/objects.h"
+#include "admin/cli/shred_report.h"
 
 #include <nlohmann/json.hpp>
 
@@ -32,6 +33,13 @@ base::Status list(Context& context) {
 base::Status get(Context& context) { return get_object(context, kVaults); }
 base::Status archive(Context& context) { return archive_object(context, kVaults); }
 base::Status erase(Context& context) { return delete_object(context, kVaults); }
+
+base::Status shred_vault(Context& context) {
+    const auto& name = context.arguments.operands()[0];
+    if (auto sure = confirm_delete(context, "vault '" + name + "'"); !sure) return sure;
+    const auto path = path_of(context.api, kVaults, name);
+    return path ? shred(context, *path, "vault '" + name + "'") : std::unexpected(path.error());
+}
 
 base::Status update(Context& context) {
     json body = json::object();
@@ -85,6 +93,12 @@ std::vector<Command> vault_commands() {
          {yes_flag()},
          "claviger vault delete alice --yes",
          erase},
+        {"vault shred",
+         "Delete a vault, rid the store's files of it, and say where it still is.",
+         {vault},
+         {yes_flag()},
+         "claviger vault shred alice --yes",
+         shred_vault},
     };
 }
 

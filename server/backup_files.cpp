@@ -1,0 +1,143 @@
+#include "server/backup_files.h"
+
+#include "crypto/secret.h"
+#include "server/examination_text.h"
+#include "server/seal_input.h"
+#include "vault/backup.h"
+#include "vault/log_pin.h"
+
+#include <nlohmann/json.hpp>
+
+#include <iostream>
+
+#include <unistd.h>
+
+namespace claviger::server {
+namespace {
+
+using nlohmann::json;
+
+json shown(const vault::BackupHeader& header) {
+    return {{"instance",
+             base::to_hex({reinterpret_cast<const char*>(header.instance.data()), header.instance.size()})},
+            {"made_at", base::to_rfc3339(header.made)},
+            {"commit_seq", header.head.commit_seq},
+            {"log_size", header.head.size},
+            {"log_root", base::to_hex(crypto::view(header.head.root))},
+            {"files", header.files.size()},
+            {"bytes", header.bytes()}};
+}
+
+void print_header(const json& header) {
+    std::cout << "instance  " << header.value("instance", "") << "\nmade      " << header.value("made_at", "")
+              << "\nentries   " << header.value("log_size", 0ULL) << "\nroot      "
+              << header.value("log_root", "") << "\nfiles     " << header.value("files", 0ULL) << " with "
+              << header.value("bytes", 0ULL) << " bytes\n";
+}
+
+/// Percent of the bytes, on a terminal.
+vault::BackupProgress progress_on(Output output, std::string_view what) {
+    if (output == Output::json || ::isatty(STDERR_FILENO) != 1) return {};
+    return [what](std::uint64_t done, std::uint64_t total) {
+        std::cerr << "\r\x1b[K" << what << ' ' << (total == 0 ? 100 : done * 100 / total) << " %"
+                  << std::flush;
+        if (done == total) std::cerr << "\r\x1b[K" << std::flush;
+        return true;
+    };
+}
+
+/// With a key: that this store wrote the header, and that every row opens.
+base::Result<vault::StoreExamination> examine(const BackupCheck& check, Output output) {
+    auto input = check.key_file ? read_key_file(*check.key_file) : read_passphrase_from_stdin();
+    if (!input) return std::unexpected(std::move(input).error());
+    const auto engine = vault::open_rocksdb_read_only(check.backup / "store");
+    if (!engine) return std::unexpected(engine.error());
+    const auto keys = vault::KeyRing::unseal(**engine, *input);
+    if (!keys) return std::unexpected(keys.error());
+    const auto key = (*keys)->owner_key(**engine, {}, (*keys)->instance(), vault::kFirstGeneration);
+    if (!key) return std::unexpected(key.error());
+    const auto bytes = vault::read_file(check.backup / "header", vault::kMaxBackupHeaderBytes);
+    const auto authentic = vault::authenticate_backup_header(bytes.value_or(""), vault::backup_key(**key));
+    if (!authentic) return std::unexpected(authentic.error());
+    return vault::examine_store(**engine, **keys, examination_progress(output));
+}
+
+struct Newer {
+    std::uint64_t entries = 0;
+    std::string pin;  // its file
+};
+/// What the pin of this instance knows beyond the backup; nothing without a pin.
+std::optional<Newer> newer_elsewhere(const vault::BackupHeader& header, const Config& config) {
+    if (!config.pin_dir) return std::nullopt;
+    const auto file =
+        *config.pin_dir /
+        (base::to_hex({reinterpret_cast<const char*>(header.instance.data()), header.instance.size()}) +
+         ".pin");
+    const auto pinned = vault::look_at_pin(file);
+    if (!pinned) return std::nullopt;
+    const auto size = pinned->head.size;
+    return Newer{size > header.head.size ? size - header.head.size : 0, file.string()};
+}
+
+}  // namespace
+
+base::Status check_backup(const BackupCheck& check, Output output) {
+    const bool with_keys = check.key_file || check.passphrase;
+    if (with_keys)
+        if (auto locked = crypto::prove_locked_memory(); !locked) return locked;
+    const auto header = vault::verify_backup(check.backup, progress_on(output, "reading the backup"));
+    if (!header) return std::unexpected(header.error());
+    auto found = shown(*header);
+    if (!with_keys) {
+        found["authentic"] = nullptr;
+        if (output == Output::json) {
+            std::cout << found.dump() << std::endl;
+            return {};
+        }
+        print_header(found);
+        std::cout
+            << "Every file is as it was backed up, and the log hashes to this root. Not checked without a\n"
+               "key: who wrote the backup, and whether every row opens. Give --key-file.\n";
+        return {};
+    }
+    const auto examined = examine(check, output);
+    if (!examined) return std::unexpected(examined.error());
+    found["authentic"] = true;
+    if (output == Output::json) {
+        found["store"] = examination_json(*examined);
+        std::cout << found.dump() << std::endl;
+    } else {
+        print_header(found);
+        print_examination(*examined);
+    }
+    return verdict_on(*examined);
+}
+
+base::Status restore(const std::filesystem::path& backup, const Config& config, Output output) {
+    const auto header =
+        vault::restore_backup(backup, config.data_dir, progress_on(output, "restoring the backup"));
+    if (!header) return std::unexpected(header.error());
+    const auto newer = newer_elsewhere(*header, config);
+    auto done = shown(*header);
+    done["data_dir"] = config.data_dir.string();
+    done["newer_elsewhere"] = newer ? json(newer->entries) : json();
+    if (output == Output::json) {
+        std::cout << done.dump() << std::endl;
+        return {};
+    }
+    print_header(done);
+    std::cout << "The store is in " << config.data_dir.string()
+              << ". It opens fenced: session tokens and connect\n"
+              << "links are void, and no agent is served before `claviger backup release`.\n";
+    if (!newer)
+        std::cout << "Nothing here says what was written after the backup: there is no pin of this store.\n";
+    else if (newer->entries == 0)
+        std::cout << "The pin knows of nothing newer than the backup.\n";
+    else
+        std::cout << "The pin knows of " << newer->entries
+                  << " entries that the backup does not have, so the store is refused until you run\n"
+                  << "  claviger pin accept --config FILE --root " << done.value("log_root", "") << '\n';
+    return {};
+}
+
+}  // namespace claviger::server

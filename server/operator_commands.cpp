@@ -1,0 +1,90 @@
+#include "server/operator_commands.h"
+
+#include "admin/cli/arguments.h"
+#include "admin/cli/cli.h"
+#include "server/backup_files.h"
+#include "server/doctor.h"
+#include "server/pinning.h"
+#include "server/report.h"
+
+#include <algorithm>
+#include <functional>
+#include <iostream>
+#include <map>
+
+namespace claviger::server {
+namespace {
+
+using admin::cli::Arguments;
+
+Output output_of(const Arguments& arguments) { return arguments.has("--json") ? Output::json : Output::text; }
+
+base::Status with_config(const Arguments& arguments, const std::function<base::Status(const Config&)>& run) {
+    const auto config = load_config(*arguments.value("--config"));
+    return config ? run(*config) : std::unexpected(config.error());
+}
+
+base::Status pin_status(const Arguments& arguments) {
+    return with_config(arguments,
+                       [&](const Config& config) { return show_pins(config, output_of(arguments)); });
+}
+
+base::Status pin_accept(const Arguments& arguments) {
+    return with_config(arguments, [&](const Config& config) {
+        return accept_root(config, *arguments.value("--root"), output_of(arguments));
+    });
+}
+
+base::Status backup_verify(const Arguments& arguments) {
+    BackupCheck check{.backup = arguments.operands()[0], .key_file = {}};
+    if (const auto file = arguments.value("--key-file")) check.key_file = *file;
+    check.passphrase = arguments.has("--passphrase-stdin");
+    if (check.key_file && check.passphrase)
+        return admin::cli::usage("--key-file and --passphrase-stdin are two ways to open one backup.",
+                                 "Give one of them.");
+    return check_backup(check, output_of(arguments));
+}
+
+base::Status backup_restore(const Arguments& arguments) {
+    return with_config(arguments, [&](const Config& config) {
+        return restore(arguments.operands()[0], config, output_of(arguments));
+    });
+}
+
+base::Status doctor(const Arguments& arguments) {
+    return examine_host({.config_file = *arguments.value("--config"),
+                         .unit_file = arguments.value_or("--unit", "/etc/systemd/system/claviger.service")},
+                        output_of(arguments));
+}
+
+using Run = base::Status (*)(const Arguments&);
+const std::map<std::string, Run, std::less<>> kCommands = {
+    {"backup verify", backup_verify}, {"backup restore", backup_restore}, {"doctor", doctor},
+    {"pin status", pin_status},       {"pin accept", pin_accept},
+};
+
+}  // namespace
+
+std::optional<int> run_operator_command(const std::vector<std::string>& words) {
+    const auto words_of_name = [&](std::size_t count) {
+        std::string name;
+        for (std::size_t i = 0; i < std::min(count, words.size()); ++i)
+            name += (name.empty() ? "" : " ") + words[i];
+        return name;
+    };
+    auto found = kCommands.find(words_of_name(2));
+    if (found == kCommands.end()) found = kCommands.find(words_of_name(1));
+    if (found == kCommands.end()) return std::nullopt;
+    if (std::ranges::find(words, "--help") != words.end() || std::ranges::find(words, "-h") != words.end()) {
+        std::cout << admin::cli::help_text(found->first);
+        return 0;
+    }
+    const auto invocation = admin::cli::parse_invocation(words);
+    if (!invocation || invocation->command == nullptr) {
+        if (!invocation) report(std::unexpected(invocation.error()));
+        return kNotUnderstood;
+    }
+    return report(found->second(invocation->arguments));
+}
+
+}  // namespace claviger::server
