@@ -61,6 +61,7 @@ using OauthClientId = Id<"ocli_">;
 using WebhookEndpointId = Id<"whep_">;
 using WebhookEventId = Id<"whe_">;
 using OutboxItemId = Id<"obx_">;
+using OperationId = Id<"op_">;
 using RequestId = Id<"req_">;
 
 /// For hash tables: ids are random, so any eight bytes are a good hash.

@@ -1,5 +1,6 @@
 #include "base/scheduling.h"
 
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <cstdint>
@@ -28,6 +29,12 @@ void prefer_short_turns() {
     if (attributes.policy != kOrdinary && attributes.policy != kBatch) return;
     attributes.runtime = kTurnNanoseconds;
     ::syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
+void give_way() {
+    constexpr int kNicer = 10;
+    const auto self = static_cast<id_t>(::syscall(SYS_gettid));
+    ::setpriority(PRIO_PROCESS, self, ::getpriority(PRIO_PROCESS, self) + kNicer);
 }
 
 }  // namespace claviger::base

@@ -8,4 +8,7 @@ namespace claviger::base {
 /// it.
 void prefer_short_turns();
 
+/// For work that nobody waits for: the calling thread gets what the others leave, and cannot take that back.
+void give_way();
+
 }  // namespace claviger::base

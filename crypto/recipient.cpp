@@ -125,14 +125,17 @@ std::optional<Key> Identity::shared_with(const Recipient& other) const {
     return shared;
 }
 
-base::Result<base::Bytes> wrap_root_to(const Recipient& recipient, const Place& place, const Key& root) {
+base::Result<RecipientSeal> fresh_seal_to(const Recipient& recipient) {
     const auto ephemeral = Identity::generate();
     const auto shared = ephemeral.shared_with(recipient);
     if (!shared) return unusable();
-    const auto& own = ephemeral.recipient();
-    base::Bytes wrapped(reinterpret_cast<const char*>(own.key.data()), own.key.size());
-    wrapped += wrap_root(derive_opening(*shared, own, recipient), place, root);
-    return wrapped;
+    return RecipientSeal{ephemeral.recipient(), derive_opening(*shared, ephemeral.recipient(), recipient)};
+}
+
+base::Bytes wrap_root_to(const RecipientSeal& seal, const Place& place, const Key& root) {
+    const auto& key = seal.ephemeral.key;
+    base::Bytes wrapped(reinterpret_cast<const char*>(key.data()), key.size());
+    return wrapped += wrap_root(seal.opening, place, root);
 }
 
 std::optional<Recipient> ephemeral_of(base::ByteView wrapped) {

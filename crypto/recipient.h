@@ -47,12 +47,21 @@ private:
     Recipient recipient_;
 };
 
-/// Seals a root key so that only the recipient opens it: an ephemeral public key, then an envelope under what
-/// follows from it. Nobody needs to be present to seal.
-base::Result<base::Bytes> wrap_root_to(const Recipient& recipient, const Place& place, const Key& root);
+/// What root keys are sealed to a recipient with: all that one of them sealed is opened by one opening key.
+struct RecipientSeal {
+    Recipient ephemeral;
+    Key opening;
+};
+/// A fresh one. Nobody needs to be present to seal. invalid_request "recipient.refused" for a key that
+/// everybody could open.
+base::Result<RecipientSeal> fresh_seal_to(const Recipient& recipient);
+/// Seals a root key so that only the recipient opens it: the ephemeral public key, then an envelope under the
+/// opening key.
+base::Bytes wrap_root_to(const RecipientSeal& seal, const Place& place, const Key& root);
 /// The ephemeral public key in front of such a wrap; nothing when it is too short to be one.
 std::optional<Recipient> ephemeral_of(base::ByteView wrapped);
-/// The key that opens one wrap and no other: safe to hand to the server, unlike the identity.
+/// The key that opens what was sealed with that ephemeral key and nothing else: safe to hand to the server,
+/// unlike the identity.
 base::Result<Key> opening_key(const Identity& identity, const Recipient& ephemeral);
 /// ErrorKind::corrupt, "envelope.refused": another wrap's key, another place, or changed bytes.
 base::Result<Key> unwrap_root_with(const Key& opening, const Place& place, base::ByteView wrapped);

@@ -204,12 +204,20 @@ base::Result<Journal> Journal::open(fs::path folder, const vault::StorageEngine&
 }
 
 base::Status Journal::write(const JournalEntry& entry) const {
+    for (;;) {
+        const auto generation = keys_->generation_of(entry.vault.raw);
+        if (auto written = write(entry, generation); !written) return written;
+        // A rotation that began meanwhile may not have seen the file that keeps the key before alive.
+        if (keys_->generation_of(entry.vault.raw) == generation) return {};
+    }
+}
+
+base::Status Journal::write(const JournalEntry& entry, std::uint64_t generation) const {
     if (entry.body.size() > kLongestJournalledBody || entry.content_type.size() > kLongestContentType)
         return base::failure(ErrorKind::invalid_request, "journal.too_large",
                              "The answer of the token endpoint is too large.",
                              "Look at what the server answers at its token endpoint.");
-    const auto key =
-        keys_->owner_key(*engine_, entry.workspace.raw, entry.vault.raw, vault::kFirstGeneration);
+    const auto key = keys_->owner_key(*engine_, entry.workspace.raw, entry.vault.raw, generation);
     if (!key) return std::unexpected(key.error());
     const Head head{.workspace = entry.workspace.raw,
                     .vault = entry.vault.raw,
@@ -286,6 +294,18 @@ base::Result<std::vector<base::RawId>> Journal::attempts() const {
     if (error) return bad_folder(folder_, error.message());
     std::ranges::sort(found);
     return found;
+}
+
+base::Result<bool> Journal::uses(const base::VaultId& vault, std::uint64_t generation) const {
+    const auto all = attempts();
+    if (!all) return std::unexpected(all.error());
+    for (const auto& attempt : *all) {
+        const auto content = content_of(file_of(attempt));
+        if (!content) return std::unexpected(content.error());
+        const auto head = *content ? decode(**content) : std::nullopt;
+        if (head && head->vault == vault.raw && head->generation == generation) return true;
+    }
+    return false;
 }
 
 base::Status Journal::discard(const base::RawId& attempt) const {

@@ -52,6 +52,9 @@ public:
     base::Result<std::optional<JournalEntry>> read(const base::RawId& attempt) const;
     /// The attempts with an answer. Unavailable "journal.folder".
     base::Result<std::vector<base::RawId>> attempts() const;
+    /// Whether an answer here is sealed with that generation of the vault's key. Unavailable
+    /// "journal.folder".
+    base::Result<bool> uses(const base::VaultId& vault, std::uint64_t generation) const;
     /// The answer is committed, or nobody wants it any more. Doing it twice does no harm.
     base::Status discard(const base::RawId& attempt) const;
     /// Takes away the answers of vaults that are gone, and says how many: their key was destroyed with the
@@ -65,6 +68,7 @@ private:
     Journal(std::filesystem::path folder, const vault::StorageEngine& engine, const vault::KeyRing& keys)
         : folder_(std::move(folder)), engine_(&engine), keys_(&keys) {}
     std::filesystem::path file_of(const base::RawId& attempt) const;
+    base::Status write(const JournalEntry& entry, std::uint64_t generation) const;
 
     std::filesystem::path folder_;
     const vault::StorageEngine* engine_;  // never null; a pointer so that a Journal can be moved

@@ -13,7 +13,8 @@ namespace {
 template <class T>
 constexpr bool kUnseenByCalls =
     std::is_same_v<T, Grant> || std::is_same_v<T, Rotation> || std::is_same_v<T, ConnectFlow> ||
-    std::is_same_v<T, OauthClient> || std::is_same_v<T, WebhookEndpoint> || std::is_same_v<T, OutboxItem>;
+    std::is_same_v<T, OauthClient> || std::is_same_v<T, WebhookEndpoint> || std::is_same_v<T, OutboxItem> ||
+    std::is_same_v<T, Operation>;
 
 }  // namespace
 
@@ -83,6 +84,7 @@ template void Catalog::put(ConnectFlow);
 template void Catalog::put(OauthClient);
 template void Catalog::put(WebhookEndpoint);
 template void Catalog::put(OutboxItem);
+template void Catalog::put(Operation);
 template void Catalog::put(Environment);
 template void Catalog::put(Agent);
 template void Catalog::put(Session);

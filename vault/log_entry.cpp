@@ -93,9 +93,9 @@ constexpr EntryKind kLast<EntryKind> = EntryKind::sink;
 template <>
 constexpr Verdict kLast<Verdict> = Verdict::denied;
 template <>
-constexpr ObjectKind kLast<ObjectKind> = ObjectKind::seal_slot;
+constexpr ObjectKind kLast<ObjectKind> = ObjectKind::operation;
 template <>
-constexpr Action kLast<Action> = Action::shred;
+constexpr Action kLast<Action> = Action::resume;
 template <>
 constexpr ActorKind kLast<ActorKind> = ActorKind::session;
 
@@ -317,6 +317,12 @@ std::string_view name_of(Action action) {
             return "unfence";
         case Action::shred:
             return "shred";
+        case Action::rewrap:
+            return "rewrap";
+        case Action::pause:
+            return "pause";
+        case Action::resume:
+            return "resume";
     }
     return "";
 }
@@ -363,6 +369,8 @@ std::string_view name_of(ObjectKind object) {
             return "webhook_endpoint";
         case ObjectKind::seal_slot:
             return "seal_slot";
+        case ObjectKind::operation:
+            return "operation";
     }
     return "";
 }

@@ -43,6 +43,7 @@ enum class ObjectKind : std::uint8_t {  // on disk: append only
     oauth_client = 11,
     webhook_endpoint = 12,
     seal_slot = 13,
+    operation = 14,
 };
 
 enum class Action : std::uint8_t {  // on disk: append only
@@ -76,6 +77,9 @@ enum class Action : std::uint8_t {  // on disk: append only
     restore = 27,         // the store was put back from a backup; it serves no agents yet
     unfence = 28,         // it serves them again
     shred = 29,           // what was erased is gone from the files of the store as well
+    rewrap = 30,          // keys and objects are sealed under another key
+    pause = 31,           // an operation
+    resume = 32,
 };
 
 /// Who acted: an admin's API key, a session, or Claviger itself.

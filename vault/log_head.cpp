@@ -5,12 +5,12 @@
 namespace claviger::vault {
 namespace {
 
-crypto::Place head_place(const KeyRing& keys, std::uint64_t commit_seq) {
+crypto::Place head_place(const KeyRing& keys, const RootKey& root, std::uint64_t commit_seq) {
     crypto::Place place;
     place.type = crypto::ObjectType::state;
     place.instance = keys.instance();
     place.version = commit_seq;
-    place.wrapping_key = keys.root_epoch();
+    place.wrapping_key = root.epoch();
     place.commit_seq = commit_seq;
     return place;
 }
@@ -38,11 +38,14 @@ Bytes encode(const StoredHead& head) {
 }
 
 Bytes seal_head(const KeyRing& keys, const StoredHead& head) {
-    return crypto::seal(keys.head_key(), head_place(keys, head.commit_seq), base::as_span(encode(head)));
+    const auto root = keys.root_of_commit();
+    return crypto::seal(root->head_key(), head_place(keys, *root, head.commit_seq),
+                        base::as_span(encode(head)));
 }
 
 base::Result<StoredHead> open_head(const KeyRing& keys, std::uint64_t commit_seq, ByteView row) {
-    const auto plain = crypto::open_metadata(keys.head_key(), head_place(keys, commit_seq), row);
+    const auto root = keys.root_of_commit();
+    const auto plain = crypto::open_metadata(root->head_key(), head_place(keys, *root, commit_seq), row);
     if (!plain) return refused("the head does not open as that of commit " + std::to_string(commit_seq));
     ByteReader in(*plain);
     StoredHead head;

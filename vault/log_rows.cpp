@@ -81,6 +81,8 @@ base::RawId day_owner(std::uint64_t day) {
     return owner;
 }
 
+bool is_day_owner(const base::RawId& owner) { return std::equal(kDayOwner, kDayOwner + 8, owner.begin()); }
+
 Bytes log_key(std::uint64_t position) {
     Bytes key;
     base::append_big_endian(key, position);

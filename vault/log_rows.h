@@ -21,6 +21,7 @@ inline constexpr std::size_t kMaxNameBytes = 255;
 std::uint64_t day_of(base::Time time);
 /// The day as an owner of keys: "log-day", a zero byte, the day as u64.
 base::RawId day_owner(std::uint64_t day);
+bool is_day_owner(const base::RawId& owner);
 
 /// A row stands under the position of its first entry.
 Bytes log_key(std::uint64_t position);

@@ -38,6 +38,22 @@ constexpr std::pair<TokenEndpointAuth, std::string_view> kEndpointAuths[] = {
     {TokenEndpointAuth::private_key_jwt, "private_key_jwt"},
     {TokenEndpointAuth::secret_as_user_name, "secret_as_user_name"}};
 
+constexpr std::pair<OperationKind, std::string_view> kOperationKinds[] = {
+    {OperationKind::root_key_rotation, "root_key_rotation"},
+    {OperationKind::vault_key_rotation, "vault_key_rotation"}};
+constexpr std::pair<OperationState, std::string_view> kOperationStates[] = {
+    {OperationState::running, "running"},         {OperationState::paused, "paused"},
+    {OperationState::waiting, "waiting"},         {OperationState::succeeded, "succeeded"},
+    {OperationState::rolled_back, "rolled_back"}, {OperationState::failed, "failed"}};
+constexpr std::pair<OperationStep, std::string_view> kOperationSteps[] = {
+    {OperationStep::pending, "pending"},
+    {OperationStep::retiring, "retiring"},
+    {OperationStep::token_keys, "token_keys"},
+    {OperationStep::data_keys, "data_keys"},
+    {OperationStep::objects, "objects"},
+    {OperationStep::last_look, "last_look"},
+    {OperationStep::done, "done"}};
+
 // One field list per object serves both directions, so that writing and reading cannot drift apart.
 // A Writer fills a JSON object; a Reader takes the members out and counts them, so that unknown ones are
 // noticed.
@@ -98,6 +114,8 @@ template <class F>
 void fields(Session& object, F&& field);
 template <class F>
 void fields(SessionToken& object, F&& field);
+template <class F>
+void fields(Operation& object, F&& field);
 
 json to_json(std::uint64_t value) { return value; }
 json to_json(bool value) { return value; }
@@ -286,9 +304,34 @@ void fields(Vault& o, F&& f) {
     f("workspace", o.workspace);
     f("display_name", o.display_name);
     f("metadata", o.metadata);
+    f("key_generation", o.key_generation);
+    f("last_generation", o.last_generation);
+    f("key_rotated", o.key_rotated);
     f("created", o.created);
     f("updated", o.updated);
     f("archived", o.archived);
+}
+template <class F>
+void fields(Operation& o, F&& f) {
+    f("id", o.id);
+    f("created_seq", o.created_seq);
+    f("workspace", o.workspace);
+    f("kind", o.kind);
+    f("state", o.state);
+    f("step", o.step);
+    f("rolling_back", o.rolling_back);
+    f("about", o.about);
+    f("from", o.from);
+    f("to", o.to);
+    f("done", o.done);
+    f("total", o.total);
+    f("cursor", o.cursor);
+    f("retire_after_s", o.retire_after_s);
+    f("retire_at", o.retire_at);
+    f("finished", o.finished);
+    f("problem", o.problem);
+    f("created", o.created);
+    f("updated", o.updated);
 }
 template <class F>
 void fields(Credential& o, F&& f) {
@@ -583,6 +626,9 @@ void from_json(const json& in, T& object) {
 
 }  // namespace
 
+std::string_view name_of(OperationKind kind) { return to_name(kOperationKinds, kind); }
+std::string_view name_of(OperationState state) { return to_name(kOperationStates, state); }
+std::string_view name_of(OperationStep step) { return to_name(kOperationSteps, step); }
 std::string_view name_of(Role role) { return to_name(kRoles, role); }
 std::optional<Role> role_from(std::string_view name) { return from_name(kRoles, name); }
 std::string_view name_of(AuthType type) { return to_name(kAuthTypes, type); }
@@ -668,6 +714,8 @@ template base::Bytes encode_object(const Agent&);
 template base::Result<Agent> decode_object(base::ByteView);
 template base::Bytes encode_object(const Session&);
 template base::Result<Session> decode_object(base::ByteView);
+template base::Bytes encode_object(const Operation&);
+template base::Result<Operation> decode_object(base::ByteView);
 template base::Bytes encode_object(const SessionToken&);
 template base::Result<SessionToken> decode_object(base::ByteView);
 

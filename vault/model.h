@@ -53,9 +53,14 @@ struct Vault {
     base::WorkspaceId workspace;
     std::string display_name;
     Metadata metadata;
+    // Of the key that seals what the vault holds; absent: the first one.
+    std::optional<std::uint64_t> key_generation = {};   // what is sealed now is sealed with this one
+    std::optional<std::uint64_t> last_generation = {};  // the highest that ever was: none is used twice
+    std::optional<Time> key_rotated = {};               // when the last rotation of the key was completed
     Time created{}, updated{};
     std::optional<Time> archived;
     const base::RawId& scope() const { return workspace.raw; }
+    std::uint64_t generation() const { return key_generation.value_or(1); }
 };
 
 enum class AuthType { static_bearer, mcp_oauth, environment_variable };
@@ -118,7 +123,8 @@ struct Credential {
 
     // The current secret: what its rows' AAD is computed from. version 0: purged, nothing stored.
     std::uint64_t version = 0;
-    std::uint64_t value_commit_seq = 0, value_generation = 0;
+    std::uint64_t value_commit_seq = 0;
+    std::uint64_t value_generation = 0;  // of the vault's key that sealed it first; see data_key_place()
     Time value_created{};
     base::RawId value_writer{};
 
@@ -308,6 +314,54 @@ struct OutboxItem {
 
 /// The part of a pool of upstream connections that is this credential's: no two versions share a connection.
 std::string connection_partition(const Credential& credential);
+
+enum class OperationKind { root_key_rotation, vault_key_rotation };  // on disk: append only
+
+enum class OperationState {  // on disk: append only
+    running,
+    paused,
+    waiting,  // of root key rotations: the new key is in use, the one before is kept for a roll-back
+    succeeded,
+    rolled_back,
+    failed,
+};
+
+/// How far an operation has got.
+enum class OperationStep {  // on disk: append only
+    pending,                // root: every slot holds the new key, nothing is sealed under it
+    retiring,               // root: it is in use
+    token_keys,             // root: what is gone from the store is being destroyed in PKCS#11 tokens
+    data_keys,              // vault: secrets' keys are being sealed under the other key
+    objects,                // vault: the objects of the vault are
+    last_look,              // vault: nothing may be left under the key that goes
+    done,
+};
+
+/// Work on keys that takes more than one commit. Each of its commits changes this object, too, so that it
+/// goes on after a crash where it was.
+struct Operation {
+    base::OperationId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;  // whose administrator began it
+    OperationKind kind = OperationKind::root_key_rotation;
+    OperationState state = OperationState::running;
+    OperationStep step = OperationStep::pending;
+    bool rolling_back = false;          // `to` is what was there before
+    base::RawId about{};                // the vault
+    std::uint64_t from = 0, to = 0;     // epochs of the root key, generations of the vault's key
+    std::uint64_t done = 0, total = 0;  // keys and objects that are sealed anew
+    std::string cursor;  // vault: created_seq of the credential where the step goes on; empty: the first
+    std::optional<std::uint64_t> retire_after_s = {};  // root: how long the key before is kept
+    std::optional<Time> retire_at = {};                // root: when it goes by itself
+    std::optional<Time> finished = {};
+    std::optional<Problem> problem = {};  // why it does not get on, or ended
+    Time created{}, updated{};
+    const base::RawId& scope() const { return workspace.raw; }
+    bool under_way() const { return state <= OperationState::waiting; }
+};
+std::string_view name_of(OperationKind kind);    // "root_key_rotation"
+std::string_view name_of(OperationState state);  // "running"
+std::string_view name_of(OperationStep step);    // "pending"
 
 /// Where the credential's secret may go, as bound into its seal.
 crypto::Constraints constraints_of(const Credential& credential);

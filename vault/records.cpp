@@ -35,7 +35,7 @@ RowHeader header_of(const T& object) {
 
 template <class T>
 base::RawId owner_of(const KeyRing& keys, const T& object) {
-    if constexpr (std::is_same_v<T, Workspace> || std::is_same_v<T, ApiKey>)
+    if constexpr (std::is_same_v<T, Workspace> || std::is_same_v<T, ApiKey> || std::is_same_v<T, Operation>)
         return keys.instance();
     else if constexpr (kOfVault<T>)
         return object.vault.raw;
@@ -44,7 +44,7 @@ base::RawId owner_of(const KeyRing& keys, const T& object) {
 }
 
 template <class T>
-base::Status load(const StorageEngine& engine, const KeyRing& keys, Catalog& catalog) {
+base::Status load(const StorageEngine& engine, KeyRing& keys, Catalog& catalog) {
     base::Status loaded;
     const Bytes prefix(1, static_cast<char>(kMetaKind<T>));
     const auto scanned = engine.scan(
@@ -60,6 +60,7 @@ base::Status load(const StorageEngine& engine, const KeyRing& keys, Catalog& cat
                                        {}, "table meta, row " + base::to_hex(key));
                 return false;
             }
+            if constexpr (std::is_same_v<T, Vault>) keys.use_generation(object->id.raw, object->generation());
             catalog.put(std::move(*object));
             return true;
         });
@@ -97,7 +98,7 @@ base::Status Change::store(T object) {
     auto header = header_of(object);
     const auto owner = owner_of(keys, object);
     const auto workspace = owner == keys.instance() ? base::RawId{} : header.workspace;
-    const auto key = keys.owner_key(transaction_.engine(), workspace, owner, 1);
+    const auto key = keys.owner_key(transaction_.engine(), workspace, owner, keys.generation_of(owner));
     if (!key) return std::unexpected(key.error());
     header.commit_seq = transaction_.commit_seq();
     header.version = transaction_.commit_seq();
@@ -112,6 +113,10 @@ base::Status Change::store(T object) {
         transaction_.batch().put(Table::meta, version_key,
                                  seal_row(keys, **key, header, version_key, plaintext));
     }
+    if constexpr (std::is_same_v<T, Vault>)
+        transaction_.when_durable([&keys, owner = object.id.raw, generation = object.generation()] {
+            keys.use_generation(owner, generation);
+        });
     transaction_.when_durable([&catalog = writable_, object = std::move(object)] { catalog.put(object); });
     return {};
 }
@@ -146,8 +151,8 @@ void Change::erase_value(const Credential& credential) {
 
 base::Status Change::seal_value(Credential& credential, const SecretParts& parts) {
     auto& keys = transaction_.keys();
-    const auto vault_key =
-        keys.owner_key(transaction_.engine(), credential.workspace.raw, credential.vault.raw, 1);
+    const auto vault_key = keys.owner_key(transaction_.engine(), credential.workspace.raw,
+                                          credential.vault.raw, keys.generation_of(credential.vault.raw));
     if (!vault_key) return std::unexpected(vault_key.error());
     credential.value_commit_seq = transaction_.commit_seq();
     credential.value_generation = (*vault_key)->generation;
@@ -162,7 +167,8 @@ base::Status Change::seal_value(Credential& credential, const SecretParts& parts
                              }));
     transaction_.batch().put(
         Table::data_key, secret_key(credential), data_key.expose([&](std::span<const std::byte> bytes) {
-            return crypto::seal((*vault_key)->key, data_key_place(keys, credential), bytes);
+            return crypto::seal((*vault_key)->key, data_key_place(keys, credential, (*vault_key)->generation),
+                                bytes);
         }));
     return {};
 }
@@ -174,13 +180,17 @@ base::Status Change::purge_secret(Credential credential) {
     return store(std::move(credential));
 }
 
-void Change::create_key_of(const base::RawId& workspace, const base::RawId& owner) {
+void Change::create_key_of(const base::RawId& workspace, const base::RawId& owner, std::uint64_t generation) {
     transaction_.keys().create_owner_key(workspace, owner, transaction_.commit_seq(), transaction_.now(),
-                                         transaction_.batch());
+                                         transaction_.batch(), generation);
 }
 
-void Change::forget_key_of(const base::RawId& owner) {
-    transaction_.keys().forget_owner(owner, transaction_.batch());
+base::Status Change::forget_key_of(const base::RawId& owner) {
+    const auto generations = transaction_.keys().generations(transaction_.engine(), owner);
+    if (!generations) return std::unexpected(generations.error());
+    for (const auto generation : *generations)
+        transaction_.keys().forget_owner(owner, transaction_.batch(), generation);
+    return {};
 }
 
 void Change::note(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,
@@ -253,6 +263,7 @@ template base::Status Change::store(ConnectFlow);
 template base::Status Change::store(OauthClient);
 template base::Status Change::store(WebhookEndpoint);
 template base::Status Change::store(OutboxItem);
+template base::Status Change::store(Operation);
 template base::Status Change::store(Environment);
 template base::Status Change::store(Agent);
 template base::Status Change::store(Session);
@@ -337,11 +348,11 @@ base::Result<std::unique_ptr<Records>> Records::open(StorageEngine& engine, std:
     records->ledger_->set_observer(records->access_log_.get());
 
     auto& catalog = records->catalog_;
-    const auto& ring = *records->keys_;
+    auto& ring = *records->keys_;
     for (const auto load_kind :
          {load<Workspace>, load<ApiKey>, load<Vault>, load<Credential>, load<Grant>, load<Rotation>,
-          load<ConnectFlow>, load<OauthClient>, load<WebhookEndpoint>, load<OutboxItem>, load<Environment>,
-          load<Agent>, load<Session>, load<SessionToken>}) {
+          load<ConnectFlow>, load<OauthClient>, load<WebhookEndpoint>, load<OutboxItem>, load<Operation>,
+          load<Environment>, load<Agent>, load<Session>, load<SessionToken>}) {
         if (auto loaded = load_kind(engine, ring, catalog); !loaded)
             return std::unexpected(std::move(loaded).error());
     }

@@ -81,9 +81,9 @@ public:
     /// 0.
     base::Status purge_secret(Credential credential);
     /// Creates the key that seals what a new vault or workspace holds.
-    void create_key_of(const base::RawId& workspace, const base::RawId& owner);
+    void create_key_of(const base::RawId& workspace, const base::RawId& owner, std::uint64_t generation = 1);
     /// Crypto-shreds all a vault holds.
-    void forget_key_of(const base::RawId& owner);
+    base::Status forget_key_of(const base::RawId& owner);
 
     /// The entry of this change. Ids that do not apply stay zero.
     void note(EntryKind kind, Action action, ObjectKind object, const base::RawId& object_id,

@@ -50,6 +50,11 @@ base::Status admissible(const StateRecord& record, const NewSlot& wanted) {
     return {};
 }
 
+bool holds_all(const SealSlot& slot, const RootKeys& roots) {
+    return std::ranges::all_of(roots.live,
+                               [&](const auto& root) { return slot.wrap_of(root.first) != nullptr; });
+}
+
 bool counts(const SealSlot& slot) { return slot.verified.has_value(); }
 
 }  // namespace
@@ -63,7 +68,7 @@ base::Result<SealSlot> prepare_token_slot(const KeyRing& keys, const StorageEngi
     slot.parameters = wanted.parameters;
     slot.name = wanted.name;
     slot.created = now;
-    if (auto sealed = keys.seal_into(*record, slot, nullptr, &token); !sealed)
+    if (auto sealed = seal_into(*record, slot, keys.roots(), nullptr, &token); !sealed)
         return std::unexpected(std::move(sealed).error());
     return slot;
 }
@@ -75,7 +80,7 @@ base::Result<SealSlot> add_slot(Transaction& transaction, const NewSlot& wanted)
     SealSlot slot;
     if (wanted.prepared) {
         slot = *wanted.prepared;
-        if (slot.wrap_of(transaction.keys().root_epoch()) == nullptr)
+        if (!holds_all(slot, transaction.keys().roots()))
             return base::failure(ErrorKind::conflict, "seal.root_changed",
                                  "The root key was rotated while the token made its key.",
                                  "Add the slot again.");
@@ -84,8 +89,8 @@ base::Result<SealSlot> add_slot(Transaction& transaction, const NewSlot& wanted)
         slot.name = wanted.name;
         slot.commit_seq = transaction.commit_seq();
         slot.created = transaction.now();
-        const auto sealed =
-            transaction.keys().seal_into(*record, slot, wanted.opening ? &*wanted.opening : nullptr, nullptr);
+        const auto sealed = seal_into(*record, slot, transaction.keys().roots(),
+                                      wanted.opening ? &*wanted.opening : nullptr, nullptr);
         if (!sealed) return std::unexpected(sealed.error());
     }
     record->slots.push_back(slot);

@@ -12,17 +12,27 @@ void append_id(Bytes& out, const base::RawId& id) {
     out.append(reinterpret_cast<const char*>(id.data()), id.size());
 }
 
-/// Whose key seals a row of this kind: the instance's, the workspace's or the vault's.
-base::RawId owner_of(const KeyRing& keys, MetaKind kind, const RowHeader& header) {
+std::unexpected<base::Error> row_refused(ByteView row_key, std::string why) {
+    return base::failure(ErrorKind::corrupt, "envelope.refused",
+                         "A stored object does not open: it was changed, moved or replaced.",
+                         "Restore from a backup, and find out who can write to the data folder.",
+                         "table meta, row " + base::to_hex(row_key) + ": " + std::move(why));
+}
+
+enum class RowOwner { nobody, instance, workspace, vault };
+
+/// Whose key seals a row of this kind.
+RowOwner owner_of(MetaKind kind) {
     switch (kind) {
         case MetaKind::workspace:
         case MetaKind::api_key:
-            return keys.instance();
+        case MetaKind::operation:
+            return RowOwner::instance;
         case MetaKind::credential:
         case MetaKind::grant:
         case MetaKind::rotation:
         case MetaKind::connect_flow:
-            return header.vault;
+            return RowOwner::vault;
         case MetaKind::vault:
         case MetaKind::environment:
         case MetaKind::agent:
@@ -32,7 +42,21 @@ base::RawId owner_of(const KeyRing& keys, MetaKind kind, const RowHeader& header
         case MetaKind::oauth_client:
         case MetaKind::webhook_endpoint:
         case MetaKind::outbox_item:
+            return RowOwner::workspace;
+    }
+    return RowOwner::nobody;
+}
+
+base::RawId owner_of(const KeyRing& keys, MetaKind kind, const RowHeader& header) {
+    switch (owner_of(kind)) {
+        case RowOwner::instance:
+            return keys.instance();
+        case RowOwner::workspace:
             return header.workspace;
+        case RowOwner::vault:
+            return header.vault;
+        case RowOwner::nobody:
+            break;
     }
     return {};
 }
@@ -110,13 +134,32 @@ Bytes seal_row(const KeyRing& keys, const KeyRing::OwnerKey& owner_key, const Ro
 
 base::Result<Bytes> open_row(const StorageEngine& engine, const KeyRing& keys, ByteView row_key,
                              ByteView row) {
-    const auto refused = [&](std::string why) {
-        return base::failure(ErrorKind::corrupt, "envelope.refused",
-                             "A stored object does not open: it was changed, moved or replaced.",
-                             "Restore from a backup, and find out who can write to the data folder.",
-                             "table meta, row " + base::to_hex(row_key) + ": " + why);
-    };
-    if (row_key.size() < 17 || row.size() < kRowHeaderBytes) return refused("too short");
+    const auto header = header_of(row);
+    if (row_key.size() < 17 || !header) return row_refused(row_key, "too short");
+    const auto owner = owner_of(keys, static_cast<MetaKind>(row_key[0]), *header);
+    // The instance's own key belongs to no workspace.
+    const auto workspace = owner == keys.instance() ? base::RawId{} : header->workspace;
+    const auto key = keys.owner_key(engine, workspace, owner, header->generation);
+    if (!key) return row_refused(row_key, std::string(key.error().code) + " " + key.error().detail);
+    auto opened =
+        crypto::open_metadata((*key)->key, row_place(keys, *header, row_key), row.substr(kRowHeaderBytes));
+    if (!opened) return row_refused(row_key, "does not open at its place");
+    return opened;
+}
+
+base::Result<Bytes> reseal_row(const KeyRing& keys, const KeyRing::OwnerKey& before,
+                               const KeyRing::OwnerKey& after, ByteView row_key, ByteView row) {
+    auto header = header_of(row);
+    if (row_key.size() < 17 || !header) return row_refused(row_key, "too short");
+    const auto plaintext =
+        crypto::open_metadata(before.key, row_place(keys, *header, row_key), row.substr(kRowHeaderBytes));
+    if (!plaintext) return row_refused(row_key, "does not open at its place");
+    header->generation = after.generation;
+    return seal_row(keys, after, *header, row_key, *plaintext);
+}
+
+std::optional<RowHeader> header_of(ByteView row) {
+    if (row.size() < kRowHeaderBytes) return std::nullopt;
     RowHeader header;
     header.commit_seq = base::read_big_endian<std::uint64_t>(row.data());
     header.version = base::read_big_endian<std::uint64_t>(row.data() + 8);
@@ -125,16 +168,11 @@ base::Result<Bytes> open_row(const StorageEngine& engine, const KeyRing& keys, B
     std::memcpy(header.workspace.data(), row.data() + 32, 16);
     std::memcpy(header.vault.data(), row.data() + 48, 16);
     std::memcpy(header.writer.data(), row.data() + 64, 16);
+    return header;
+}
 
-    const auto owner = owner_of(keys, static_cast<MetaKind>(row_key[0]), header);
-    // The instance's own key belongs to no workspace.
-    const auto workspace = owner == keys.instance() ? base::RawId{} : header.workspace;
-    const auto key = keys.owner_key(engine, workspace, owner, header.generation);
-    if (!key) return refused(std::string(key.error().code) + " " + key.error().detail);
-    auto opened =
-        crypto::open_metadata((*key)->key, row_place(keys, header, row_key), row.substr(kRowHeaderBytes));
-    if (!opened) return refused("does not open at its place");
-    return opened;
+bool is_sealed_by_vault(ByteView row_key) {
+    return !row_key.empty() && owner_of(static_cast<MetaKind>(row_key[0])) == RowOwner::vault;
 }
 
 Bytes secret_key(const Credential& credential) {
@@ -143,7 +181,7 @@ Bytes secret_key(const Credential& credential) {
     return key;
 }
 
-crypto::Place data_key_place(const KeyRing& keys, const Credential& credential) {
+crypto::Place data_key_place(const KeyRing& keys, const Credential& credential, std::uint64_t generation) {
     crypto::Place place;
     place.type = crypto::ObjectType::data_key;
     place.instance = keys.instance();
@@ -151,7 +189,7 @@ crypto::Place data_key_place(const KeyRing& keys, const Credential& credential) 
     place.vault = credential.vault.raw;
     place.object = credential.id.raw;
     place.version = credential.version;
-    place.wrapping_key = credential.value_generation;
+    place.wrapping_key = generation;
     place.commit_seq = credential.value_commit_seq;
     place.created_ms = static_cast<std::uint64_t>(credential.value_created.time_since_epoch().count());
     place.writer = credential.value_writer;
@@ -159,10 +197,9 @@ crypto::Place data_key_place(const KeyRing& keys, const Credential& credential) 
 }
 
 crypto::Place value_place(const KeyRing& keys, const Credential& credential) {
-    auto place = data_key_place(keys, credential);
+    auto place = data_key_place(keys, credential, credential.version);  // seals exactly one version
     place.type = credential.type == AuthType::mcp_oauth ? crypto::ObjectType::oauth_grant
                                                         : crypto::ObjectType::static_value;
-    place.wrapping_key = credential.version;  // a data key seals exactly one version
     place.constraints = crypto::constraint_digest(constraints_of(credential));
     return place;
 }
@@ -231,20 +268,32 @@ base::Result<SealedSecret> read_sealed(const StorageEngine& engine, const KeyRin
     const auto row_key = secret_key(credential);
     const auto value = engine.get(Table::value, row_key);
     if (!value) return std::unexpected(value.error());
-    const auto data_key = engine.get(Table::data_key, row_key);
-    if (!data_key) return std::unexpected(data_key.error());
-    if (!*value || !*data_key)
-        return base::failure(base::ErrorKind::corrupt, "envelope.refused", "The credential cannot be opened.",
-                             {}, "tables value and data_key, row " + base::to_hex(row_key) + ": missing");
-    auto vault_key =
-        keys.owner_key(engine, credential.workspace.raw, credential.vault.raw, credential.value_generation);
-    if (!vault_key) return std::unexpected(std::move(vault_key).error());
-    return SealedSecret{.value_place = value_place(keys, credential),
-                        .data_key_place = data_key_place(keys, credential),
-                        .value = std::move((*value)->value),
-                        .data_key = std::move((*data_key)->value),
-                        .vault_key = std::move(*vault_key),
-                        .opened_data_key = std::make_shared<OpenedKey>()};
+    const auto refused = [&](std::string_view why) {
+        return base::failure(
+            base::ErrorKind::corrupt, "envelope.refused", "The credential cannot be opened.", {},
+            "tables value and data_key, row " + base::to_hex(row_key) + ": " + std::string(why));
+    };
+    std::uint64_t before = 0;
+    for (;;) {
+        const auto data_key = engine.get(Table::data_key, row_key);
+        if (!data_key) return std::unexpected(data_key.error());
+        if (!*value || !*data_key) return refused("missing");
+        const auto generation = crypto::key_ref_of((*data_key)->value);
+        if (!generation) return refused("no envelope");
+        auto vault_key = keys.owner_key(engine, credential.workspace.raw, credential.vault.raw, *generation);
+        // A rotation of the vault's key may end between the two reads; then the row names another one.
+        if (!vault_key && vault_key.error().kind == ErrorKind::not_found && *generation != before) {
+            before = *generation;
+            continue;
+        }
+        if (!vault_key) return std::unexpected(std::move(vault_key).error());
+        return SealedSecret{.value_place = value_place(keys, credential),
+                            .data_key_place = data_key_place(keys, credential, *generation),
+                            .value = std::move((*value)->value),
+                            .data_key = std::move((*data_key)->value),
+                            .vault_key = std::move(*vault_key),
+                            .opened_data_key = std::make_shared<OpenedKey>()};
+    }
 }
 
 base::Result<crypto::Secret> open_joined(const SealedSecret& sealed) {

@@ -26,6 +26,7 @@ enum class MetaKind : unsigned char {
     webhook_endpoint = 13,
     outbox_item = 14,
     rotation = 15,
+    operation = 16,
 };
 
 template <class T>
@@ -49,6 +50,8 @@ inline constexpr MetaKind kMetaKind<WebhookEndpoint> = MetaKind::webhook_endpoin
 template <>
 inline constexpr MetaKind kMetaKind<OutboxItem> = MetaKind::outbox_item;
 template <>
+inline constexpr MetaKind kMetaKind<Operation> = MetaKind::operation;
+template <>
 inline constexpr MetaKind kMetaKind<Environment> = MetaKind::environment;
 template <>
 inline constexpr MetaKind kMetaKind<Agent> = MetaKind::agent;
@@ -68,6 +71,10 @@ struct RowHeader {
     base::RawId workspace{}, vault{}, writer{};
 };
 inline constexpr std::size_t kRowHeaderBytes = 80;
+/// Nothing when the row is too short to be one. Unauthenticated until the row opens.
+std::optional<RowHeader> header_of(ByteView row);
+/// Whether the key of a vault seals rows of that key's kind.
+bool is_sealed_by_vault(ByteView row_key);
 
 /// `owner` is whose key seals the row; `object` and `kind` come from the row's own key.
 base::Bytes seal_row(const KeyRing& keys, const KeyRing::OwnerKey& owner_key, const RowHeader& header,
@@ -76,10 +83,15 @@ base::Bytes seal_row(const KeyRing& keys, const KeyRing::OwnerKey& owner_key, co
 base::Result<base::Bytes> open_row(const StorageEngine& engine, const KeyRing& keys, ByteView row_key,
                                    ByteView row);
 
+/// The same row, sealed by another generation of its owner's key. corrupt "envelope.refused".
+base::Result<base::Bytes> reseal_row(const KeyRing& keys, const KeyRing::OwnerKey& before,
+                                     const KeyRing::OwnerKey& after, ByteView row_key, ByteView row);
+
 /// Rows of one credential version.
 base::Bytes secret_key(const Credential& credential);
 crypto::Place value_place(const KeyRing& keys, const Credential& credential);
-crypto::Place data_key_place(const KeyRing& keys, const Credential& credential);
+/// `generation` is that of the vault's key which seals the data key; the row's own envelope names it.
+crypto::Place data_key_place(const KeyRing& keys, const Credential& credential, std::uint64_t generation);
 
 /// The plaintext of a value: {tag u8, length u32, bytes} per part, in tag order (1 token, 2 refresh token, 3
 /// client secret, 4 the refresh token before).

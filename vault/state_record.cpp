@@ -3,14 +3,15 @@
 #include "vault/byte_reader.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace claviger::vault {
 namespace {
 
 using base::Bytes;
 
-constexpr std::uint8_t kFormat = 2;
-constexpr std::uint8_t kFirstFormat = 1;  // slots without names, of two kinds
+constexpr std::uint8_t kFormat = 3;
+constexpr std::uint8_t kFirstFormat = 1;  // slots without names, of two kinds; 2: epochs without a time
 constexpr std::size_t kMacBytes = 32;
 
 std::uint64_t millis(base::Time time) { return static_cast<std::uint64_t>(time.time_since_epoch().count()); }
@@ -119,6 +120,25 @@ std::optional<SealSlot> read_first_slot(ByteReader& in) {
     return slot;
 }
 
+/// False for epochs that are none of a root key, in a state there is not, twice, or with another one active.
+bool read_epochs(ByteReader& in, std::uint8_t format, StateRecord& record) {
+    const auto count = in.number<std::uint8_t>();
+    if (count > kMaxEpochs) return false;
+    std::uint64_t highest = 0;
+    for (unsigned i = 0; i < count && in.good(); ++i) {
+        RootEpoch epoch{in.number<std::uint64_t>(), static_cast<EpochState>(in.number<std::uint8_t>()),
+                        record.created};
+        if (format == kFormat) epoch.created = time_of(in.number<std::uint64_t>());
+        if (epoch.epoch <= highest || epoch.state < EpochState::pending || epoch.state > EpochState::retiring)
+            return !in.good();
+        highest = epoch.epoch;
+        record.epochs.push_back(epoch);
+    }
+    record.last_epoch = format == kFormat ? in.number<std::uint64_t>() : highest;
+    return !in.good() || (record.last_epoch >= highest &&
+                          std::ranges::count(record.epochs, EpochState::active, &RootEpoch::state) == 1);
+}
+
 std::optional<SealSlot> read_slot(ByteReader& in) {
     SealSlot slot;
     slot.parameters.kind = static_cast<crypto::SlotKind>(in.number<std::uint8_t>());
@@ -134,9 +154,18 @@ std::optional<SealSlot> read_slot(ByteReader& in) {
 
 }  // namespace
 
+const RootEpoch* StateRecord::find(EpochState state) const {
+    const auto found = std::ranges::find(epochs, state, &RootEpoch::state);
+    return found == epochs.end() ? nullptr : &*found;
+}
+
+RootEpoch* StateRecord::find(EpochState state) {
+    return const_cast<RootEpoch*>(std::as_const(*this).find(state));
+}
+
 std::uint64_t StateRecord::active_epoch() const {
-    const auto active = std::ranges::find(epochs, EpochState::active, &RootEpoch::state);
-    return active == epochs.end() ? 0 : active->epoch;
+    const auto* const active = find(EpochState::active);
+    return active == nullptr ? 0 : active->epoch;
 }
 
 const RootWrap* SealSlot::wrap_of(std::uint64_t epoch) const {
@@ -160,10 +189,12 @@ Bytes encode(const StateRecord& record) {
     append_array(out, record.instance);
     base::append_big_endian(out, millis(record.created));
     base::append_big_endian(out, static_cast<std::uint8_t>(record.epochs.size()));
-    for (const auto& [epoch, state] : record.epochs) {
+    for (const auto& [epoch, state, created] : record.epochs) {
         base::append_big_endian(out, epoch);
         base::append_big_endian(out, static_cast<std::uint8_t>(state));
+        base::append_big_endian(out, millis(created));
     }
+    base::append_big_endian(out, record.last_epoch);
     base::append_big_endian(out, static_cast<std::uint8_t>(record.slots.size()));
     for (const auto& slot : record.slots) {
         base::append_big_endian(out, static_cast<std::uint8_t>(slot.parameters.kind));
@@ -197,18 +228,13 @@ base::Result<StoredState> decode_state(base::ByteView row) {
     stored.mac = Bytes(row.substr(row.size() - kMacBytes));
     ByteReader in(stored.authenticated);
     const auto format = in.number<std::uint8_t>();
-    if (format != kFormat && format != kFirstFormat)
+    if (format < kFirstFormat || format > kFormat)
         return refused("unknown format; written by a newer version?");
 
     auto& record = stored.record;
     record.instance = in.array<16>();
     record.created = time_of(in.number<std::uint64_t>());
-    const auto epochs = in.number<std::uint8_t>();
-    if (epochs > kMaxEpochs) return refused("too many root key epochs");
-    for (unsigned i = 0; i < epochs && in.good(); ++i) {
-        const auto epoch = in.number<std::uint64_t>();
-        record.epochs.push_back({epoch, static_cast<EpochState>(in.number<std::uint8_t>())});
-    }
+    if (!read_epochs(in, format, record)) return refused("root key epochs that no store has");
     const auto slots = in.number<std::uint8_t>();
     if (slots > kMaxSlots) return refused("too many seal slots");
     for (unsigned i = 0; i < slots && in.good(); ++i) {
@@ -217,7 +243,6 @@ base::Result<StoredState> decode_state(base::ByteView row) {
         record.slots.push_back(*std::move(slot));
     }
     if (!in.complete()) return refused("cut short, or with bytes left over");
-    if (record.active_epoch() == 0) return refused("no active root key");
     return stored;
 }
 

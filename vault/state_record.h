@@ -21,6 +21,7 @@ enum class EpochState : std::uint8_t { pending = 1, active = 2, retiring = 3 }; 
 struct RootEpoch {
     std::uint64_t epoch = 0;
     EpochState state{};
+    base::Time created{};  // when its key was made
 };
 
 /// The root key of one epoch, sealed by a slot's key.
@@ -33,8 +34,8 @@ struct SealSlot {
     crypto::SlotParameters parameters;
     std::uint64_t commit_seq = 0;  // of the commit that made the slot, 0 for tokens; part of its wraps' place
     base::Time created{};
-    std::vector<RootWrap> wraps;
-    std::string name = {};                    // what operators call it; at most kMaxSlotName bytes
+    std::vector<RootWrap> wraps;  // of the live epochs; those sealed to a public key share one ephemeral key
+    std::string name = {};        // what operators call it; at most kMaxSlotName bytes
     std::optional<base::Time> verified = {};  // when it last gave the root key back
 
     const RootWrap* wrap_of(std::uint64_t epoch) const;
@@ -45,10 +46,13 @@ struct StateRecord {
     base::RawId instance{};
     base::Time created{};
     std::vector<RootEpoch> epochs;
+    std::uint64_t last_epoch = 0;  // the highest that was ever given out: none is used twice
     std::vector<SealSlot> slots;
 
     /// 0 when there is none.
     std::uint64_t active_epoch() const;
+    RootEpoch* find(EpochState state);  // the first in that state; null: none
+    const RootEpoch* find(EpochState state) const;
 };
 
 inline constexpr std::size_t kMaxSlots = 32;

@@ -19,13 +19,13 @@ namespace {
 using crypto::Digest;
 
 constexpr std::uint64_t kProgressEvery = 4'096;
-constexpr std::string_view kDayOwner = "log-day";
 
 class Examination {
 public:
     Examination(const StorageEngine& engine, KeyRing& keys, const ExaminationProgress& progress)
         : engine_(engine), keys_(keys), progress_(progress) {
         owners_[keys.instance()] = {};
+        owners_[kDerivationOwner] = {};
     }
 
     base::Result<StoreExamination> run() {
@@ -103,6 +103,8 @@ private:
                     return examine_object<WebhookEndpoint>(key, *plain);
                 case MetaKind::outbox_item:
                     return examine_object<OutboxItem>(key, *plain);
+                case MetaKind::operation:
+                    return examine_object<Operation>(key, *plain);
             }
             fault(row_name("meta", key), "row.unknown_kind", "no object is of this kind");
         });
@@ -155,12 +157,11 @@ private:
                 return fault(row_name("owner_key", key), "key.refused", "its place is none of a key");
             std::memcpy(owner.data(), key.data(), owner.size());
             const auto known = owners_.find(owner);
-            if (known == owners_.end() && !key.starts_with(kDayOwner))
+            if (known == owners_.end() && !is_day_owner(owner))
                 return fault(row_name("owner_key", key), "key.refused", "nothing is sealed with it");
             const auto workspace = known == owners_.end() ? base::RawId{} : known->second;
             const auto opened = keys_.owner_key(
-                engine_, known != owners_.end() && owner == keys_.instance() ? base::RawId{} : workspace,
-                owner, base::read_big_endian<std::uint64_t>(key.data() + owner.size()));
+                engine_, workspace, owner, base::read_big_endian<std::uint64_t>(key.data() + owner.size()));
             if (!opened) fault(row_name("owner_key", key), opened.error());
         });
     }

@@ -55,6 +55,8 @@ Json text_of(ObjectKind kind, const RawId& id) {
             return id_text<base::OauthClientId>(id);
         case ObjectKind::webhook_endpoint:
             return id_text<base::WebhookEndpointId>(id);
+        case ObjectKind::operation:
+            return id_text<base::OperationId>(id);
     }
     return nullptr;
 }

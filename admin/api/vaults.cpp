@@ -80,7 +80,7 @@ base::Status erase_vault(vault::Change& change, const vault::Vault& vault) {
         if (auto erased = change.erase(*flow); !erased) return erased;
     if (auto unbound = take_out_of_bindings(change, vault); !unbound) return unbound;
     if (auto erased = change.erase(vault); !erased) return erased;
-    change.forget_key_of(vault.id.raw);
+    if (auto forgotten = change.forget_key_of(vault.id.raw); !forgotten) return forgotten;
     return announce(change, Action::erase, vault);
 }
 

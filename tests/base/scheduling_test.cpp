@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <algorithm>
 #include <thread>
 
 namespace claviger::base {
@@ -38,6 +39,21 @@ TEST_CASE("a thread of another policy keeps its own", "[base][scheduling]") {
     });
     idle.join();
     REQUIRE(policy == SCHED_IDLE);
+}
+
+TEST_CASE("a thread that gives way is nicer than before, and the others are not", "[base][scheduling]") {
+    const auto niceness = [] {
+        return ::getpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)));
+    };
+    const int own = niceness();
+    int nicer = 0;
+    std::thread background([&] {
+        give_way();
+        nicer = niceness();
+    });
+    background.join();
+    REQUIRE(nicer == std::min(own + 10, 19));
+    REQUIRE(niceness() == own);
 }
 
 }  // namespace

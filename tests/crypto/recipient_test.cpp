@@ -56,7 +56,7 @@ TEST_CASE("A public key that everybody could open is refused", "[crypto][recipie
         const Recipient weak{array_of<std::array<unsigned char, 32>>(hex(point))};
         CHECK_FALSE(weak.usable());
         CHECK_FALSE(Recipient::parse(weak.text()));
-        CHECK(wrap_root_to(weak, golden_place(), Key::generate()).error().code == "recipient.refused");
+        CHECK(fresh_seal_to(weak).error().code == "recipient.refused");
     }
 }
 
@@ -76,8 +76,8 @@ TEST_CASE("What is sealed to one opens for nobody else, nowhere else, and not ch
           "[crypto][recipient]") {
     const auto holder = Identity::generate(), other = Identity::generate();
     const auto root = Key::generate();
-    const auto wrapped = wrap_root_to(holder.recipient(), golden_place(), root).value();
-    const auto again = wrap_root_to(holder.recipient(), golden_place(), root).value();
+    const auto wrapped = wrap_root_to(fresh_seal_to(holder.recipient()).value(), golden_place(), root);
+    const auto again = wrap_root_to(fresh_seal_to(holder.recipient()).value(), golden_place(), root);
     CHECK(wrapped != again);
     const auto opening = opening_key(holder, *ephemeral_of(wrapped)).value();
     CHECK(unwrap_root_with(opening, golden_place(), wrapped).value() == root);

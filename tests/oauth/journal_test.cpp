@@ -235,10 +235,9 @@ TEST_CASE("What a deleted vault left in the journal goes, and nothing else does"
     world.records->change(
         {vault::ActorKind::system, {}, world.workspace.raw},
         [&](vault::Change& change) {
-            change.forget_key_of(world.vault.raw);
             change.note(vault::EntryKind::write, vault::Action::erase, vault::ObjectKind::vault,
                         world.vault.raw);
-            return base::Status();
+            return change.forget_key_of(world.vault.raw);
         },
         [&](base::Status status) { done.set_value(std::move(status)); });
     REQUIRE(done.get_future().get());

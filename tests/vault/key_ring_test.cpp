@@ -55,7 +55,8 @@ TEST_CASE("every slot leads to the same keys", "[vault][key_ring]") {
             (*by_key_file)->derived(crypto::Purpose::cursors));
     REQUIRE_FALSE((*by_passphrase)->derived(crypto::Purpose::cursors) ==
                   (*by_passphrase)->derived(crypto::Purpose::session_ids));
-    REQUIRE_FALSE((*by_passphrase)->head_key() == (*by_passphrase)->derived(crypto::Purpose::row_sums));
+    REQUIRE_FALSE((*by_passphrase)->root_of_commit()->head_key() ==
+                  (*by_passphrase)->derived(crypto::Purpose::row_sums));
     REQUIRE_FALSE((*by_passphrase)->body_digest_key() ==
                   (*by_passphrase)->derived(crypto::Purpose::audit_fingerprint));
 }
@@ -128,7 +129,8 @@ TEST_CASE("the state record's bytes are these", "[vault][key_ring]") {
     StateRecord record;
     record.instance.fill(0xa1);
     record.created = base::Time(std::chrono::milliseconds(0x1122));
-    record.epochs = {{1, EpochState::active}};
+    record.epochs = {{1, EpochState::active, record.created}};
+    record.last_epoch = 1;
     SealSlot slot;
     slot.parameters.kind = crypto::SlotKind::passphrase;
     slot.parameters.slot.fill(0xb2);
@@ -142,12 +144,14 @@ TEST_CASE("the state record's bytes are these", "[vault][key_ring]") {
     slot.verified = base::Time(std::chrono::milliseconds(0x3344));
     record.slots = {slot};
     REQUIRE(base::to_hex(encode(record)) ==
-            "02"
+            "03"
             "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"
             "0000000000001122"
             "01"
             "0000000000000001"
             "02"
+            "0000000000001122"
+            "0000000000000001"
             "01"
             "01"
             "b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2"

@@ -415,7 +415,7 @@ TEST_CASE("An erased vault takes its key and everything sealed under it along", 
         now.note(EntryKind::write, Action::erase, ObjectKind::vault, objects.vault.id.raw);
         for (const auto& credential : {objects.github, objects.linear})
             if (auto erased = now.erase(credential); !erased) return erased;
-        now.forget_key_of(objects.vault.id.raw);
+        if (auto forgotten = now.forget_key_of(objects.vault.id.raw); !forgotten) return forgotten;
         return now.erase(objects.vault);
     }));
     CHECK(rows_of(*disk.engine, Table::value).empty());

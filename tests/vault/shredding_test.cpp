@@ -83,7 +83,7 @@ struct Loot {
         : value(world.row(Table::value, secret_key(credential))),
           data_key(world.row(Table::data_key, secret_key(credential))),
           value_at(value_place(world.records->keys(), credential)),
-          data_key_at(data_key_place(world.records->keys(), credential)) {
+          data_key_at(data_key_place(world.records->keys(), credential, kFirstGeneration)) {
         REQUIRE_FALSE(value.empty());
         REQUIRE_FALSE(data_key.empty());
     }
@@ -105,8 +105,7 @@ TEST_CASE("A shredded vault's values open with none of the keys that are left", 
         for (const auto& credential : {world.tenant.first, world.tenant.second})
             if (auto erased = change.erase(credential); !erased) return erased;
         if (auto erased = change.erase(world.tenant.vault); !erased) return erased;
-        change.forget_key_of(world.tenant.vault.id.raw);
-        return {};
+        return change.forget_key_of(world.tenant.vault.id.raw);
     }));
 
     // Whoever kept the sealed value and its sealed data key has nothing to open them with.
