@@ -7,6 +7,7 @@
 #include "policy/server_url.h"
 #include "server/pinning.h"
 #include "server/restored.h"
+#include "server/seal_input.h"
 
 #include <algorithm>
 
@@ -111,10 +112,23 @@ base::Status Unsealed::open_grants(vault::StorageEngine& engine, const Config& c
     oauth::RefreshSettings settings;
     // Connecting, the answer's head, its body: an attempt is over before its lease is.
     settings.lease = config.upstream_connect + 2 * settings.request_timeout + std::chrono::seconds(5);
+    open_key_rotations(config, *journal);
     grants_ = std::make_unique<oauth::Refresher>(*records_, std::move(*journal), providers_, std::move(lanes),
                                                  settings, std::move(hooks));
     for (const auto& lane : lanes_) lane->grants = grants_.get();
     return {};
+}
+
+void Unsealed::open_key_rotations(const Config& config, oauth::Journal journal) {
+    vault::RotationSettings settings;
+    if (config.pkcs11_module)
+        settings.slots.token = [module = *config.pkcs11_module, pin = *config.pkcs11_pin_file] {
+            return read_pin_file(pin, module);
+        };
+    settings.in_use = [journal = std::move(journal)](const base::VaultId& vault, std::uint64_t generation) {
+        return journal.uses(vault, generation);
+    };
+    key_rotations_ = std::make_unique<vault::KeyRotations>(*records_, std::move(settings));
 }
 
 void Unsealed::open_outbox(const Config& config) {
@@ -135,6 +149,7 @@ base::Status Unsealed::begin_service() {
     outbox_->start();
     device_polls_->start();
     rotations_->start();
+    key_rotations_->start();
     return {};
 }
 

@@ -12,6 +12,7 @@
 #include "oauth/revocation_carrier.h"
 #include "proxy/mcp_endpoint.h"
 #include "server/config.h"
+#include "vault/key_rotations.h"
 #include "vault/log_pin.h"
 #include "vault/records.h"
 
@@ -39,10 +40,13 @@ public:
     notify::Outbox& outbox() { return *outbox_; }
     /// What connects accounts; people's browsers find this Claviger at `public_url`. Once.
     const oauth::ConnectWorld& open_connect(std::string public_url);
-    /// From here on grants are refreshed, what is to be told or revoked elsewhere leaves, devices are polled.
+    /// From here on grants are refreshed, what is to be told or revoked elsewhere leaves, devices are polled,
+    /// keys are rotated.
     /// Once, after open_connect(). A fenced store does without until it is released: what it holds may be
     /// long out of date, and its twin may still be at work.
     base::Status begin_service();
+    /// What carries out rotations of keys.
+    vault::KeyRotations& key_rotations() { return *key_rotations_; }
     /// Puts an event of the process itself on record.
     void note(vault::Action action);
 
@@ -50,6 +54,7 @@ private:
     Unsealed() = default;
     base::Status open_grants(vault::StorageEngine& engine, const Config& config);
     void open_outbox(const Config& config);
+    void open_key_rotations(const Config& config, oauth::Journal journal);
     proxy::ProxySettings settings_;
     std::unique_ptr<vault::LogPin> pin_;  // null: the config names no folder
     std::unique_ptr<vault::Records> records_;
@@ -64,6 +69,7 @@ private:
     std::unique_ptr<admin::api::RotationUpkeep> rotations_;
     std::unique_ptr<oauth::ConnectWorld> connect_;
     std::unique_ptr<oauth::DevicePolls> device_polls_;
+    std::unique_ptr<vault::KeyRotations> key_rotations_;
 };
 
 /// What webhook endpoints may be.

@@ -158,6 +158,15 @@ base::Result<vault::SealInput> token_input(const Config& config) {
                          "Set seal.pkcs11.module and seal.pkcs11.pin_file, then restart it.");
 }
 
+/// Those that the config names and that can be read: a missing one only means that it opens nothing.
+std::vector<vault::SealInput> key_files(const Config& config) {
+    std::vector<vault::SealInput> files;
+    for (const auto& file : {config.key_file, config.previous_key_file})
+        if (file)
+            if (auto input = read_key_file(*file)) files.push_back(std::move(*input));
+    return files;
+}
+
 /// With what the config names, if it names anything.
 base::Status unseal_at_start(const Config& config, const Unseal& unseal,
                              const std::function<vault::Records&()>& records) {
@@ -236,6 +245,7 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     api_settings.session_token_lifetime = config->session_token_lifetime;
     api_settings.webhooks = delivery_settings(*config);
     if (config->pkcs11_module) api_settings.token_input = [&] { return token_input(*config); };
+    api_settings.key_files = [&config] { return key_files(*config); };
     api_settings.in_background = [&beside](std::function<void()> work) {
         boost::asio::post(beside, std::move(work));
     };
@@ -286,6 +296,7 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
         const auto& connect = unsealed->open_connect(url_of(config->admin, admin.port()));
         if (!*fence)
             if (auto begun = unsealed->begin_service(); !begun) return begun;
+        api.rotate_with(unsealed->key_rotations());
         api.connect_with(connect);
         api.open(unsealed->records(), &unsealed->grants(), url_of(config->agents, agents.port()));
         records_gate.store(&unsealed->records());

@@ -67,7 +67,8 @@ struct Api::State {
     PoolOf pool_of;
     ApiSettings settings;
     std::unique_ptr<const Opened> opened;
-    const oauth::ConnectWorld* connect = nullptr;  // written before `store` is
+    const oauth::ConnectWorld* connect = nullptr;  // written before `store` is, like the next
+    vault::KeyRotations* rotations = nullptr;
     std::atomic<const Opened*> store{nullptr};
     ApiCounters counters;
     Replay replay;
@@ -93,6 +94,8 @@ void Api::open(vault::Records& records, oauth::Refresher* grants, std::string ag
     state_->opened = std::make_unique<const Opened>(Opened{&records, grants, std::move(agents_url)});
     state_->store.store(state_->opened.get(), std::memory_order_release);
 }
+
+void Api::rotate_with(vault::KeyRotations& rotations) { state_->rotations = &rotations; }
 
 void Api::connect_with(const oauth::ConnectWorld& world) { state_->connect = &world; }
 
@@ -211,6 +214,7 @@ net::awaitable<Api::State::Outcome> Api::State::run(net::Worker& worker, const n
               .records = *open.records,
               .grants = open.grants,
               .connect = connect,
+              .rotations = rotations,
               .worker = worker,
               .key = *key,
               .actor = {.kind = vault::ActorKind::api_key,

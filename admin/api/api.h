@@ -17,7 +17,8 @@
 
 namespace claviger::vault {
 class BackupRoom;
-}
+class KeyRotations;
+}  // namespace claviger::vault
 
 namespace claviger::admin::api {
 
@@ -29,6 +30,8 @@ struct ApiSettings {
     notify::DeliverySettings webhooks = {};               // of endpoints that may be stored, and of tests
     /// What opens PKCS#11 tokens: module and PIN; absent: the config has none.
     std::function<base::Result<vault::SealInput>()> token_input = {};
+    /// The key files that the config names, as far as they can be read; absent: it names none.
+    std::function<std::vector<vault::SealInput>()> key_files = {};
     /// Runs what may block; absent: on the worker. What it was given must be done or dropped before the
     /// workers go.
     std::function<void(std::function<void()>)> in_background = {};
@@ -58,6 +61,10 @@ public:
     /// What connects accounts; before open(), once. `world` must outlive every request. Without it connect
     /// links are refused.
     void connect_with(const oauth::ConnectWorld& world);
+
+    /// What carries out rotations of keys; before open(), once. Must outlive every request. Without it none
+    /// can be begun.
+    void rotate_with(vault::KeyRotations& rotations);
 
     /// Any worker. Always answers through `writer`.
     net::awaitable<void> handle(const net::Request& request, net::ResponseWriter& writer) const;

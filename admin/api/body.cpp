@@ -21,8 +21,8 @@ using Piece = boost::json::string_view;
 
 constexpr std::size_t kMostSecretBytes = 40 * 1024;  // more than any secret's limit in four-byte characters
 
-/// Where secrets stand in the bodies of credentials, connect links and OAuth clients.
-constexpr std::array<std::string_view, 10> kSecretPlaces{"auth.token",
+/// Where secrets stand in the bodies of credentials, connect links, OAuth clients and seal slots.
+constexpr std::array<std::string_view, 11> kSecretPlaces{"auth.token",
                                                          "auth.access_token",
                                                          "auth.secret_value",
                                                          "auth.refresh.refresh_token",
@@ -31,7 +31,8 @@ constexpr std::array<std::string_view, 10> kSecretPlaces{"auth.token",
                                                          "client.private_key",
                                                          "client_secret",
                                                          "private_key",
-                                                         "opening_key"};
+                                                         "opening_key",
+                                                         "opening_keys.opening_key"};
 
 constexpr std::size_t kLongestPlace = std::ranges::max(kSecretPlaces, {}, &std::string_view::size).size() + 1;
 

@@ -39,6 +39,7 @@ struct Call {
     vault::Records& records;
     oauth::Refresher* grants;            // null: nothing is refreshed
     const oauth::ConnectWorld* connect;  // null: nothing is connected
+    vault::KeyRotations* rotations;      // null: no key is rotated
     net::Worker& worker;
     const vault::ApiKey& key;
     vault::Actor actor;

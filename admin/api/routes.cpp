@@ -8,7 +8,9 @@
 #include "admin/api/credentials.h"
 #include "admin/api/environments.h"
 #include "admin/api/grant.h"
+#include "admin/api/keys.h"
 #include "admin/api/oauth_clients.h"
+#include "admin/api/operations.h"
 #include "admin/api/rotation.h"
 #include "admin/api/seal_slots.h"
 #include "admin/api/session_tokens.h"
@@ -118,6 +120,15 @@ constexpr std::array kRoutes{
     Route{"GET", "backups", read_keys, kOurs, list_backups},
     Route{"GET", "fence", read_keys, kOurs, retrieve_fence},
     Route{"POST", "fence/lift", administer, kOurs, lift_fence},
+    Route{"GET", "keys/root", read_keys, kOurs, retrieve_root_key},
+    Route{"POST", "keys/root/rotate", administer, kOurs, rotate_root_key},
+    Route{"POST", "vaults/{}/rotate_key", administer, kOurs, rotate_vault_key},
+    Route{"GET", "operations", read_keys, kOurs, list_operations},
+    Route{"GET", "operations/{}", read_keys, kOurs, retrieve_operation},
+    Route{"POST", "operations/{}/pause", administer, kOurs, pause_operation},
+    Route{"POST", "operations/{}/resume", administer, kOurs, resume_operation},
+    Route{"POST", "operations/{}/roll_back", administer, kOurs, roll_back_operation},
+    Route{"POST", "operations/{}/retire", administer, kOurs, retire_operation},
     Route{"GET", "access_log", read_log, kOurs, read_access_log},
     Route{"POST", "api_keys", administer, kOurs, create_api_key},
     Route{"GET", "api_keys", read_keys, kOurs, list_api_keys},

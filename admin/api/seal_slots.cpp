@@ -49,23 +49,6 @@ crypto::Recipient recipient_of(Fields& in, std::string_view name) {
     return recipient.value_or(crypto::Recipient{});
 }
 
-/// 32 bytes in base64url; the text and its bytes stay in locked memory and are wiped.
-std::optional<crypto::Key> opening_key_of(Fields& in, std::string_view name) {
-    const auto text = in.secret_if_any(name, 64, SecretForm::any_text);
-    if (!text) return std::nullopt;
-    std::optional<crypto::Key> key;
-    text->expose([&](std::span<const std::byte> characters) {
-        auto bytes = base::from_base64url(base::as_view(characters));
-        if (!bytes) return;
-        if (bytes->size() == crypto::Key::kBytes)
-            key = crypto::Key::filled(
-                [&](std::span<std::byte> out) { std::ranges::copy(base::as_span(*bytes), out.begin()); });
-        crypto::wipe(std::span(bytes->data(), bytes->size()));
-    });
-    if (!key) in.refuse(name, "must be 32 bytes in base64url.");
-    return key;
-}
-
 void read_parameters(Fields& in, crypto::SlotParameters& slot) {
     const auto own_id = [&] { slot.slot = bytes_of<base::RawId>(in, "id"); };
     switch (slot.kind) {
@@ -111,6 +94,18 @@ base::Result<vault::SealSlot> token_slot(const Call& call, const vault::NewSlot&
     if (!token) return std::unexpected(std::move(token).error());
     return vault::prepare_token_slot(call.records.keys(), call.records.engine(), wanted, *token,
                                      call.records.clock().now());
+}
+
+/// The keys of every root key that the slot held.
+base::Status destroy_token_keys(const Call& call, const vault::SealSlot& removed) {
+    const auto input = token_input(call);
+    if (!input) return std::unexpected(input.error());
+    auto token = crypto::Token::open(input->module, removed.parameters.token, input->secret);
+    if (!token) return std::unexpected(std::move(token).error());
+    for (const auto& wrap : removed.wraps)
+        if (auto destroyed = token->destroy(removed.parameters.slot, wrap.epoch); !destroyed)
+            return destroyed;
+    return {};
 }
 
 base::Result<vault::InstanceSummary> summary_of(const Call& call) {
@@ -160,6 +155,22 @@ void note(vault::Change& change, Action action, const base::RawId& slot) {
 }
 
 }  // namespace
+
+std::optional<crypto::Key> opening_key_of(Fields& in, std::string_view name) {
+    const auto text = in.secret_if_any(name, 64, SecretForm::any_text);
+    if (!text) return std::nullopt;
+    std::optional<crypto::Key> key;
+    text->expose([&](std::span<const std::byte> characters) {
+        auto bytes = base::from_base64url(base::as_view(characters));
+        if (!bytes) return;
+        if (bytes->size() == crypto::Key::kBytes)
+            key = crypto::Key::filled(
+                [&](std::span<std::byte> out) { std::ranges::copy(base::as_span(*bytes), out.begin()); });
+        crypto::wipe(std::span(bytes->data(), bytes->size()));
+    });
+    if (!key) in.refuse(name, "must be 32 bytes in base64url.");
+    return key;
+}
 
 Json shown_slot(const vault::SlotSummary& slot) {
     const auto& given = slot.parameters;
@@ -299,16 +310,37 @@ net::awaitable<Answered> verify_seal_slot(Call& call) {
 
 net::awaitable<Answered> delete_seal_slot(Call& call) {
     if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
+    const auto destroy = call.query.flag("destroy_token_key");
+    if (!destroy) co_return std::unexpected(destroy.error());
     const auto slot = slot_of(call, call.ids[0]);
     if (!slot) co_return std::unexpected(slot.error());
+    if (*destroy && slot->kind != SlotKind::pkcs11)
+        co_return base::failure(ErrorKind::invalid_request, "seal.no_token_key",
+                                "'" + slot->name + "' has no key in a token that could be destroyed.",
+                                "Remove it without destroy_token_key.");
+    std::optional<vault::SealSlot> removed;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         note(change, Action::erase, slot->parameters.slot);
-        const auto removed = vault::remove_slot(change.transaction(), slot->parameters.slot);
-        if (!removed) return std::unexpected(removed.error());
+        auto gone = vault::remove_slot(change.transaction(), slot->parameters.slot);
+        if (!gone) return std::unexpected(std::move(gone).error());
+        removed = std::move(*gone);
         return {};
     });
     if (!stored) co_return std::unexpected(stored.error());
-    co_return answer({{"id", slot->id}, {"type", "seal_slot_deleted"}});
+    Json shown{{"id", slot->id}, {"type", "seal_slot_deleted"}};
+    if (slot->kind == SlotKind::pkcs11) {
+        // Only now: a key that is destroyed first and a slot that stays would be a way in that is none.
+        const auto destroyed =
+            *destroy ? co_await beside<base::Status>(call, [&] { return destroy_token_keys(call, *removed); })
+                     : base::Status();
+        shown["token_key"] = !*destroy ? "kept" : destroyed ? "destroyed" : "failed";
+        shown["problem"] = destroyed ? Json(nullptr)
+                                     : Json{{"code", destroyed.error().code},
+                                            {"message", destroyed.error().message},
+                                            {"hint", "Destroy the keys whose CKA_ID begins with " + slot->id +
+                                                         " with the token's own tools."}};
+    }
+    co_return answer(shown);
 }
 
 }  // namespace claviger::admin::api

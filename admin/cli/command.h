@@ -59,6 +59,7 @@ std::vector<Command> session_commands();
 std::vector<Command> log_commands();
 std::vector<Command> key_commands();
 std::vector<Command> seal_commands();
+std::vector<Command> key_rotation_commands();
 std::vector<Command> webhook_commands();
 std::vector<Command> provider_commands();
 std::vector<Command> client_commands();

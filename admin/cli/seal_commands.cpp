@@ -118,15 +118,6 @@ std::string hex(const Array& bytes) {
     return base::to_hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
-/// A key as base64url, to travel in a request.
-crypto::Secret text_of(const crypto::Key& key) {
-    auto text =
-        key.expose([](std::span<const std::byte> bytes) { return base::to_base64url(base::as_view(bytes)); });
-    auto secret = crypto::Secret::copy_of(std::string_view(text));
-    crypto::wipe(std::span(text.data(), text.size()));
-    return secret;
-}
-
 /// "alice", or "alice=age1…" whose share is encrypted to that key.
 struct Holder {
     std::string name;
@@ -320,10 +311,19 @@ base::Status remove(Context& context) {
     if (!seal) return std::unexpected(seal.error());
     const auto slot = slot_called(*seal, wanted);
     if (!slot) return std::unexpected(slot.error());
-    const auto answer = context.api.erase(std::string(kSlots) + "/" + slot->value("id", ""));
+    const bool destroy = context.arguments.has("--destroy-token-key");
+    const auto answer = context.api.erase(std::string(kSlots) + "/" + slot->value("id", "") +
+                                          (destroy ? "?destroy_token_key=true" : ""));
     if (!answer) return std::unexpected(answer.error());
-    context.screen.done(*answer, "Removed the seal slot '" + slot->value("name", "") +
-                                     "'. Backups made before still open with it.");
+    auto sentence = "Removed the seal slot '" + slot->value("name", "") + "'. ";
+    const auto problem = answer->value("problem", json());
+    if (problem.is_object())
+        sentence += "Its key in the token could not be destroyed: " + problem.value("message", "") + "\n" +
+                    problem.value("hint", "");
+    else
+        sentence += destroy ? "Its keys in the token are destroyed: no backup opens with it any more."
+                            : "Backups made before still open with it.";
+    context.screen.done(*answer, sentence);
     return {};
 }
 
@@ -377,7 +377,8 @@ std::vector<Command> seal_commands() {
         {"seal remove",
          "Remove a slot; refused for the last one that opens the store, and the last emergency slot.",
          {slot},
-         {yes_flag()},
+         {{"--destroy-token-key", "", "of a PKCS#11 slot: destroy its keys in the token, too, for good"},
+          yes_flag()},
          "claviger seal remove 'old key file' --yes",
          remove},
     };

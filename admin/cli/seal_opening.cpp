@@ -94,6 +94,14 @@ base::Result<json> slot_called(const json& seal, const std::string& wanted) {
                  names.empty() ? "The store shows no slots." : "There are " + names + ".");
 }
 
+crypto::Secret text_of(const crypto::Key& key) {
+    auto text =
+        key.expose([](std::span<const std::byte> bytes) { return base::to_base64url(base::as_view(bytes)); });
+    auto secret = crypto::Secret::copy_of(std::string_view(text));
+    crypto::wipe(std::span(text.data(), text.size()));
+    return secret;
+}
+
 base::Result<crypto::Identity> read_identity(Context& context, const std::string& file) {
     const auto text = read_key_file(file, context.screen.err());
     if (!text) return std::unexpected(text.error());

@@ -24,6 +24,9 @@ std::vector<Flag> opening_flags();
 base::Result<crypto::Key> opening_of(Context& context, const base::RawId& instance,
                                      const nlohmann::json& slot);
 
+/// A key as base64url, to travel in a request.
+crypto::Secret text_of(const crypto::Key& key);
+
 base::Result<crypto::Identity> read_identity(Context& context, const std::string& file);
 /// The text of a share; an encrypted file is opened with one of --identity.
 base::Result<crypto::Secret> read_share(Context& context, const std::string& file);
