@@ -1,16 +1,12 @@
 #include "proxy/proof.h"
 
 #include "oauth/challenge.h"
-#include "oauth/dpop.h"
+#include "oauth/resource_proof.h"
 
 #include <algorithm>
 
 namespace claviger::proxy {
 namespace {
-
-std::string key_of(const net::Origin& origin) {
-    return (origin.tls ? "https://" : "http://") + origin.authority();
-}
 
 /// RFC 9449 8.1: the characters of an OAuth error description, and short.
 bool sendable(std::string_view nonce) {
@@ -21,7 +17,7 @@ bool sendable(std::string_view nonce) {
 }  // namespace
 
 std::string_view Nonces::of(const net::Origin& origin) const {
-    const auto found = known_.find(key_of(origin));
+    const auto found = known_.find(oauth::text_of(origin));
     return found == known_.end() ? std::string_view() : std::string_view(found->second);
 }
 
@@ -29,7 +25,7 @@ void Nonces::learn(const net::Origin& origin, const net::Headers& headers) {
     const auto nonce = headers.find("DPoP-Nonce");
     if (!nonce || !sendable(*nonce)) return;
     if (known_.size() >= kMost) known_.clear();
-    known_[key_of(origin)] = *nonce;
+    known_[oauth::text_of(origin)] = *nonce;
 }
 
 bool needs_proof(const ServerContext& server) {
@@ -41,22 +37,12 @@ base::Status add_proof(net::OutboundHead& head, std::string_view method, const S
                        vault::Records& records, const Nonces& nonces) {
     const auto parts = records.open_parts(server.sealed);
     if (!parts) return std::unexpected(parts.error());
-    const auto missing = [] {
-        return base::failure(base::ErrorKind::denied, "credential.not_sendable",
-                             "The key that this credential's token is bound to is missing.",
-                             "An administrator has to connect the account again.");
-    };
-    if (!parts->dpop_key || !parts->token) return missing();
-    const auto key = oauth::DpopKey::import(*parts->dpop_key);
-    if (!key) return std::unexpected(key.error());
-    oauth::DpopRequest request{.method = method, .url = {}, .access_token = &*parts->token};
-    const auto url = key_of(server.origin) + server.url.target;
-    request.url = url;
-    if (const auto nonce = nonces.of(server.origin); !nonce.empty()) request.nonce = nonce;
-    const auto proof = key->proof(request, records.clock().now());
-    if (!proof) return std::unexpected(proof.error());
-    if (!head.add("DPoP", *proof)) return missing();
-    return {};
+    return oauth::add_resource_proof(head,
+                                     {.method = method,
+                                      .origin = server.origin,
+                                      .target = server.url.target,
+                                      .nonce = nonces.of(server.origin)},
+                                     *parts, records.clock().now());
 }
 
 bool wants_nonce(const net::ResponseHead& head) {

@@ -28,8 +28,8 @@ private:
 
 /// Whether the server's credential is sent with a proof.
 bool needs_proof(const ServerContext& server);
-/// Adds the DPoP header for this request. Errors: those of Records::open_parts and of oauth::DpopKey; denied
-/// "credential.not_sendable" when the key is missing.
+/// Adds the DPoP header for this request. Errors: those of Records::open_parts and of
+/// oauth::add_resource_proof.
 base::Status add_proof(net::OutboundHead& head, std::string_view method, const ServerContext& server,
                        vault::Records& records, const Nonces& nonces);
 /// Whether this 401 asks only for a proof with the nonce that came along (RFC 9449 8).

@@ -3,7 +3,7 @@
 #include "admin/api/scrub.h"
 #include "base/log.h"
 #include "net/sse.h"
-#include "oauth/dpop.h"
+#include "oauth/resource_proof.h"
 #include "policy/server_url.h"
 
 #include <nlohmann/json.hpp>
@@ -30,13 +30,9 @@ bool prove(net::OutboundHead& head, std::string_view method, const net::Origin& 
            const policy::ServerUrl& url, const vault::SecretParts& secrets, std::string_view nonce,
            base::Time now) {
     if (!secrets.dpop_key) return true;
-    const auto key = oauth::DpopKey::import(*secrets.dpop_key);
-    if (!key) return false;
-    const auto address = (origin.tls ? "https://" : "http://") + origin.authority() + url.target;
-    oauth::DpopRequest request{.method = method, .url = address, .access_token = &*secrets.token};
-    if (!nonce.empty()) request.nonce = nonce;
-    const auto proof = key->proof(request, now);
-    return proof && head.add("DPoP", *proof);
+    return oauth::add_resource_proof(
+               head, {.method = method, .origin = origin, .target = url.target, .nonce = nonce}, secrets, now)
+        .has_value();
 }
 
 bool is_media_type(std::string_view type, std::string_view wanted) {
