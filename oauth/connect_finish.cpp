@@ -230,10 +230,14 @@ awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const O
         co_return co_await end(world, out.worker, actor, id,
                                {std::move(known).error(), "connect.unusable_answer"});
     }
+    auto lifetime = read.lifetime;
+    if (proofs.good_until && (!lifetime.expires_at || *proofs.good_until < *lifetime.expires_at))
+        lifetime.expires_at = proofs.good_until;
     Finished finished{.credential = {}, .server_url = flow->wish.server_url};
     const Connected connected{.tokens = *read.tokens,
-                              .lifetime = read.lifetime,
+                              .lifetime = lifetime,
                               .client_secret = proofs.client_secret,
+                              .subject_token = proofs.subject_token,
                               .key = proofs.key,
                               .account = account_of(*profile, terms.issuer, *read.tokens)};
     auto stored = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {

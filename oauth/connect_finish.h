@@ -43,6 +43,8 @@ net::awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const O
 struct Proofs {
     std::optional<crypto::Secret> client_secret = {};
     std::optional<DpopKey> key = {};
+    std::optional<crypto::Secret> subject_token = {};  // that was given to be exchanged
+    std::optional<base::Time> good_until = {};         // the tokens are not used for longer
 };
 
 /// From a token endpoint's answer to the stored grant, or to the closed flow; also for grants without a

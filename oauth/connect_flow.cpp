@@ -98,9 +98,10 @@ std::string_view status_of(const vault::ConnectFlow& flow, base::Time now) {
 }
 
 std::optional<GrantType> grant_named(std::string_view word) {
-    for (const auto grant : {GrantType::authorization_code, GrantType::client_credentials,
-                             GrantType::device_code, GrantType::jwt_bearer, GrantType::token_exchange,
-                             GrantType::github_installation, GrantType::google_service_account})
+    for (const auto grant :
+         {GrantType::authorization_code, GrantType::client_credentials, GrantType::device_code,
+          GrantType::jwt_bearer, GrantType::token_exchange, GrantType::id_jag, GrantType::github_installation,
+          GrantType::google_service_account})
         if (word == word_of(grant)) return grant;
     return std::nullopt;
 }

@@ -15,8 +15,8 @@ constexpr std::size_t kHead = 5;  // tag and length of a part
 /// In the order of their tags, 1 and up: they rest on disk, so new ones are appended.
 template <class Secrets>
 auto parts_of(Secrets& secrets) {
-    return std::array{&secrets.client_secret, &secrets.verifier, &secrets.device_code,
-                      &secrets.registration_token, &secrets.dpop_key};
+    return std::array{&secrets.client_secret,      &secrets.verifier, &secrets.device_code,
+                      &secrets.registration_token, &secrets.dpop_key, &secrets.subject_token};
 }
 
 std::string binding(const base::RawId& row) {

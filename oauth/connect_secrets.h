@@ -18,6 +18,7 @@ struct ConnectSecrets {
     std::optional<crypto::Secret> device_code = {};
     std::optional<crypto::Secret> registration_token = {};  // RFC 7592
     std::optional<crypto::Secret> dpop_key = {};            // RFC 9449, as DpopKey::exported gives it
+    std::optional<crypto::Secret> subject_token = {};       // that the tokens are exchanged for, if given
 };
 
 /// A text that only opens with the same `row`, the id of the row that it rests in. Empty for no secrets.

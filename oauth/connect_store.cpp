@@ -163,7 +163,8 @@ base::Result<base::CredentialId> store_connected(const ConnectWorld& world, vaul
     credential.updated = change.now();
     vault::SecretParts parts{.token = copy_of(tokens.access_token),
                              .refresh_token = copy_of(tokens.refresh_token),
-                             .client_secret = copy_of(connected.client_secret)};
+                             .client_secret = copy_of(connected.client_secret),
+                             .subject_token = copy_of(connected.subject_token)};
     // The upstream sees by the scheme whether a proof has to come along.
     if (tokens.type == TokenType::dpop && connected.key) {
         parts.dpop_key = connected.key->exported();
@@ -176,8 +177,7 @@ base::Result<base::CredentialId> store_connected(const ConnectWorld& world, vaul
         is_another_consent(as_it_was, grant_as_it_was, terms, connected.account)) {
         auto before = change.open_secret(*change.catalog().find<vault::Credential>(credential.id));
         if (!before) return std::unexpected(std::move(before).error());
-        if (auto queued = world.hooks.revoke(change, as_it_was, grant_as_it_was, std::move(*before));
-            !queued)
+        if (auto queued = world.hooks.revoke(change, as_it_was, grant_as_it_was, std::move(*before)); !queued)
             return std::unexpected(std::move(queued).error());
     }
     if (world.hooks.tell)

@@ -15,8 +15,9 @@ struct Connected {
     const TokenSet& tokens;
     Lifetime lifetime;
     const std::optional<crypto::Secret>& client_secret;
-    const std::optional<DpopKey>& key;  // that the tokens are bound to
-    std::string account = {};           // tells accounts of the provider apart; empty: unknown
+    const std::optional<crypto::Secret>& subject_token;  // that was given to be exchanged
+    const std::optional<DpopKey>& key;                   // that the tokens are bound to
+    std::string account = {};  // tells accounts of the provider apart; empty: unknown
 };
 
 /// What tells one account of the provider from another, as a fingerprint: the members that the profile names,

@@ -148,6 +148,7 @@ vault::Refresh refresh_block(const vault::ConnectWish& wish, const vault::Connec
     refresh.client_from = terms.client_from;
     if (!wish.subject.empty()) refresh.subject = wish.subject;
     if (!wish.key_id.empty()) refresh.key_id = wish.key_id;
+    refresh.exchange = wish.exchange;
     return refresh;
 }
 

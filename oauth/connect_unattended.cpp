@@ -8,6 +8,7 @@
 #include "oauth/grant_client.h"
 #include "oauth/mint.h"
 #include "oauth/refresh_attempt.h"
+#include "oauth/subject_token.h"
 #include "oauth/token_call.h"
 
 #include <boost/asio/co_spawn.hpp>
@@ -50,6 +51,11 @@ awaitable<std::unexpected<base::Error>> give_up(const ConnectWorld& world, net::
     co_return std::unexpected(std::move(error));
 }
 
+awaitable<base::Status> usable(const ConnectWorld& world, net::Worker& worker, const base::CredentialId& id) {
+    if (world.grants == nullptr) co_return base::Status();  // nothing is refreshed: it is as good as it is
+    co_return co_await world.grants->make_usable(worker, id);
+}
+
 /// The flow with its terms, as it goes on from here.
 base::Status store_terms(const ConnectWorld& world, vault::Change& change, const base::ConnectLinkId& id,
                          const Negotiated& settled, const ConnectSecrets& secrets, ConnectState state,
@@ -69,6 +75,42 @@ base::Status store_terms(const ConnectWorld& world, vault::Change& change, const
     change.note(vault::EntryKind::grant, vault::Action::start, vault::ObjectKind::connect_link, flow.id.raw,
                 flow.vault.raw);
     return change.store(std::move(flow));
+}
+
+/// What the tokens are exchanged for; nothing for grants that exchange none. Puts into `proofs` what is kept
+/// of it. Errors: invalid_request "connect.no_subject".
+awaitable<base::Result<std::optional<SubjectToken>>> subject_of(const ConnectWorld& world,
+                                                                const Outbound& out,
+                                                                const vault::ConnectFlow& flow,
+                                                                const vault::Refresh& block,
+                                                                std::string_view issuer, Proofs& proofs) {
+    if (!block.exchange) co_return std::nullopt;
+    auto secrets = open_secrets(world.records.keys(), flow.id.raw, flow.secrets);
+    if (!secrets) co_return std::unexpected(std::move(secrets).error());
+    proofs.subject_token = std::move(secrets->subject_token);
+    const SubjectMeans means{
+        .records = world.records,
+        .providers = world.providers,
+        .out = out,
+        .make_usable = [&](const base::CredentialId& id) { return usable(world, out.worker, id); }};
+    auto subject =
+        co_await fetch_subject(means, {.block = block,
+                                       .workspace = flow.workspace,
+                                       .vault = flow.vault,
+                                       .given = proofs.subject_token ? &*proofs.subject_token : nullptr,
+                                       .issuer = issuer});
+    if (!subject) {
+        const bool later =
+            subject.error().kind == AnswerClass::not_sent || subject.error().kind == AnswerClass::transient;
+        co_return base::failure(later ? ErrorKind::unavailable : ErrorKind::invalid_request,
+                                "connect.no_subject",
+                                "There is no token to exchange (" + subject.error().code + ").",
+                                later ? "Try again later."
+                                      : "Check the subject token, where it comes from, and the client there.",
+                                subject.error().description);
+    }
+    proofs.good_until = subject->good_until;
+    co_return std::move(*subject);
 }
 
 std::unexpected<base::Error> device_failure(const ExchangeAnswer& answer) {
@@ -130,17 +172,22 @@ awaitable<base::Result<Finished>> connect_unattended(const ConnectWorld& world, 
         co_return co_await give_up(world, out.worker, actor, id, std::move(settled).error(),
                                    "connect.discovery");
     const auto block = refresh_block(flow->wish, settled->terms, settled->profile);
-    const Proofs proofs{.client_secret = std::move(settled->client_secret), .key = std::move(settled->key)};
-    const TokenCall call{
-        .url = block.token_endpoint, .profile = settled->profile, .key = proofs.key, .make = [&] {
-            return mint_request(block, proofs.client_secret ? &*proofs.client_secret : nullptr,
-                                settled->profile, settled->terms.issuer, out.clock.now());
-        }};
     const auto stored = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
+        note_exchange(change, block);
         return store_terms(world, change, id, *settled, {}, ConnectState::exchanging, std::nullopt,
                            change.now() + kStepTakes);
     });
     if (!stored) co_return std::unexpected(stored.error());
+    Proofs proofs{.client_secret = std::move(settled->client_secret), .key = std::move(settled->key)};
+    const auto subject = co_await subject_of(world, out, *flow, block, settled->terms.issuer, proofs);
+    if (!subject)
+        co_return co_await give_up(world, out.worker, actor, id, subject.error(), "connect.refused");
+    const TokenCall call{
+        .url = block.token_endpoint, .profile = settled->profile, .key = proofs.key, .make = [&] {
+            return mint_request(block, proofs.client_secret ? &*proofs.client_secret : nullptr,
+                                settled->profile, settled->terms.issuer, out.clock.now(),
+                                *subject ? &(*subject)->token : nullptr);
+        }};
     const auto answer = co_await call_token_endpoint(out, call);
     if (!answer)
         co_return co_await give_up(world, out.worker, actor, id, answer.error(), "connect.client_refused");

@@ -12,8 +12,7 @@ namespace {
 using enum GrantState;
 using enum GrantAction;
 
-constexpr std::size_t kMaxStepUpRows = 32;                 // operations that a grant remembers
-constexpr std::string_view kRefreshOperation = "refresh";  // the one that is ours, in a StepUp
+constexpr std::size_t kMaxStepUpRows = 32;  // operations that a grant remembers
 
 /// Rows are functions from facts and one event; `now` and the facts are members so that each reads like its
 /// line in the table.

@@ -116,10 +116,11 @@ enum class GrantAction {
 /// Numbers of the table.
 inline constexpr std::chrono::seconds kFreshFor{60};  // row 18
 inline constexpr std::chrono::seconds kFreshRefusedCooldown{60};
-inline constexpr std::chrono::hours kKeepDeadTokens{7 * 24};  // row 7
-inline constexpr std::chrono::seconds kDeleteWaits{30};       // row 22
-inline constexpr unsigned kFailuresUntilDegraded = 3;         // row 9
-inline constexpr unsigned kMaxStepUps = 3;                    // row 17
+inline constexpr std::chrono::hours kKeepDeadTokens{7 * 24};      // row 7
+inline constexpr std::chrono::seconds kDeleteWaits{30};           // row 22
+inline constexpr unsigned kFailuresUntilDegraded = 3;             // row 9
+inline constexpr unsigned kMaxStepUps = 3;                        // row 17
+inline constexpr std::string_view kRefreshOperation = "refresh";  // the one that is ours, in a StepUp
 
 struct Transition {
     GrantFacts facts;               // unchanged when refused

@@ -11,7 +11,7 @@ namespace {
 using enum GrantState;
 
 /// Reasons in words. Behind them stand codes of RFC 6749, and our own.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 28> kReasons{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 33> kReasons{{
     {"invalid_grant", "the authorization server says that the refresh token is invalid, expired or revoked"},
     {"bad_refresh_token", "the authorization server says that the refresh token is not good"},
     {"invalid_refresh_token", "the authorization server says that the refresh token is not good"},
@@ -40,6 +40,12 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 28> kReasons
     {"no_answer", "the authorization server gave no answer"},
     {"truncated", "the authorization server's answer broke off"},
     {"process_ended", "Claviger ended before the answer came"},
+    {"subject_unusable", "the credential whose token is exchanged has no usable token itself"},
+    {"subject_gone", "the token that is exchanged is gone: its credential was archived, deleted or changed"},
+    {"subject_elsewhere", "another credential's token may only be exchanged where it came from"},
+    {"no_client_at_issuer",
+     "no client is registered for the identity provider that exchanges the subject token"},
+    {"no_id_jag", "the identity provider gave another token than an identity assertion"},
     {"revocation_incomplete", "the provider did not confirm that the tokens are revoked"},
     {"revocation_unsupported",
      "the provider does not support revoking them: they stay good there until they run out, or until "

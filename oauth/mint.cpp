@@ -3,6 +3,8 @@
 #include "base/bytes.h"
 #include "oauth/grant_client.h"
 
+#include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 
@@ -10,6 +12,13 @@ namespace claviger::oauth {
 namespace {
 
 using base::ErrorKind;
+
+constexpr std::array kMinting{GrantType::client_credentials,
+                              GrantType::github_installation,
+                              GrantType::google_service_account,
+                              GrantType::token_exchange,
+                              GrantType::id_jag,
+                              GrantType::jwt_bearer};
 
 Wanted wanted_by(const vault::Refresh& refresh, const ProviderProfile& profile) {
     Wanted wanted;
@@ -65,24 +74,48 @@ base::Result<TokenRequest> service_account_request(const vault::Refresh& refresh
     return token_request(jwt_bearer_grant(*assertion, {}), nobody, profile, now);
 }
 
-}  // namespace
-
-bool mints(GrantType grant) {
-    return grant == GrantType::client_credentials || grant == GrantType::github_installation ||
-           grant == GrantType::google_service_account;
+/// RFC 8693, or an assertion that somebody else made (RFC 7523): a given one, or an ID-JAG.
+base::Result<TokenRequest> exchange_request(GrantType grant, const vault::Refresh& refresh,
+                                            const crypto::Secret* secret, const ProviderProfile& profile,
+                                            std::string_view issuer, base::Time now,
+                                            const crypto::Secret* subject) {
+    if (subject == nullptr || !refresh.exchange)
+        return base::failure(ErrorKind::invalid_request, "mint.no_subject",
+                             "There is no token to exchange for the next one.",
+                             "Connect the credential again with a subject token.");
+    const auto client = client_of(refresh, secret, profile, issuer);
+    if (!client) return std::unexpected(client.error());
+    auto wanted = wanted_by(refresh, profile);
+    if (grant != GrantType::token_exchange)
+        return token_request(jwt_bearer_grant(*subject, wanted), *client, profile, now);
+    wanted.audience = refresh.exchange->audience;
+    return token_request(token_exchange_grant({.subject_token = *subject,
+                                               .subject_token_type = refresh.exchange->token_type,
+                                               .requested_token_type = refresh.exchange->requested_type,
+                                               .wanted = std::move(wanted)}),
+                         *client, profile, now);
 }
 
+}  // namespace
+
+bool exchanges(GrantType grant) {
+    return grant == GrantType::token_exchange || grant == GrantType::id_jag || grant == GrantType::jwt_bearer;
+}
+
+bool mints(GrantType grant) { return std::ranges::find(kMinting, grant) != kMinting.end(); }
+
 std::optional<GrantType> minting_grant(const vault::Refresh& refresh) {
-    for (const auto grant :
-         {GrantType::client_credentials, GrantType::github_installation, GrantType::google_service_account})
+    for (const auto grant : kMinting)
         if (refresh.grant && *refresh.grant == word_of(grant)) return grant;
     return std::nullopt;
 }
 
 base::Result<TokenRequest> mint_request(const vault::Refresh& refresh, const crypto::Secret* secret,
                                         const ProviderProfile& profile, std::string_view issuer,
-                                        base::Time now) {
+                                        base::Time now, const crypto::Secret* subject) {
     const auto grant = minting_grant(refresh);
+    if (grant && exchanges(*grant))
+        return exchange_request(*grant, refresh, secret, profile, issuer, now, subject);
     if (grant == GrantType::github_installation) return installation_request(refresh, secret, profile, now);
     if (grant == GrantType::google_service_account)
         return service_account_request(refresh, secret, profile, now);

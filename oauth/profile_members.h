@@ -30,6 +30,7 @@ struct Choices<GrantType> {
         {"device_code", GrantType::device_code},
         {"jwt_bearer", GrantType::jwt_bearer},
         {"token_exchange", GrantType::token_exchange},
+        {"id_jag", GrantType::id_jag},
         {"github_installation", GrantType::github_installation},
         {"google_service_account", GrantType::google_service_account},
     };

@@ -30,6 +30,7 @@ enum class GrantType {
     device_code,
     jwt_bearer,
     token_exchange,
+    id_jag,
     github_installation,
     google_service_account
 };

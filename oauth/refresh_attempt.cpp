@@ -24,7 +24,7 @@ base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_sc
     const auto& profile = call.profile;
     if (minting_grant(refresh))
         return mint_request(refresh, call.parts.client_secret ? &*call.parts.client_secret : nullptr, profile,
-                            call.grant.issuer, now);
+                            call.grant.issuer, now, call.subject);
     Wanted wanted;
     if (send_scope == SendScope::yes && sends_scope(call)) wanted.scope = *refresh.scope;
     if (profile.resource.use == ResourceUse::fixed) {
@@ -38,14 +38,6 @@ base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_sc
     const auto client = client_of(refresh, secret, profile, call.grant.issuer);
     if (!client) return std::unexpected(client.error());
     return token_request(std::move(fields), *client, profile, now);
-}
-
-RefreshOutcome refused_here(AnswerClass kind, std::string code, base::Time now) {
-    RefreshOutcome outcome;
-    outcome.classification.kind = kind;
-    outcome.classification.code = std::move(code);
-    outcome.sent_at = now;
-    return outcome;
 }
 
 /// The proof that binds the new tokens to the credential's key. `nonce` may be empty.
@@ -88,6 +80,14 @@ net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& p
 }
 
 }  // namespace
+
+RefreshOutcome refused_here(AnswerClass kind, std::string code, base::Time now) {
+    RefreshOutcome outcome;
+    outcome.classification.kind = kind;
+    outcome.classification.code = std::move(code);
+    outcome.sent_at = now;
+    return outcome;
+}
 
 bool is_bound(const vault::Credential& credential) { return credential.injection.scheme == "DPoP"; }
 

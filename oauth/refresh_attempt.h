@@ -18,6 +18,7 @@ struct RefreshCall {
     const vault::SecretParts& parts;
     const StoredGrant& grant;
     const ProviderProfile& profile;
+    const crypto::Secret* subject = nullptr;  // of a grant that exchanges; null: there is none to be had
     net::PrivateAddresses private_addresses = net::PrivateAddresses::refuse;
     std::chrono::milliseconds timeout{30'000};
 };
@@ -43,6 +44,9 @@ struct AttemptJournal {
 net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool& pool,
                                             const base::Clock& clock, const RefreshCall& call,
                                             const AttemptJournal& journal);
+
+/// The outcome of an attempt that ended before its request could leave.
+RefreshOutcome refused_here(AnswerClass kind, std::string code, base::Time now);
 
 /// What an answer means, read by every shape of the profile. Also for answers that come from the journal.
 RefreshOutcome read_refresh_answer(const TokenAnswer& answer, const TokenRequestFacts& request,

@@ -1,5 +1,7 @@
 #include "oauth/refresh_commit.h"
 
+#include "oauth/subject_token.h"
+
 #include <utility>
 
 namespace claviger::oauth {
@@ -173,6 +175,7 @@ base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Be
     begun.attempt = *grant.facts.attempt;
     begun.grant = grant;
     change.note_grant(Action::refresh, *credential);
+    note_exchange(change, *credential->refresh);
     return store_grant(change, *credential, grant);
 }
 

@@ -13,6 +13,15 @@ std::optional<base::Time> earlier(std::optional<base::Time> a, std::optional<bas
     return std::min(*a, *b);
 }
 
+/// What people were asked for because the authorization server renews the token no more without it.
+std::string consent_needed(const GrantFacts& facts) {
+    for (const auto& step_up : facts.step_ups)
+        if (step_up.pending && step_up.operation == kRefreshOperation)
+            return " Somebody has to connect the account again and grant: " + join_scopes(step_up.scopes) +
+                   ".";
+    return {};
+}
+
 std::string because(const GrantFacts& facts) {
     return facts.reason.empty() ? std::string(".") : " (" + facts.reason + ").";
 }
@@ -94,6 +103,7 @@ base::Error why_unusable(const StoredGrant& grant, base::Time now) {
                 const auto wait = std::chrono::ceil<std::chrono::seconds>(*facts.cooldown_until - now);
                 hint = "The token has run out; try again in " + std::to_string(wait.count()) + " s.";
             }
+            hint += consent_needed(facts);
             return {
                 ErrorKind::unavailable, "grant.transient",
                 facts.reason == "not_sent"

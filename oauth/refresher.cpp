@@ -159,37 +159,41 @@ bool Refresher::usable(const vault::Credential& credential) {
     return true;
 }
 
-net::awaitable<base::Status> Refresher::make_usable(net::Worker& worker, const CredentialId& id) {
+net::awaitable<base::Status> Refresher::State::usable_soon(net::Worker& worker, const CredentialId& id) {
     for (int round = 0;; ++round) {
-        const auto credential = state_->records.catalog().find<vault::Credential>(id);
+        const auto credential = records.catalog().find<vault::Credential>(id);
         if (!credential || credential->archived) {
             StoredGrant gone;
             gone.facts.state = GrantState::revoked;
-            co_return std::unexpected(why_unusable(gone, state_->now()));
+            co_return std::unexpected(why_unusable(gone, now()));
         }
-        const auto grant = grant_of(state_->records.catalog(), *credential);
+        const auto grant = grant_of(records.catalog(), *credential);
         if (!grant) co_return std::unexpected(grant.error());
-        const auto now = state_->now();
+        const auto time = now();
         const auto& facts = grant->facts;
-        if (serves_tokens(facts.state, last_use_of(facts), now)) co_return base::Status();
-        if (!can_renew(facts, now)) {
+        if (serves_tokens(facts.state, last_use_of(facts), time)) co_return base::Status();
+        if (!can_renew(facts, time)) {
             if (facts.state == GrantState::ready) {  // its time is up, and there is nothing to renew it with
                 StoredGrant over = *grant;
                 over.facts.state = GrantState::needs_reauth;
                 over.facts.reason = "expired_no_refresh";
-                if (facts.expires_at && now >= *facts.expires_at) state_->take(id, TokenExpired{});
-                co_return std::unexpected(why_unusable(over, now));
+                if (facts.expires_at && time >= *facts.expires_at) take(id, TokenExpired{});
+                co_return std::unexpected(why_unusable(over, time));
             }
-            co_return std::unexpected(why_unusable(*grant, now));
+            co_return std::unexpected(why_unusable(*grant, time));
         }
-        if (round == 2) co_return std::unexpected(why_unusable(*grant, now));
-        const auto report = co_await state_->join(worker, id, std::nullopt, state_->settings.patience);
+        if (round == 2) co_return std::unexpected(why_unusable(*grant, time));
+        const auto report = co_await join(worker, id, std::nullopt, settings.patience);
         if (!report) {
             StoredGrant waiting = *grant;
             waiting.facts.state = GrantState::refreshing;
-            co_return std::unexpected(why_unusable(waiting, state_->now()));
+            co_return std::unexpected(why_unusable(waiting, now()));
         }
     }
+}
+
+net::awaitable<base::Status> Refresher::make_usable(net::Worker& worker, const CredentialId& id) {
+    return state_->usable_soon(worker, id);
 }
 
 net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, const CredentialId& id,

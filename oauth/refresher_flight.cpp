@@ -20,11 +20,14 @@ constexpr std::chrono::milliseconds kCommitPause = 1s;  // between tries to comm
 constexpr std::chrono::milliseconds kLookAtLease = 250ms;
 constexpr std::chrono::milliseconds kAfterRefusal = 5s;  // before the background asks again
 
+/// Those that wait for another credential's token are counted apart, so that they never keep that one from
+/// being renewed.
 std::string issuer_of(const vault::Credential& credential) {
     if (!credential.refresh) return {};
     const std::string_view url = credential.refresh->token_endpoint;
     const auto host = url.find("://");
-    return std::string(url.substr(0, host == url.npos ? url.npos : url.find('/', host + 3)));
+    return (credential.refresh->exchange ? "exchange " : "") +
+           std::string(url.substr(0, host == url.npos ? url.npos : url.find('/', host + 3)));
 }
 
 /// What those who show the outcome may see of the answer.
@@ -43,6 +46,13 @@ void describe(RefreshReport& report, const RefreshOutcome& outcome) {
 /// Whether the same change may succeed a moment later: the store has no room, or somebody else wrote first.
 bool passes_by_itself(const base::Error& error) {
     return error.kind == ErrorKind::unavailable || error.kind == ErrorKind::conflict;
+}
+
+/// A token that was exchanged is not used for longer than what it was exchanged for.
+void end_with(RefreshOutcome& outcome, const SubjectToken& subject) {
+    auto& expires_at = outcome.lifetime.expires_at;
+    if (!outcome.tokens || !subject.good_until) return;
+    if (!expires_at || *subject.good_until < *expires_at) expires_at = subject.good_until;
 }
 
 }  // namespace
@@ -109,6 +119,36 @@ net::awaitable<void> Refresher::State::fly(std::shared_ptr<Flight> flight) {
     land(flight, std::move(report));
 }
 
+/// What the next tokens are exchanged for; nothing for grants that exchange none.
+net::awaitable<Subject> Refresher::State::subject_for(const Flight& flight,
+                                                      const vault::Credential& credential,
+                                                      const vault::SecretParts& parts,
+                                                      const StoredGrant& grant) {
+    if (!credential.refresh->exchange) co_return std::nullopt;
+    auto& worker = flight.lane->worker;
+    const auto reach = [&](std::string_view url) {
+        return hooks.reach ? hooks.reach(credential, url) : net::PrivateAddresses::refuse;
+    };
+    const bool private_addresses = reach(credential.refresh->token_endpoint) == net::PrivateAddresses::allow;
+    const Outbound out{.worker = worker,
+                       .pool = flight.lane->pool,
+                       .clock = records.clock(),
+                       .reach = reach,
+                       .plain_loopback = private_addresses ? PlainLoopback::allow : PlainLoopback::refuse};
+    const SubjectMeans means{
+        .records = records, .providers = providers, .out = out, .make_usable = [&](const CredentialId& id) {
+            return usable_soon(worker, id);
+        }};
+    auto subject =
+        co_await fetch_subject(means, {.block = *credential.refresh,
+                                       .workspace = credential.workspace,
+                                       .vault = credential.vault,
+                                       .given = parts.subject_token ? &*parts.subject_token : nullptr,
+                                       .issuer = grant.issuer});
+    if (!subject) co_return std::unexpected(std::move(subject).error());
+    co_return std::move(*subject);
+}
+
 net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     auto& worker = flight.lane->worker;
     const auto report = std::make_shared<RefreshReport>();
@@ -156,11 +196,13 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
         outcome.classification.kind = AnswerClass::not_sent;
         outcome.classification.code = parts.error().code;
     } else {
+        const auto subject = co_await subject_for(flight, credential, *parts, begun.grant);
         const RefreshCall call{
             .credential = credential,
             .parts = *parts,
             .grant = begun.grant,
             .profile = profile_of(providers, credential, begun.grant),
+            .subject = subject && *subject ? &(*subject)->token : nullptr,
             .private_addresses = hooks.reach ? hooks.reach(credential, credential.refresh->token_endpoint)
                                              : net::PrivateAddresses::refuse,
             .timeout = settings.request_timeout};
@@ -183,7 +225,14 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
                 co_await keep(worker, kept);
             },
             .before_repeating = [&]() -> net::awaitable<void> { co_await drop(worker, kept); }};
-        outcome = co_await send_refresh(worker, flight.lane->pool, records.clock(), call, attempt_journal);
+        if (subject) {
+            outcome =
+                co_await send_refresh(worker, flight.lane->pool, records.clock(), call, attempt_journal);
+            if (*subject) end_with(outcome, **subject);
+        } else {
+            outcome = refused_here(subject.error().kind, subject.error().code, now());
+            outcome.classification.description = subject.error().description;
+        }
     }
     Landed landed_as;
     const Landing landing{.id = flight.id,

@@ -4,6 +4,7 @@
 
 #include "oauth/refresh_commit.h"
 #include "oauth/refresher.h"
+#include "oauth/subject_token.h"
 
 #include <condition_variable>
 #include <deque>
@@ -56,6 +57,9 @@ struct KeptAnswer {
     bool on_disk = false;  // and it is safe
 };
 
+/// What the tokens of an attempt are exchanged for, if its grant exchanges any.
+using Subject = std::expected<std::optional<SubjectToken>, SubjectRefusal>;
+
 /// The last moment at which the token may be sent: calls take a moment to get there.
 std::optional<base::Time> last_use_of(const GrantFacts& facts);
 /// Whether an attempt could begin now.
@@ -78,6 +82,9 @@ struct Refresher::State {
     void launch(std::shared_ptr<Flight> flight);  // with `mutex` held
     net::awaitable<void> fly(std::shared_ptr<Flight> flight);
     net::awaitable<Report> attempt(const Flight& flight);
+    net::awaitable<Subject> subject_for(const Flight& flight, const vault::Credential& credential,
+                                        const vault::SecretParts& parts, const StoredGrant& grant);
+    net::awaitable<base::Status> usable_soon(net::Worker& worker, const CredentialId& id);
     net::awaitable<void> keep(net::Worker& worker, KeptAnswer& kept);
     net::awaitable<void> drop(net::Worker& worker, KeptAnswer& kept);
     net::awaitable<base::Status> commit_answer(net::Worker& worker, const Landing& landing, Landed& landed,

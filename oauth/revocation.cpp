@@ -56,11 +56,12 @@ crypto::Secret copy_of(const crypto::Secret& secret) {
 base::Result<bool> enqueue_all(vault::Change& change, const vault::Credential& credential,
                                const StoredGrant& grant) {
     if (!credential.refresh) return false;
-    const auto parts = change.open_secret(credential);
+    auto parts = change.open_secret(credential);
     if (!parts) {
         base::log_error("revocation.not_possible", parts.error());
         return false;
     }
+    parts->subject_token.reset();  // not ours to revoke
     auto queued = enqueue(change, credential, grant, *parts, true);
     if (!queued) return std::unexpected(std::move(queued).error());
     return true;

@@ -84,6 +84,7 @@ constexpr std::string_view kReasonCodes[] = {
     "upstream.insufficient_scope",
     "grant.revocation_unsupported",
     "grant.resumed",
+    "grant.exchanged",
 };
 
 template <class Enum>

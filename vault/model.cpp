@@ -71,6 +71,8 @@ void fields(base::ArgumentCondition& object, F&& field);
 template <class F>
 void fields(base::ToolRule& object, F&& field);
 template <class F>
+void fields(Exchange& object, F&& field);
+template <class F>
 void fields(Refresh& object, F&& field);
 template <class F>
 void fields(Injection& object, F&& field);
@@ -273,6 +275,15 @@ void fields(Refresh& o, F&& f) {
     f("client_from", o.client_from);
     f("subject", o.subject);
     f("key_id", o.key_id);
+    f("exchange", o.exchange);
+}
+template <class F>
+void fields(Exchange& o, F&& f) {
+    f("credential", o.credential);
+    f("token_type", o.token_type);
+    f("audience", o.audience);
+    f("requested_type", o.requested_type);
+    f("issuer", o.issuer);
 }
 template <class F>
 void fields(Injection& o, F&& f) {
@@ -423,6 +434,7 @@ void fields(ConnectWish& o, F&& f) {
     f("client_auth", o.client_auth);
     f("key_id", o.key_id);
     f("subject", o.subject);
+    f("exchange", o.exchange);
 }
 template <class F>
 void fields(ConnectTerms& o, F&& f) {

@@ -77,6 +77,15 @@ enum class TokenEndpointAuth {
 std::string_view name_of(TokenEndpointAuth auth);
 std::optional<TokenEndpointAuth> token_endpoint_auth_from(std::string_view name);
 
+/// What the tokens of a grant are exchanged for (RFC 8693, RFC 7523).
+struct Exchange {
+    std::optional<base::CredentialId> credential;  // of the same vault, whose token is the subject token;
+                                                   // nothing: it was given, and is a part of the secret
+    std::string token_type;                        // its URN (RFC 8693 3); empty for a given assertion
+    std::string audience, requested_type;          // of a token exchange; may be empty
+    std::string issuer;  // of a given token that an identity provider exchanges for an assertion; else empty
+};
+
 /// The public half of an OAuth grant's refresh block.
 struct Refresh {
     std::string token_endpoint, client_id;
@@ -85,13 +94,15 @@ struct Refresh {
 
     // What only the connect flow knows; nothing in blocks that were stored by hand.
     /// How the next token set is got when there is no refresh token, as oauth::word_of names it:
-    /// "client_credentials", "github_installation", "google_service_account"; "none": not at all, and the
+    /// "client_credentials", "github_installation", "google_service_account", "token_exchange", "id_jag",
+    /// "jwt_bearer"; "none": not at all, and the
     /// rest is kept to revoke and to connect anew.
     std::optional<std::string> grant = {};
     std::optional<Metadata> variables = {};       // of the provider's profile
     std::optional<std::string> client_from = {};  // "registered", "metadata_document", "dynamic"
     std::optional<std::string> subject = {};      // of google_service_account: for whom it acts
     std::optional<std::string> key_id = {};       // of the private key
+    std::optional<Exchange> exchange = {};        // of token_exchange, id_jag and jwt_bearer
 };
 
 /// Where the injected secret stands in the outbound request.
@@ -202,6 +213,7 @@ struct ConnectWish {
     bool other_account = false;       // on a reconnect another account will do
     // The client that came with the wish; empty: none did.
     std::string client_id, client_auth, key_id, subject;
+    std::optional<Exchange> exchange = {};
 };
 
 /// With whom, as whom and for what a grant is being negotiated.

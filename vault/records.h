@@ -36,6 +36,8 @@ struct SecretParts {
     std::optional<crypto::Secret> previous_refresh_token = {};
     /// The private key that the tokens are bound to (RFC 9449), PKCS#8: lost with it, they are worth nothing.
     std::optional<crypto::Secret> dpop_key = {};
+    /// What the tokens are exchanged for, when it was given (RFC 8693, RFC 7523).
+    std::optional<crypto::Secret> subject_token = {};
 };
 
 /// A credential's sealed value as it rests, with everything needed to open it. Safe to keep in caches.

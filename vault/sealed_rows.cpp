@@ -83,7 +83,8 @@ enum PartTag : unsigned char {
     kRefreshToken = 2,
     kClientSecret = 3,
     kPreviousRefreshToken = 4,
-    kDpopKey = 5
+    kDpopKey = 5,
+    kSubjectToken = 6
 };
 
 std::optional<std::span<const std::byte>> find_part(std::span<const std::byte> joined, PartTag wanted) {
@@ -210,7 +211,8 @@ crypto::Secret join_parts(const SecretParts& parts) {
         {kRefreshToken, &parts.refresh_token},
         {kClientSecret, &parts.client_secret},
         {kPreviousRefreshToken, &parts.previous_refresh_token},
-        {kDpopKey, &parts.dpop_key}};
+        {kDpopKey, &parts.dpop_key},
+        {kSubjectToken, &parts.subject_token}};
     std::size_t size = 0;
     for (const auto& [tag, part] : all)
         if (*part) size += 5 + (*part)->size();
@@ -240,6 +242,8 @@ base::Result<SecretParts> split_parts(const crypto::Secret& joined) {
         if (const auto part = find_part(bytes, kPreviousRefreshToken))
             parts.previous_refresh_token = crypto::Secret::copy_of(*part);
         if (const auto part = find_part(bytes, kDpopKey)) parts.dpop_key = crypto::Secret::copy_of(*part);
+        if (const auto part = find_part(bytes, kSubjectToken))
+            parts.subject_token = crypto::Secret::copy_of(*part);
     });
     if (!parts.token) return std::unexpected(no_token());
     return parts;

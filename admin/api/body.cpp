@@ -22,13 +22,14 @@ using Piece = boost::json::string_view;
 constexpr std::size_t kMostSecretBytes = 40 * 1024;  // more than any secret's limit in four-byte characters
 
 /// Where secrets stand in the bodies of credentials, connect links, OAuth clients and seal slots.
-constexpr std::array<std::string_view, 11> kSecretPlaces{"auth.token",
+constexpr std::array<std::string_view, 12> kSecretPlaces{"auth.token",
                                                          "auth.access_token",
                                                          "auth.secret_value",
                                                          "auth.refresh.refresh_token",
                                                          "auth.refresh.token_endpoint_auth.client_secret",
                                                          "client.client_secret",
                                                          "client.private_key",
+                                                         "exchange.subject_token",
                                                          "client_secret",
                                                          "private_key",
                                                          "opening_key",

@@ -2,6 +2,7 @@
 
 #include "admin/api/credential_fields.h"
 #include "admin/api/credentials.h"
+#include "admin/api/exchange_fields.h"
 #include "admin/api/page.h"
 #include "admin/api/shown.h"
 #include "crypto/random.h"
@@ -31,9 +32,14 @@ using vault::ObjectKind;
 
 constexpr std::size_t kMostLinks = 100, kMostScopes = 100, kClientSecret = 512, kPrivateKey = 16 * 1024;
 constexpr std::uint64_t kShortestLife = 60, kUsualLife = 3'600, kLongestLife = 86'400;
-constexpr std::array kGrants{GrantType::authorization_code, GrantType::device_code,
-                             GrantType::client_credentials, GrantType::github_installation,
-                             GrantType::google_service_account};
+constexpr std::array kGrants{GrantType::authorization_code,
+                             GrantType::device_code,
+                             GrantType::client_credentials,
+                             GrantType::github_installation,
+                             GrantType::google_service_account,
+                             GrantType::token_exchange,
+                             GrantType::id_jag,
+                             GrantType::jwt_bearer};
 
 Json shown_problem(const vault::ConnectFlow& flow, std::string_view status) {
     if (flow.problem)
@@ -118,6 +124,7 @@ NewLink read_link(Call& call) {
     for (const auto grant : kGrants) words.push_back(oauth::word_of(grant));
     wish.grant = in.has_value("grant") ? words[in.word("grant", words)] : words.front();
     read_client(in, made);
+    wish.exchange = read_exchange(in, *oauth::grant_named(wish.grant), made.secrets);
     wish.other_account = in.flag("allow_other_account", false);
     const auto life = in.number_if_any("expires_in", kShortestLife, kLongestLife).value_or(kUsualLife);
     made.flow.expires = call.records.clock().now() + std::chrono::seconds(life);
@@ -250,6 +257,9 @@ net::awaitable<Answered> create_connect_link(Call& call) {
     if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     if (auto complete = complete_server(call, **vault, made); !complete)
         co_return std::unexpected(std::move(complete).error());
+    if (made.flow.wish.exchange)
+        if (auto fits = check_exchange(call, **vault, *made.flow.wish.exchange); !fits)
+            co_return std::unexpected(std::move(fits).error());
     if (const auto profile = oauth::profile_of(*call.connect, made.flow.wish); !profile) {
         auto error = profile.error();
         error.kind = ErrorKind::invalid_request;

@@ -77,6 +77,41 @@ base::Status take_client(Context& context, SecretDocument& document, json& body)
     return {};
 }
 
+/// The id of a credential of the vault, by its id or name.
+base::Result<std::string> credential_id(Context& context, const std::string& credentials,
+                                        const std::string& wanted) {
+    const auto page = list_objects(context.api, credentials, {}, 0);
+    if (!page) return std::unexpected(page.error());
+    const auto chosen = choose(page->at("data"), kCredential, wanted);
+    if (!chosen) return std::unexpected(chosen.error());
+    return chosen->at("id").get<std::string>();
+}
+
+/// What the tokens are exchanged for; nothing without a flag of it.
+base::Status take_exchange(Context& context, const std::string& credentials, SecretDocument& document,
+                           json& body) {
+    const auto& arguments = context.arguments;
+    json exchange;
+    constexpr std::array<std::pair<std::string_view, const char*>, 4> flags{
+        {{"--subject-token-type", "subject_token_type"},
+         {"--identity-provider", "identity_provider"},
+         {"--audience", "audience"},
+         {"--requested-token-type", "requested_token_type"}}};
+    for (const auto& [flag, field] : flags)
+        if (const auto value = arguments.value(flag)) exchange[field] = *value;
+    if (arguments.has("--subject-token-file"))
+        if (auto placed = place(context, document, "--subject-token-file", exchange["subject_token"]);
+            !placed)
+            return placed;
+    if (const auto wanted = arguments.value("--subject-credential")) {
+        const auto id = credential_id(context, credentials, *wanted);
+        if (!id) return std::unexpected(id.error());
+        exchange["subject_credential_id"] = *id;
+    }
+    if (!exchange.is_null()) body["exchange"] = std::move(exchange);
+    return {};
+}
+
 base::Result<json> body_of(Context& context, const std::string& credentials, SecretDocument& document) {
     const auto& arguments = context.arguments;
     json body = json::object();
@@ -102,12 +137,12 @@ base::Result<json> body_of(Context& context, const std::string& credentials, Sec
     if (!metadata) return metadata;
     if (!metadata->is_null()) body["metadata"] = *std::move(metadata);
     if (const auto wanted = arguments.value("--credential")) {
-        const auto page = list_objects(context.api, credentials, {}, 0);
-        if (!page) return std::unexpected(page.error());
-        const auto chosen = choose(page->at("data"), kCredential, *wanted);
-        if (!chosen) return std::unexpected(chosen.error());
-        body["credential_id"] = chosen->at("id");
+        const auto id = credential_id(context, credentials, *wanted);
+        if (!id) return std::unexpected(id.error());
+        body["credential_id"] = *id;
     }
+    if (auto taken = take_exchange(context, credentials, document, body); !taken)
+        return std::unexpected(std::move(taken).error());
     if (auto taken = take_client(context, document, body); !taken)
         return std::unexpected(std::move(taken).error());
     return body;
@@ -176,8 +211,8 @@ std::vector<Flag> connect_flags() {
         name_flag(),
         {"--scope", "SCOPE", "scope to ask for (default: what the server asks for)", true},
         {"--grant", "GRANT",
-         "authorization_code, device_code, client_credentials, github_installation or "
-         "google_service_account (default: authorization_code)"},
+         "authorization_code, device_code, client_credentials, github_installation, google_service_account, "
+         "token_exchange, id_jag or jwt_bearer (default: authorization_code)"},
         {"--client-id", "ID", "OAuth client that was registered by hand"},
         {"--client-secret-file", "FILE", "its secret ('-': standard input)"},
         {"--private-key-file", "FILE", "its private key, PEM ('-': standard input)"},
@@ -185,6 +220,12 @@ std::vector<Flag> connect_flags() {
          "how it proves itself, such as client_secret_post (default: as the server says)"},
         {"--key-id", "ID", "id of the private key"},
         {"--subject", "USER", "for whom a google_service_account acts"},
+        {"--subject-credential", "CREDENTIAL", "credential of the vault whose token is exchanged"},
+        {"--subject-token-file", "FILE", "token or assertion that is exchanged ('-': standard input)"},
+        {"--subject-token-type", "TYPE", "access_token, refresh_token, id_token, jwt or saml2"},
+        {"--identity-provider", "URL", "with id_jag and a subject token: the issuer that exchanges it"},
+        {"--audience", "TEXT", "with token_exchange: whom the token is for"},
+        {"--requested-token-type", "URN", "with token_exchange: what to ask for"},
         {"--allow-other-account", "", "with --credential: another account than before will do"},
         {"--expires-in", "SECONDS", "how long the link lives (default: 3600)"},
         {"--no-wait", "", "print the link and stop"},
@@ -198,7 +239,10 @@ base::Status connect_credential(Context& context) {
         return usage("What to connect is missing.",
                      "Give --server-url URL, --provider NAME or --credential "
                      "CREDENTIAL.");
-    if (arguments.value("--client-secret-file") == "-" && arguments.value("--private-key-file") == "-")
+    int from_input = 0;
+    for (const auto* flag : {"--client-secret-file", "--private-key-file", "--subject-token-file"})
+        from_input += arguments.value(flag) == "-" ? 1 : 0;
+    if (from_input > 1)
         return usage("Two secrets would be read from standard input, which holds one.",
                      "Give one of them as a file.");
     const auto vault = id_of(context.api, kVaults, *arguments.value("--vault"));

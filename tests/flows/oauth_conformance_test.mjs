@@ -65,6 +65,13 @@ describe('The official conformance suite in client mode', { skip }, () => {
             assert.ok(scenarios.size >= scored, `${scenarios.size} scenarios`);
         });
 
+    for (const extension of ['enterprise-managed-authorization', 'wif-jwt-bearer'])
+        it(`passes the extension ${extension} (10)`, async () => {
+            const { code, output } = await conformance(['--scenario', `auth/${extension}`, '--verbose']);
+            assert.match(output, /Passed: (\d+)\/\1, 0 failed, 0 warnings/, output.slice(-20_000));
+            assert.equal(code, 0);
+        });
+
     it('sees the metadata document of Claviger where a server takes one (12)', async () => {
         const scenario = ['--scenario', 'auth/basic-cimd', '--spec-version', '2026-07-28', '--verbose'];
         const { output } = await conformance(scenario, { CLAVIGER_OWN_CLIENT: 'yes' });

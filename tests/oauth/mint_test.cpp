@@ -110,5 +110,38 @@ TEST_CASE("A service account's assertion is the only proof it sends", "[oauth]")
     CHECK(claims->at("scope") == "a b");
 }
 
+TEST_CASE("A token is asked for with the one that is exchanged for it", "[oauth]") {
+    const auto catalog = ProviderCatalog::built_in();
+    const auto secret = crypto::Secret::copy_of(std::string_view("s3cret"));
+    const auto subject = crypto::Secret::copy_of(std::string_view("subject-1"));
+    const auto& profile = *catalog.find("mcp");
+    const auto body_of = [&](const vault::Refresh& refresh) {
+        const auto request = mint_request(refresh, &secret, profile, "https://as.example", kNow, &subject);
+        REQUIRE(request);
+        return text_of(request->body);
+    };
+    auto refresh = block(GrantType::token_exchange);
+    refresh.exchange = vault::Exchange{.credential = {},
+                                       .token_type = "urn:ietf:params:oauth:token-type:access_token",
+                                       .audience = "api",
+                                       .requested_type = "urn:ietf:params:oauth:token-type:jwt",
+                                       .issuer = {}};
+    CHECK(body_of(refresh) ==
+          "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=subject-1&"
+          "subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&"
+          "requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt&scope=a+b&"
+          "resource=https%3A%2F%2Fh.example%2Fmcp&audience=api&client_id=robot&client_secret=s3cret");
+    for (const auto grant : {GrantType::id_jag, GrantType::jwt_bearer}) {
+        refresh.grant = word_of(grant);
+        CHECK(
+            body_of(refresh) ==
+            "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=subject-1&scope=a+b&"
+            "resource=https%3A%2F%2Fh.example%2Fmcp&client_id=robot&client_secret=s3cret");
+    }
+    const auto without = mint_request(refresh, &secret, profile, "https://as.example", kNow);
+    REQUIRE_FALSE(without);
+    CHECK(without.error().code == "mint.no_subject");
+}
+
 }  // namespace
 }  // namespace claviger::oauth

@@ -1,5 +1,6 @@
 #include "oauth/scope_need.h"
 
+#include "oauth/refresher.h"
 #include "tests/support/spec.h"
 
 #include <string>
@@ -97,6 +98,15 @@ TEST_CASE("Names from a server are kept within bounds", "[oauth]") {
     CHECK(presentable(Scopes(65, "x")).empty());
     CHECK(operation_name("write note\n") == "write?note?");
     CHECK(operation_name(std::string(200, 'x')).size() == 128);
+}
+
+TEST_CASE("Who is told to wait is told what a person has to grant meanwhile", "[oauth]") {
+    auto grant = granted({"read", "write"});
+    grant.facts.state = GrantState::backoff;
+    grant.facts.reason = "invalid_scope";
+    CHECK_THAT(why_unusable(grant, base::Time{}).hint, !Catch::Contains("grant:"));
+    grant.facts.step_ups.push_back({std::string(kRefreshOperation), {"read", "write"}, 1, true});
+    CHECK_THAT(why_unusable(grant, base::Time{}).hint, Catch::Contains("grant: read write"));
 }
 
 }  // namespace claviger::oauth

@@ -12,8 +12,10 @@
 //   POST /expire        {token}, or {} for all: live access tokens die before their time
 //   POST /revoke        {refresh_token}: the whole grant is gone
 //   POST /device        {user_code, allow}: what the user says on the other device
+// Tokens may be exchanged as well: see exchange_grants.mjs.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
+import { registerExchanges } from './exchange_grants.mjs';
 import { faultFront, plainToken, readBody } from './fault_front.mjs';
 import { packages } from './packages.mjs';
 import { resourceServer } from './resource_server.mjs';
@@ -33,6 +35,7 @@ const mode = {
     access_ttl: 3600, // seconds
     issue_refresh: true,
     old_access_dies: false, // when the refresh token is used
+    assertions: {}, // assertion → {subject, uses}: what the jwt-bearer grant takes, and how often
 };
 const resourceMode = {
     refuse: 0,
@@ -54,9 +57,15 @@ const publicPart = ({ kty, crv, x, y, alg, use, kid }) => ({ kty, crv, x, y, alg
 
 const assertionKey = newKey('ES256');
 const oddSecret = () => `canary-secret_${randomBytes(9).toString('hex')}:/+%=& ~`;
-const codeGrants = { grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] };
+const codeGrants = {
+    grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:token-exchange'],
+    response_types: ['code'],
+};
 const native = { application_type: 'native', redirect_uris: callbacks };
 const ownGrants = { redirect_uris: [], response_types: [], grant_types: ['client_credentials'] };
+const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const jwtBearer = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+const exchangeGrants = [tokenExchange, jwtBearer];
 const clients = [
     { client_id: 'public', ...native, ...codeGrants, token_endpoint_auth_method: 'none' },
     { client_id: 'basic:1', client_secret: oddSecret(), ...native, ...codeGrants },
@@ -76,6 +85,7 @@ const clients = [
         jwks: { keys: [publicPart(assertionKey)] },
     },
     { client_id: 'service', client_secret: oddSecret(), ...ownGrants },
+    { client_id: 'exchanger', client_secret: oddSecret(), ...ownGrants, grant_types: exchangeGrants },
     {
         client_id: 'device',
         token_endpoint_auth_method: 'none',
@@ -154,6 +164,8 @@ const provider = new Provider(issuer, {
     },
 });
 provider.proxy = true;
+provider.on('server_error', (_context, error) => console.error('provider:', error));
+registerExchanges(provider, { errors, scopes, assertions: () => mode.assertions, accessTtl: () => mode.access_ttl });
 
 /// Access tokens that are alive by the provider's books, by grant.
 const liveTokens = new Map();

@@ -145,6 +145,17 @@ const byScenario = async () => {
             grant: 'client_credentials',
             client: { client_id, client_secret, private_key },
         });
+    if (scenario === 'auth/enterprise-managed-authorization') {
+        const { idp_issuer: issuer, idp_client_id, idp_id_token: subject_token } = context;
+        await claviger.admin('POST', '/v1/oauth_clients', { issuer, client_id: idp_client_id });
+        return authorized({
+            grant: 'id_jag',
+            client: { client_id, client_secret },
+            exchange: { subject_token, identity_provider: issuer },
+        });
+    }
+    if (scenario === 'auth/wif-jwt-bearer')
+        return authorized({ grant: 'jwt_bearer', client: { client_id }, exchange: { subject_token: context.valid_jwt } });
     if (scenario.startsWith('auth/')) return authorized();
     const agent = await (scenarios[scenario] ?? others)();
     return agent.close();
