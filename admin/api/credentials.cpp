@@ -1,6 +1,7 @@
 #include "admin/api/credentials.h"
 
 #include "admin/api/announce.h"
+#include "admin/api/client_siblings.h"
 #include "admin/api/credential_fields.h"
 #include "admin/api/page.h"
 #include "admin/api/rotation.h"
@@ -48,6 +49,7 @@ vault::SecretParts merged(vault::SecretParts stored, vault::SecretParts replaced
         stored.refresh_token.reset();
         stored.previous_refresh_token.reset();
         stored.client_secret.reset();
+        stored.subject_token.reset();
     }
     return stored;
 }
@@ -190,6 +192,7 @@ net::awaitable<Answered> retrieve_credential(Call& call) {
 
 net::awaitable<Answered> update_credential(Call& call) {
     vault::Credential before, updated;
+    std::vector<base::CredentialId> siblings;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find_credential(call, change.catalog());
         if (!found) return std::unexpected(found.error());
@@ -203,11 +206,18 @@ net::awaitable<Answered> update_credential(Call& call) {
             return base::failure(ErrorKind::invalid_request, "credential.archived",
                                  "Credential " + call.ids[1] + " is archived and cannot be changed.",
                                  "Create a new credential for the same server.");
+        if (replaced.client_secret) {
+            auto repaired = repair_siblings(change, updated, *replaced.client_secret);
+            if (!repaired) return std::unexpected(std::move(repaired).error());
+            siblings = std::move(*repaired);
+        }
         return update(change, before, updated, std::move(replaced), deadline);
     });
     if (!stored) co_return std::unexpected(stored.error());
     if (updated.version != before.version) close_connections(call, before);
-    if (call.grants != nullptr) call.grants->touched(updated.id);
+    siblings.push_back(updated.id);
+    for (const auto& id : siblings)
+        if (call.grants != nullptr) call.grants->touched(id);
     co_return shown_answer(call, updated);
 }
 

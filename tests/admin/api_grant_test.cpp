@@ -31,8 +31,9 @@ struct GrantWorld : ApiWorld {
     }
     json grant(std::string_view more = {}) { return get(item + "/grant" + std::string(more)); }
     /// What the refresher would do.
-    void happens(const oauth::GrantEvent& event) {
-        const auto id = *base::CredentialId::parse(made["id"].get<std::string>());
+    void happens(const oauth::GrantEvent& event) { happens_to(item, event); }
+    void happens_to(const std::string& path, const oauth::GrantEvent& event) {
+        const auto id = *base::CredentialId::parse(path.substr(path.rfind('/') + 1));
         std::promise<base::Status> done;
         records->change(
             {.kind = vault::ActorKind::system,
@@ -229,6 +230,106 @@ TEST_CASE("An archived credential's grant is being revoked, and has no token", "
         CHECK(items[0]->body.find(secret) == std::string::npos);
         CHECK(items[0]->secrets.find(secret) == std::string::npos);
     }
+}
+
+TEST_CASE("A client secret that is repaired at one credential is repaired at its siblings that wait for it",
+          "[admin]") {
+    GrantWorld world;
+    const auto other_of = [&](std::string_view url) {
+        return world.list + "/" +
+               world.post(world.list, {{"auth", GrantWorld::oauth(url)}})["id"].get<std::string>();
+    };
+    const auto sibling = other_of("https://mcp.example.com/a"), well = other_of("https://mcp.example.com/b");
+    const auto stands = [&](const std::string& item) { return world.get(item + "/grant"); };
+    world.happens(oauth::RefreshDue{oauth::AttemptId{1}, world.clock.now() + std::chrono::seconds(45)});
+    world.happens(
+        oauth::RefreshRefused{oauth::AttemptId{1}, 1, oauth::AnswerClass::client_dead, "invalid_client"});
+    world.happens_to(sibling, oauth::ClientRejected{"invalid_client"});
+    REQUIRE(world.grant()["state"] == "needs_config");
+    REQUIRE(stands(sibling)["state"] == "needs_config");
+
+    world.post(world.item,
+               {{"auth",
+                 {{"type", "mcp_oauth"},
+                  {"refresh",
+                   {{"token_endpoint_auth",
+                     {{"type", "client_secret_post"}, {"client_secret", "CANARY-repaired"}}}}}}}});
+    CHECK(world.grant()["state"] == "backoff");
+    CHECK(stands(sibling)["state"] == "backoff");
+    CHECK(stands(sibling)["token_fingerprint"] == world.grant()["token_fingerprint"]);  // the tokens stay
+    CHECK(world.get(sibling)["version"] == 2);
+    CHECK(stands(sibling)["timeline"][0]["action"] == "update");
+    CHECK(stands(well)["state"] == "ready");
+    CHECK(world.get(well)["version"] == 1);
+}
+
+TEST_CASE("A hold serves no token, is on record, and ends where it began", "[admin]") {
+    GrantWorld world;
+    const auto held = world.post(world.item + "/suspend");
+    CHECK(held["type"] == "vault_credential_grant");
+    CHECK(held["state"] == "suspended");
+    CHECK(held["token_is_served"] == false);
+    CHECK_THAT(held["what_to_do"].get<std::string>(), Catch::Contains("claviger credential resume"));
+    CHECK(held["timeline"][0]["action"] == "update");
+    CHECK(held["timeline"][0]["reason"] == "grant.suspended");
+    CHECK(held["timeline"][0]["actor"]["type"] == "api_key");
+    CHECK(world.post(world.item + "/suspend")["timeline"].size() == held["timeline"].size());
+    const auto refused = world.call("POST", world.item + "/mcp_oauth_validate", json::object());
+    CHECK(refused.status == 409);
+    CHECK(refused.code() == "grant.suspended");
+
+    const auto free = world.post(world.item + "/resume");
+    CHECK(free["state"] == "ready");
+    CHECK(free["token_is_served"] == true);
+    CHECK(free["timeline"][0]["reason"] == "grant.resumed");
+    CHECK(world.post(world.item + "/resume")["timeline"].size() == free["timeline"].size());
+}
+
+TEST_CASE("A hold and its end are told to those who listen, once each", "[admin]") {
+    GrantWorld world;
+    world.post("/v1/webhooks", {{"url", "https://hooks.example.com/claviger"},
+                                {"name", "alarms"},
+                                {"enabled_events", {"connection.suspended", "connection.resumed"}}});
+    for (const auto* path : {"/suspend", "/suspend", "/resume", "/resume"}) world.post(world.item + path);
+    std::multiset<std::string> told;
+    for (const auto& item : world.records->catalog().all<vault::OutboxItem>([](const auto&) { return true; }))
+        told.insert(json::parse(item->body)["data"]["type"]);
+    CHECK(told == std::multiset<std::string>{"connection.resumed", "connection.suspended"});
+}
+
+TEST_CASE("New tokens do not end a hold", "[admin]") {
+    GrantWorld world;
+    world.post(world.item + "/suspend");
+    world.post(world.item, {{"auth", {{"type", "mcp_oauth"}, {"access_token", "CANARY-other"}}}});
+    CHECK(world.grant()["state"] == "suspended");
+    const auto free = world.post(world.item + "/resume");
+    CHECK(free["state"] == "ready");
+    CHECK(free["epoch"] == 2);
+}
+
+TEST_CASE("A dead grant is dead again after a hold, and an archived one has none", "[admin]") {
+    GrantWorld world;
+    world.happens(oauth::RevokedUpstream{});
+    world.post(world.item + "/suspend");
+    const auto again = world.post(world.item + "/resume");
+    CHECK(again["state"] == "needs_reauth");
+    CHECK(again["reason"] == "revoked_upstream");
+    world.post(world.item + "/archive");
+    CHECK(world.call("POST", world.item + "/suspend").code() == "credential.archived");
+}
+
+TEST_CASE("Only what was connected can be held, and only by those who may write", "[admin]") {
+    GrantWorld world;
+    const auto bearer = world.new_bearer(world.vault);
+    CHECK(world.call("POST", world.list + "/" + bearer["id"].get<std::string>() + "/suspend").code() ==
+          "credential.not_oauth");
+    CHECK(world.call("POST", world.list + "/vcrd_0123/suspend").status == 404);
+    for (const auto* role : {"auditor", "agent-runner"})
+        CHECK(world.call_as(world.new_key(role), "POST", world.item + "/suspend").status == 403);
+    world.happens(oauth::Deleted{});
+    const auto gone = world.call("POST", world.item + "/suspend");
+    CHECK(gone.status == 409);
+    CHECK(gone.code() == "grant.nothing_to_hold");
 }
 
 TEST_CASE("Only OAuth credentials of the workspace have a grant to show", "[admin]") {
