@@ -50,8 +50,9 @@ bool HandleRewriter::in_object() const {
 
 /// Some readers ignore case, so what they would read must be what is looked at.
 HandleRewriter::Place HandleRewriter::place_of(std::string_view key) const {
+    const auto now = level();
     for (const auto& known : kPlaces)
-        if (known.in == level() && (!known.only || known.only == towards_) && spelled_alike(key, known.key))
+        if (known.in == now && (!known.only || known.only == towards_) && spelled_alike(key, known.key))
             return known.place;
     return {};
 }

@@ -25,12 +25,26 @@ std::string_view purpose_of(HandleSpot spot) {
 
 bool is_task(HandleSpot spot) { return spot == HandleSpot::asked_task || spot == HandleSpot::named_task; }
 
-/// `key` in lower case; `rare` is the place of its letter that texts have least of.
+/// `key` in lower case; `rare` is where its two letters begin that texts have least of.
 bool holds_ignoring_case(std::string_view text, std::string_view key, std::size_t rare) {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
-    for (const char letter : {key[rare], static_cast<char>(key[rare] & ~0x20)})
-        for (auto at = text.find(letter, rare); at != text.npos; at = text.find(letter, at + 1))
-            if (std::ranges::equal(text.substr(at - rare, key.size()), key, {}, lower)) return true;
+    constexpr std::size_t kBlock = 64;
+    if (text.size() < key.size()) return false;
+    const char first = key[rare], second = key[rare + 1];
+    const auto is_pair = [&](const char* at) {
+        return static_cast<unsigned>((at[0] | 0x20) == first) &
+               static_cast<unsigned>((at[1] | 0x20) == second);
+    };
+    const std::size_t pairs = text.size() - 1;
+    for (std::size_t from = 0; from < pairs; from += kBlock) {
+        const std::size_t end = std::min(from + kBlock, pairs);
+        unsigned found = 0;
+        for (std::size_t i = from; i < end; ++i) found |= is_pair(text.data() + i);  // without a branch
+        if (found == 0) continue;
+        for (std::size_t i = std::max(from, rare); i < end; ++i)
+            if (is_pair(text.data() + i) != 0 &&
+                net::equal_ignoring_case(text.substr(i - rare, key.size()), key))
+                return true;
+    }
     return false;
 }
 
@@ -167,6 +181,15 @@ void HandleStream::line(std::string_view bytes) {
             }
             bytes.remove_prefix(end);
             if (bytes.empty()) return;
+        }
+        // Most lines of a stream.
+        if (constexpr std::string_view kData = "data: ";
+            part_ == Part::name && name_.empty() && bytes.starts_with(kData)) {
+            out_ += kData;
+            bytes.remove_prefix(kData.size());
+            part_ = Part::value;
+            after_cr_ = false;
+            continue;
         }
         const char byte = bytes.front();
         if (part_ == Part::space && byte != ' ' && byte != '\r' && byte != '\n') {

@@ -249,6 +249,7 @@ std::unexpected<base::Error> invalid(std::string message) {
 }  // namespace
 
 bool spelled_alike(std::string_view key, std::string_view known) {
+    if (key.size() < known.size()) return false;
     std::size_t at = 0;
     for (const char wanted : known) {
         const char lower = static_cast<char>(wanted | 0x20);

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <array>
-#include <bitset>
 #include <cstring>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace claviger::proxy {
@@ -14,65 +14,50 @@ namespace {
 
 constexpr std::size_t kSearchableBytes = 4;  // shorter secrets cannot be told from ordinary text
 constexpr std::size_t kEncodedBytes = 8;     // below this their encodings cannot either
-constexpr std::size_t kShiftSlots = 2'048;
+constexpr std::size_t kShiftSlots = 1'024;
 constexpr std::size_t kLongestShift = 200;
 
 using Bytes = std::span<const std::byte>;
 
-unsigned char at(Bytes bytes, std::size_t index) { return static_cast<unsigned char>(bytes[index]); }
 unsigned char at(std::string_view text, std::size_t index) { return static_cast<unsigned char>(text[index]); }
 
-/// Writes one pattern after the other into locked memory.
-class PatternWriter {
-public:
-    explicit PatternWriter(std::byte* out) : out_(out) {}
-    void put(unsigned char c) { out_[size_++] = static_cast<std::byte>(c); }
-    std::size_t size() const { return size_; }
-    void drop(std::size_t from) { size_ = from; }
+// Each writes one form of the secret into locked memory, whose room the caller has reckoned, and returns
+// where the next one goes.
 
-private:
-    std::byte* out_;
-    std::size_t size_ = 0;
-};
+std::byte* write_plain(std::byte* out, Bytes secret) { return std::ranges::copy(secret, out).out; }
 
-void write_plain(PatternWriter& out, Bytes secret) {
-    for (const auto byte : secret) out.put(static_cast<unsigned char>(byte));
-}
-void write_hex(PatternWriter& out, Bytes secret, std::string_view digits) {
-    for (std::size_t i = 0; i < secret.size(); ++i) {
-        out.put(at(digits, at(secret, i) >> 4));
-        out.put(at(digits, at(secret, i) & 15));
+std::byte* write_hex(std::byte* out, Bytes secret, const char* digits) {
+    for (const auto byte : secret) {
+        *out++ = static_cast<std::byte>(digits[static_cast<unsigned>(byte) >> 4]);
+        *out++ = static_cast<std::byte>(digits[static_cast<unsigned>(byte) & 15U]);
     }
+    return out;
 }
+
 /// The characters that depend on the secret alone when it begins at byte `alignment` of a group of three.
-void write_base64(PatternWriter& out, Bytes secret, std::size_t alignment, std::string_view alphabet) {
+std::byte* write_base64(std::byte* out, Bytes secret, std::size_t alignment, const char* alphabet) {
+    // Of the first byte these bits are in a character shared with what stands before.
+    unsigned shared = alignment == 0 ? 0 : alignment == 1 ? 4 : 2;
     unsigned window = 0;
     unsigned bits = 0;  // of the window that belong to the secret and are not written yet
-    std::size_t skip = alignment == 0   ? 0
-                       : alignment == 1 ? 4
-                                        : 2;  // bits of a character shared with what stands before
-    for (std::size_t i = 0; i < secret.size(); ++i) {
-        window = (window << 8) | at(secret, i);
-        bits += 8;
-        if (skip != 0) {
-            bits -= static_cast<unsigned>(skip);
-            skip = 0;
-        }
-        while (bits >= 6) {
+    for (const auto byte : secret) {
+        window = (window << 8) | static_cast<unsigned>(byte);
+        for (bits += 8 - std::exchange(shared, 0U); bits >= 6;) {
             bits -= 6;
-            out.put(at(alphabet, (window >> bits) & 63U));
+            *out++ = static_cast<std::byte>(alphabet[(window >> bits) & 63U]);
         }
     }
+    return out;
 }
 
-constexpr std::string_view kLower = "0123456789abcdef", kUpper = "0123456789ABCDEF";
-constexpr std::string_view kStandard = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-constexpr std::string_view kUrlSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+constexpr char kLower[] = "0123456789abcdef", kUpper[] = "0123456789ABCDEF";
+constexpr char kStandard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr char kUrlSafe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr std::size_t kForms = 9;         // of long secrets; short ones have the first only
 constexpr std::size_t kFirstUrlSafe = 6;  // from here on as before, but for two characters of the alphabet
 constexpr std::size_t kRoomPerByte = 13;  // all forms together: 1 + 2 + 2 + 6 * 4/3
 
-void write_form(PatternWriter& out, Bytes secret, std::size_t form) {
+std::byte* write_form(std::byte* out, Bytes secret, std::size_t form) {
     switch (form) {
         case 0:
             return write_plain(out, secret);
@@ -189,7 +174,7 @@ struct Redactor::State {
     std::array<Span, kForms> all_patterns{};  // into the store, behind the table
     std::span<Span> patterns;                 // those in use
     std::size_t shortest = 0, longest = 0, plain_bytes = 0;
-    std::bitset<256> alphabet;
+    std::array<bool, 256> alphabet{};  // the bytes that occur in patterns
     std::string escapable;  // those of the secret's characters that JSON may put a backslash before
     std::string held, out;
     std::uint32_t hits = 0;
@@ -207,47 +192,50 @@ struct Redactor::State {
                                   : secret.size() < kEncodedBytes  ? 1
                                                                    : kForms;
         if (forms == 0) return;
-        store = crypto::Secret::filled(
-            kShiftSlots + kRoomPerByte * secret.size(), [&](std::span<std::byte> room) {
-                PatternWriter writer(room.data() + kShiftSlots);
-                for (std::size_t form = 0; form < forms; ++form) {
-                    const auto from = writer.size();
-                    if (form == kFirstUrlSafe && !has_marks(room.subspan(kShiftSlots, from))) break;
-                    write_form(writer, secret, form);
-                    if (!add_pattern(room.subspan(kShiftSlots), {from, writer.size() - from}))
-                        writer.drop(from);
-                }
-                fill_table(room);
-            });
+        store = crypto::Secret::filled(kShiftSlots + kRoomPerByte * secret.size(),
+                                       [&](std::span<std::byte> room) {
+                                           std::byte* const texts = room.data() + kShiftSlots;
+                                           std::byte* end = texts;
+                                           for (std::size_t form = 0; form < forms; ++form) {
+                                               if (form == kFirstUrlSafe && !has_marks({texts, end})) break;
+                                               auto* const written = write_form(end, secret, form);
+                                               const Span span{static_cast<std::size_t>(end - texts),
+                                                               static_cast<std::size_t>(written - end)};
+                                               if (add_pattern(texts, span)) end = written;
+                                           }
+                                           fill_table(room);
+                                       });
         plain_bytes = secret.size();
         for (const char c : kEscapable)
             if (std::ranges::find(secret, static_cast<std::byte>(c)) != secret.end()) escapable += c;
     }
 
     /// Forms that need no escaping equal the plain one and are left out.
-    bool add_pattern(std::span<const std::byte> texts, Span span) {
-        const auto text = texts.subspan(span.from, span.bytes);
+    bool add_pattern(const std::byte* texts, Span span) {
+        const Bytes text(texts + span.from, span.bytes);
         for (const auto& known : patterns)
-            if (std::ranges::equal(texts.subspan(known.from, known.bytes), text)) return false;
+            if (known.bytes == span.bytes && std::memcmp(texts + known.from, text.data(), span.bytes) == 0)
+                return false;
         all_patterns[patterns.size()] = span;
         patterns = std::span(all_patterns).first(patterns.size() + 1);
         shortest = shortest == 0 ? span.bytes : std::min(shortest, span.bytes);
         longest = std::max(longest, span.bytes);
-        for (std::size_t i = 0; i < text.size(); ++i) alphabet.set(at(text, i));
+        for (const auto byte : text) alphabet[static_cast<unsigned char>(byte)] = true;
         return true;
     }
 
     void fill_table(std::span<std::byte> room) {
         window = std::min(shortest, kLongestShift);
         std::memset(room.data(), static_cast<int>(window - 1), kShiftSlots);
-        for (const auto& pattern : patterns) {
-            const auto* text = room.data() + kShiftSlots + pattern.from;
-            for (std::size_t i = 1; i < window; ++i) {
-                auto& shift =
-                    room[slot(static_cast<unsigned char>(text[i - 1]), static_cast<unsigned char>(text[i]))];
-                shift = std::min(shift, static_cast<std::byte>(window - 1 - i));
-            }
-        }
+        // From the front of all patterns at once: a slot that is met again gets the smaller shift last.
+        auto* const shifts = reinterpret_cast<unsigned char*>(room.data());
+        std::array<const unsigned char*, kForms> texts;
+        const std::size_t count = patterns.size(), last = window - 1;
+        for (std::size_t form = 0; form < count; ++form)
+            texts[form] = shifts + kShiftSlots + patterns[form].from;
+        for (std::size_t i = 1; i <= last; ++i)
+            for (std::size_t form = 0; form < count; ++form)
+                shifts[slot(texts[form][i - 1], texts[form][i])] = static_cast<unsigned char>(last - i);
     }
     std::size_t window = 0;
 
