@@ -1,5 +1,7 @@
 #include "proxy/lane.h"
 
+#include <algorithm>
+
 namespace claviger::proxy {
 
 vault::Fingerprint Fingerprints::of(std::string_view name) {
@@ -22,8 +24,13 @@ OutgoingEntries::~OutgoingEntries() {
 }
 
 void OutgoingEntries::add(vault::QueuedEntry entry) {
+    // Few enough that the commit thread need not wait for all, many enough that they share its cost.
+    constexpr std::size_t least = 8, part = 4;
     entries_.push_back(std::move(entry));
-    if (entries_.size() == 1) worker_.after_ready([this] { ledger_.append(entries_); });
+    if (entries_.size() >= std::max(least, *calls_ / part))
+        hand_over();
+    else if (entries_.size() == 1)
+        worker_.after_ready([this] { hand_over(); });
 }
 
 Lane::Lane(net::Worker& worker_, vault::Records& records_, const ProxySettings& settings_,

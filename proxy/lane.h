@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <functional>
 #include <list>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -83,8 +84,10 @@ private:
     bool ended_ = false;
 };
 
-/// Entries of one worker on their way to the log. They are handed over together, once everything that was
-/// ready has had its turn, so that they share a commit; nothing is waited for. Not thread safe.
+/// Entries of one worker on their way to the log. They are handed over together, so that they share a commit:
+/// once everything that was ready has had its turn, and before that when they are a good part of the calls
+/// under way, so that the disk and this worker are at work at the same time. Nothing is waited for. Not
+/// thread safe.
 class OutgoingEntries {
 public:
     OutgoingEntries(net::Worker& worker, vault::Ledger& ledger) : worker_(worker), ledger_(ledger) {}
@@ -93,11 +96,19 @@ public:
     OutgoingEntries& operator=(const OutgoingEntries&) = delete;
 
     void add(vault::QueuedEntry entry);
+    /// How many calls are under way on this worker. Shared with them: a suspended call goes with its worker,
+    /// after the lane.
+    const std::shared_ptr<std::size_t>& calls() const { return calls_; }
 
 private:
+    void hand_over() {
+        if (!entries_.empty()) ledger_.append(entries_);
+    }
+
     net::Worker& worker_;
     vault::Ledger& ledger_;
     std::vector<vault::QueuedEntry> entries_;
+    std::shared_ptr<std::size_t> calls_ = std::make_shared<std::size_t>(0);
 };
 
 struct Lane {

@@ -100,6 +100,11 @@ std::string percent_decoded(std::string_view text) {
     return out;
 }
 
+auto find_server(const SessionContext& context, std::string_view segment) {
+    return segment.contains('%') ? context.servers.find(percent_decoded(segment))
+                                 : context.servers.find(segment);
+}
+
 }  // namespace
 
 McpEndpoint::McpEndpoint(const std::vector<std::unique_ptr<Lane>>& lanes, const ProxySettings& settings,
@@ -143,8 +148,7 @@ net::awaitable<void> McpEndpoint::handle(const net::Request& request, net::Respo
         co_await writer.send(reply);
         co_return;
     }
-    const auto name = percent_decoded(path.substr(kPrefix.size()));
-    const auto server = (*context)->servers.find(name);
+    const auto server = find_server(**context, path.substr(kPrefix.size()));
     if (server == (*context)->servers.end()) {
         const auto reply =
             error_reply("", 404, 40401, "The session's agent declares no MCP server of this name.",

@@ -8,6 +8,7 @@
 #include "policy/server_url.h"
 #include "vault/records.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,6 +17,20 @@
 #include <vector>
 
 namespace claviger::proxy {
+
+/// Tools whose calls the policy allows whatever their arguments, as far as they were asked for. A decision
+/// follows from question and policy alone, and both stand still as long as the context does. Bounded.
+class AllowedTools {
+public:
+    bool contains(std::string_view tool) const { return std::ranges::find(tools_, tool) != tools_.end(); }
+    void add(std::string_view tool) {
+        if (tools_.size() < kMost) tools_.emplace_back(tool);
+    }
+
+private:
+    static constexpr std::size_t kMost = 32;  // more are decided anew each time
+    std::vector<std::string> tools_;
+};
 
 /// One server the agent declared, with the credential that calls to it use.
 struct ServerContext {
@@ -30,7 +45,8 @@ struct ServerContext {
     vault::SealedSecret sealed = {};
     std::string partition = {};  // of the connection pool: no two credential versions share a connection
     base::Error missing{base::ErrorKind::denied, "credential.not_found", {}};
-    std::string explanation = {};  // for the operator: what was searched, what came near
+    std::string explanation = {};             // for the operator: what was searched, what came near
+    mutable AllowedTools allowed_tools = {};  // a cache; the worker that owns the context alone touches it
 };
 
 struct SessionContext {

@@ -84,6 +84,10 @@ base::Status still_allowed(const Lane& lane, const SessionContext& context, cons
     return is_granted(lane, server) ? lane.grants->not_held(*server.credential) : base::Status();
 }
 
+bool may_tell_of_token(const Lane& lane, const ServerContext& server, unsigned status) {
+    return status == 401 || status == 403 || is_granted(lane, server);
+}
+
 net::awaitable<TokenVerdict> judge_token(Lane& lane, const TokenUse& use,
                                          std::unique_ptr<net::Answer>& answer, Redactor& redactor) {
     const auto status = answer->head().status;

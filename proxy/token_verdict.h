@@ -39,6 +39,9 @@ struct TokenVerdict {
     std::optional<net::Response> refusal = {};  // what the agent gets when the call does not go out again
 };
 
+/// False when judge_token() would find nothing, whatever else is in the answer.
+bool may_tell_of_token(const Lane& lane, const ServerContext& server, unsigned status);
+
 /// Looks at status and challenges, and at the body where the provider's profile says that errors come with
 /// other statuses: of a short JSON answer, which is read whole and then put back into `answer` to be relayed.
 /// A refusal for want of scopes is noted at the grant, so that people are asked. `redactor` masks what the

@@ -28,7 +28,10 @@ struct Refusal {
 
 std::array<unsigned char, 16> address_bytes(const std::string& text) {
     std::array<unsigned char, 16> bytes{};
-    if (inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1) return bytes;
+    if (text.contains(':')) {
+        if (inet_pton(AF_INET6, text.c_str(), bytes.data()) != 1) bytes = {};
+        return bytes;
+    }
     std::array<unsigned char, 4> v4{};
     if (inet_pton(AF_INET, text.c_str(), v4.data()) == 1) {
         bytes[10] = bytes[11] = 0xff;
@@ -90,7 +93,8 @@ net::awaitable<base::Result<std::uint64_t>> note(Lane& lane, const vault::LogEnt
         });
 }
 
-std::optional<Refusal> decide(const Call& call) {
+/// What the policy has against the call.
+std::optional<Refusal> ask_policy(const Call& call) {
     const auto& context = *call.context;
     const bool is_tool_call = call.message.method == "tools/call";
     // A posted response and a GET or DELETE of the legacy transport follow from the server being permitted,
@@ -99,6 +103,8 @@ std::optional<Refusal> decide(const Call& call) {
     const auto policy = context.policy();
     const bool looks_at_arguments =
         std::ranges::any_of(policy.rules, [](const base::ToolRule& rule) { return !rule.when.empty(); });
+    const bool decided_by_tool = is_tool_call && !transport && !looks_at_arguments;
+    if (decided_by_tool && call.server.allowed_tools.contains(call.message.name)) return std::nullopt;
     const std::string arguments = is_tool_call && call.message.has_arguments && looks_at_arguments
                                       ? arguments_text(call.request.body)
                                       : "";
@@ -111,20 +117,27 @@ std::optional<Refusal> decide(const Call& call) {
         .tool = is_tool_call ? std::string_view(call.message.name) : std::string_view(),
         .arguments = arguments};
     const auto decision = policy::decide(question, policy);
-    if (!decision.allowed()) {
-        base::log(base::LogLevel::info, "call.denied",
-                  {{"session", context.session->id.text()},
-                   {"server", call.server.name},
-                   {"code", decision.code()},
-                   {"rule", decision.rule()},
-                   {"reason", decision.reason()}});
-        return Refusal{{ErrorKind::denied, decision.code(), decision.reason(), std::string(decision.hint())},
-                       decision.hidden(),
-                       decision.effect() == policy::Effect::ask_human};
+    if (decision.allowed()) {
+        if (decided_by_tool) call.server.allowed_tools.add(call.message.name);
+        return std::nullopt;
     }
+    base::log(base::LogLevel::info, "call.denied",
+              {{"session", context.session->id.text()},
+               {"server", call.server.name},
+               {"code", decision.code()},
+               {"rule", decision.rule()},
+               {"reason", decision.reason()}});
+    return Refusal{{ErrorKind::denied, decision.code(), decision.reason(), std::string(decision.hint())},
+                   decision.hidden(),
+                   decision.effect() == policy::Effect::ask_human};
+}
+
+std::optional<Refusal> decide(const Call& call) {
+    if (auto refusal = ask_policy(call)) return refusal;
+    const bool is_tool_call = call.message.method == "tools/call";
     if (!call.server.credential) {
         base::log(base::LogLevel::warning, "call.without_credential",
-                  {{"session", context.session->id.text()},
+                  {{"session", call.context->session->id.text()},
                    {"server", call.server.name},
                    {"code", call.server.missing.code},
                    {"explanation", call.server.explanation}});
@@ -162,12 +175,18 @@ Due due_to(const Call& call) {
 
 /// Runs when it goes out of scope, so that a call is counted down whichever way it ends.
 struct InFlight {
-    explicit InFlight(ProxyCounters& counters) : counters_(counters) {
+    InFlight(const Lane& lane, ProxyCounters& counters)
+        : of_worker_(lane.entries.calls()), counters_(counters) {
+        ++*of_worker_;
         counters_.in_flight.fetch_add(1, std::memory_order_relaxed);
     }
-    ~InFlight() { counters_.in_flight.fetch_sub(1, std::memory_order_relaxed); }
+    ~InFlight() {
+        --*of_worker_;
+        counters_.in_flight.fetch_sub(1, std::memory_order_relaxed);
+    }
     InFlight(const InFlight&) = delete;
     InFlight& operator=(const InFlight&) = delete;
+    const std::shared_ptr<std::size_t> of_worker_;
     ProxyCounters& counters_;
 };
 
@@ -315,7 +334,8 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
 
     Carried carried;
     TokenVerdict verdict;
-    if (answer) verdict = co_await judge_token(lane, token_use_of(call, client_gone), *answer, redactor);
+    if (answer && may_tell_of_token(lane, server, (*answer)->head().status))
+        verdict = co_await judge_token(lane, token_use_of(call, client_gone), *answer, redactor);
     if (!answer && stopping) {
         co_await writer.send(fail(stopped));
     } else if (!answer) {
@@ -371,7 +391,7 @@ void count(ProxyCounters& counters, const vault::LogEntry& outcome, std::string_
 net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& call,
                               net::ResponseWriter& writer) {
     const auto started = std::chrono::steady_clock::now();
-    const InFlight in_flight(counters);
+    const InFlight in_flight(lane, counters);
     auto refusal = decide(call);
     if (!refusal && !call.renewed && is_granted(lane, call.server) &&
         !lane.grants->usable(*call.server.credential)) {
