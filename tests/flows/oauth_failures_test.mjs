@@ -155,6 +155,8 @@ describe('A token endpoint that fails', () => {
             await callWell(granted, 1);
             await granted.fault({ kind: 'answer', status: 400, body: { error: 'invalid_grant' } });
             await eventually('the grant is given up', async () => (await state(granted)) === 'needs_reauth', 8_000);
+            // The commit is seen here a moment before the engine has noted what follows from it.
+            await eventually('calls are refused', async () => (await call(granted, 'refused yet')).message?.error);
             await refused(granted);
         });
 
