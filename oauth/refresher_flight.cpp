@@ -264,6 +264,9 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     report->kind = committed ? outcome.classification.kind : AnswerClass::unknown_outcome;
     report->code = outcome.classification.code;
     describe(*report, outcome);
+    // It may repeat another credential's token, of which those who show it know nothing.
+    if (report->body && credential.refresh->exchange && credential.refresh->exchange->credential)
+        report->body = crypto::Secret::copy_of(std::string_view());
     if (!outcome.tokens)
         base::log(base::LogLevel::warning, "refresh.refused",
                   {{"credential", credential.id.text()},

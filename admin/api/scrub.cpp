@@ -124,12 +124,12 @@ void replace_all(std::string& text, base::ByteView secret) {
 std::string scrubbed(std::string text, const vault::SecretParts& secrets) {
     bool withheld = false;
     for (const auto* part : {&secrets.token, &secrets.refresh_token, &secrets.client_secret,
-                             &secrets.previous_refresh_token, &secrets.dpop_key}) {
+                             &secrets.previous_refresh_token, &secrets.dpop_key, &secrets.subject_token}) {
         if (!*part) continue;
         (*part)->expose([&](std::span<const std::byte> bytes) { replace_all(text, base::as_view(bytes)); });
     }
     for (const auto* part : {&secrets.token, &secrets.refresh_token, &secrets.client_secret,
-                             &secrets.previous_refresh_token, &secrets.dpop_key})
+                             &secrets.previous_refresh_token, &secrets.dpop_key, &secrets.subject_token})
         if (*part)
             (*part)->expose([&](std::span<const std::byte> bytes) {
                 withheld = withheld || holds(text, base::as_view(bytes));

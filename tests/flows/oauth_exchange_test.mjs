@@ -102,6 +102,24 @@ describe('A token that is exchanged for another', () => {
             assert.equal((await made.requests(exchangeType)).length, 2);
         });
 
+        it('is not shown when the server repeats it in a refusal', async () => {
+            const subject = await person(as);
+            const given = (await login(as, { client: 'post' })).access_token;
+            for (const [exchange, token, vault] of [
+                [{ subject_credential_id: subject.credential.id }, subject.tokens.access_token, subject.vault],
+                [{ subject_token: given }, given, undefined],
+            ]) {
+                const made = await link('token_exchange', exchange, { vault });
+                const agent = await agentOf(made);
+                await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+                const body = { error: 'invalid_request', error_description: `no ${token}`, echo: token };
+                await as.fault({ resource: made.resource, grant: exchangeType, kind: 'answer', status: 400, body });
+                const verdict = await claviger.admin('POST', `${agent.credentialPath}/mcp_oauth_validate`, {});
+                assert.equal(verdict.refresh.status, 'failed');
+                assert.ok(!JSON.stringify([verdict, await grantOf(claviger, agent)]).includes(token), JSON.stringify(verdict));
+            }
+        });
+
         it('goes nowhere but where it came from', async () => {
             const subject = await person(idp);
             const made = await link(
