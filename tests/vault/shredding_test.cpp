@@ -46,7 +46,7 @@ struct World {
             const auto key = records->keys().owner_key(*engine, workspace, owner, kFirstGeneration);
             if (key) left.push_back(copy_of((*key)->key));
         }
-        for (const auto purpose : {crypto::Purpose::vault_key_wrap, crypto::Purpose::state_mac})
+        for (const auto purpose : {crypto::Purpose::row_sums, crypto::Purpose::cursors})
             left.push_back(copy_of(records->keys().derived(purpose)));
         for (const auto& credential : {tenant.first, tenant.second}) {
             const auto sealed = read_sealed(*engine, records->keys(), credential);
