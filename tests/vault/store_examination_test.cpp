@@ -154,7 +154,8 @@ TEST_CASE("A fault is named with its place, and ends nothing", "[vault][fsck]") 
     CHECK(named("tile 0 of level 0", "ledger.log_forked"));
     CHECK(named("log", "ledger.log_forked"));
     CHECK(named("head", "ledger.rows_changed"));
-    CHECK(named("credential " + base::CredentialId{test::id_of(8)}.text(), "envelope.refused"));
+    CHECK(
+        named("credential " + base::CredentialId{test::id_of(8)}.text() + " version 1", "envelope.refused"));
     CHECK(found.entries == 4'204);
 }
 
