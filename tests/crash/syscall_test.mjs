@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { freshSecret, grant, makeStore, serve } from '../flows/harness.mjs';
+import { eventually, freshSecret, grant, makeStore, serve } from '../flows/harness.mjs';
 import { post, rpc } from '../flows/wire.mjs';
 
 const missing = spawnSync('strace', ['-V']).error ? 'strace is not installed' : undefined;
@@ -66,7 +66,7 @@ describe('durability by system call', { skip: missing }, () => {
         const store = await makeStore();
         const file = path.join(store.folder, 'trace');
         const watched = 'trace=write,pwrite64,writev,pwritev,fdatasync,sendmsg,sendto';
-        const claviger = await serve(store, { prefix: ['strace', '-f', '-y', '-s', '4096', '-o', file, '-e', watched] });
+        const claviger = await serve(store, { prefix: ['strace', '-D', '-f', '-y', '-s', '4096', '-o', file, '-e', watched] });
         try {
             const granted = await grant(claviger, {
                 url: `http://127.0.0.1:${upstream.address().port}/mcp`,
@@ -82,6 +82,8 @@ describe('durability by system call', { skip: missing }, () => {
             upstream.close();
             upstream.closeAllConnections();
         }
+        const ended = new RegExp(`^${claviger.child.pid} +\\+\\+\\+ `, 'm'); // what strace writes last
+        await eventually('strace has written everything', () => ended.test(readFileSync(file, 'latin1')));
         const events = eventsOf(readFileSync(file, 'latin1'));
         const count = (kind) => events.filter((event) => event === kind).length;
         assert.ok(count('answer') >= changes, `${count('answer')} answers seen`);

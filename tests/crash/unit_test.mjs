@@ -7,7 +7,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { binary, freshSecret, grant, makeStore, run, serve, temporaryFolder } from '../flows/harness.mjs';
+import { eventually, binary, freshSecret, grant, makeStore, run, serve, temporaryFolder } from '../flows/harness.mjs';
 import { post, rpc } from '../flows/wire.mjs';
 
 const unit = fileURLToPath(new URL('../../deploy/systemd/claviger.service', import.meta.url));
@@ -46,7 +46,7 @@ describe('deploy/systemd/claviger.service', { skip }, () => {
         const pins = temporaryFolder();
         const store = await makeStore({ config: { backup: { dir: backups }, access_log: { pin_dir: pins } } });
         const trace = path.join(store.folder, 'trace');
-        const claviger = await serve(store, { prefix: ['strace', '-f', '-qq', '-o', trace] });
+        const claviger = await serve(store, { prefix: ['strace', '-D', '-f', '-o', trace] });
         const granted = await grant(claviger, { url: `http://127.0.0.1:${upstream.address().port}/mcp`, token: freshSecret() });
         for (let i = 0; i < 20; ++i)
             await post(`${claviger.agentsUrl}/mcp/upstream`, granted.sessionToken, rpc(i, 'tools/call', { name: 't', arguments: {} }));
@@ -56,6 +56,8 @@ describe('deploy/systemd/claviger.service', { skip }, () => {
         upstream.close();
         upstream.closeAllConnections();
 
+        const ended = new RegExp(`^${claviger.child.pid} +\\+\\+\\+ `, 'm'); // what strace writes last
+        await eventually('strace has written everything', () => ended.test(readFileSync(trace, 'latin1')));
         const made = new Set([...readFileSync(trace, 'latin1').matchAll(/^\d+ +([a-z_0-9]+)\(/gm)].map(([, call]) => call));
         made.delete('execve'); // the service manager's, before the filter
         assert.ok(made.size > 40, `${made.size} different calls seen`);
