@@ -84,7 +84,12 @@ void Refresher::State::due(const CredentialId& id) {
     const auto grant = grant_of(records.catalog(), *credential);
     if (!grant) return;
     const auto& facts = grant->facts;
-    if (facts.state == GrantState::needs_config) return take(id, ConfigChanged{ConfigCause::daily_probe});
+    if (facts.state == GrantState::needs_config) {
+        // The plan may be older than the refusal that led here: a day after that it is time for another try.
+        const auto row = records.catalog().find<vault::Grant>(id);
+        if (row && now() < row->updated + kDailyProbe) return static_cast<void>(look(*credential));
+        return take(id, ConfigChanged{ConfigCause::daily_probe});
+    }
     const bool expired = facts.expires_at && now() >= *facts.expires_at;
     if (facts.state == GrantState::ready && !facts.renewable) {
         if (expired) return take(id, TokenExpired{});

@@ -379,6 +379,30 @@ TEST_CASE("A refused client is an operator's business, for all of its grants", "
     CHECK(test::soon([&] { return world.token() == "access-1"; }));
 }
 
+TEST_CASE("A plan from before a client was refused does not try it again; a day later it is tried once",
+          "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("1"))};
+    world.store(60s);
+    world.start();
+    REQUIRE(world.refresher->usable(*world.now()));  // from here on its renewal is planned
+    world.change([&](vault::Change& change) -> base::Status {
+        auto grant = grant_of(change.catalog(), *world.now());
+        if (!grant) return std::unexpected(std::move(grant).error());
+        grant->facts.state = GrantState::needs_config;
+        grant->facts.reason = "invalid_client";
+        change.note_grant(vault::Action::refresh_failed, *world.now());
+        return store_grant(change, *world.now(), *grant);
+    });
+    world.clock.advance(59s);
+    std::this_thread::sleep_for(800ms);  // a few ticks, of which one finds the plan due
+    CHECK(world.facts().state == GrantState::needs_config);
+    CHECK(world.endpoint.count() == 0);
+    world.clock.advance(24h);
+    CHECK(test::soon([&] { return world.facts().state == GrantState::ready; }));
+    CHECK(world.endpoint.count() == 1);
+}
+
 TEST_CASE("A token that the server refuses is replaced once", "[oauth][refresher]") {
     World world;
     world.endpoint.answers = {TokenEndpoint::says(tokens("1")), TokenEndpoint::says(tokens("2"))};
