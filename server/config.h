@@ -21,10 +21,10 @@ struct TlsFiles {
 struct ListenerConfig {
     std::string address;     // numeric: "127.0.0.1", "::1", "0.0.0.0"
     std::uint16_t port = 0;  // 0: the system chooses
-    std::optional<TlsFiles> tls;
-    std::vector<std::string> allowed_hosts;    // Host names besides the loopback ones
-    std::vector<std::string> allowed_origins;  // exact Origin values of browsers besides loopback ones
-    std::string public_url;                    // what agents or admins type; empty: made of address and port
+    std::optional<TlsFiles> tls = {};
+    std::vector<std::string> allowed_hosts = {};    // Host names besides the loopback ones
+    std::vector<std::string> allowed_origins = {};  // exact Origin values of browsers besides loopback ones
+    std::string public_url = {};  // what agents or admins type; empty: made of address and port
 };
 
 struct Config {
