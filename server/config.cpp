@@ -211,9 +211,9 @@ base::Result<Config> parse_config(std::string_view text, const std::filesystem::
     known.path("log.file", config.log_file);
     if (auto taken = known.take(document, ""); !taken) return std::unexpected(std::move(taken).error());
     if (config.data_dir.empty()) return refused("data_dir is required: the folder of the store.");
-    for (const auto& [name, folder] :
+    for (const auto& [name, chosen] :
          {std::pair{"access_log.pin_dir", &config.pin_dir}, std::pair{"backup.dir", &config.backup_dir}})
-        if (*folder && lies_in(**folder, config.data_dir))
+        if (*chosen && lies_in(**chosen, config.data_dir))
             return refused(std::string(name) + " lies in data_dir: whoever replaces one replaces the other.",
                            "Name a folder on another disk.");
     if (config.previous_key_file && !config.key_file)
