@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "crypto/envelope.h"
+#include "vault/durable_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -22,41 +23,12 @@ using base::ErrorKind;
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMagic = "CLVJ\x01";
-constexpr std::string_view kSuffix = ".answer", kTemporary = ".new";
+constexpr std::string_view kSuffix = ".answer";
 constexpr std::size_t kIdBytes = 16;
 constexpr std::size_t kHeadBytes = kMagic.size() + 4 * kIdBytes + 4 * 8;
 constexpr std::size_t kLongestContentType = 256;
 constexpr std::size_t kLongestFile =
     kHeadBytes + crypto::kEnvelopeOverhead + 4 + kLongestContentType + kLongestJournalledBody;
-
-/// A descriptor that is closed whichever way its scope ends.
-class File {
-public:
-    File(const fs::path& path, int flags, mode_t mode = 0)
-        : descriptor_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
-    ~File() {
-        if (descriptor_ >= 0) ::close(descriptor_);
-    }
-    File(const File&) = delete;
-    File& operator=(const File&) = delete;
-
-    bool good() const { return descriptor_ >= 0; }
-    int get() const { return descriptor_; }
-    bool write_all(ByteView bytes) const {
-        while (!bytes.empty()) {
-            const auto written = ::write(descriptor_, bytes.data(), bytes.size());
-            if (written < 0 && errno == EINTR) continue;
-            if (written <= 0) return false;
-            bytes.remove_prefix(static_cast<std::size_t>(written));
-        }
-        return true;
-    }
-
-private:
-    int descriptor_;
-};
-
-std::string system_words() { return std::error_code(errno, std::generic_category()).message(); }
 
 std::unexpected<base::Error> not_durable(const fs::path& path, const std::string& why) {
     return base::failure(ErrorKind::unavailable, "journal.not_durable",
@@ -69,11 +41,6 @@ std::unexpected<base::Error> bad_folder(const fs::path& path, const std::string&
     return base::failure(
         ErrorKind::unavailable, "journal.folder", "The folder for answers of token endpoints cannot be used.",
         "Make sure that the data folder belongs to the user Claviger runs as.", path.string() + ": " + why);
-}
-
-bool synced(const fs::path& folder) {
-    const File opened(folder, O_RDONLY | O_DIRECTORY);
-    return opened.good() && ::fsync(opened.get()) == 0;
 }
 
 /// What stands in clear before the envelope, and is bound into it.
@@ -154,17 +121,17 @@ bool split(const crypto::Secret& whole, JournalEntry& entry) {
 
 /// Nothing when there is no such file.
 base::Result<std::optional<Bytes>> content_of(const fs::path& path) {
-    const File file(path, O_RDONLY);
+    const vault::Descriptor file(path, O_RDONLY);
     if (!file.good()) {
         if (errno == ENOENT) return std::nullopt;
-        return bad_folder(path, system_words());
+        return bad_folder(path, vault::system_words());
     }
     Bytes content(kLongestFile + 1, '\0');
     std::size_t filled = 0;
     while (filled < content.size()) {
         const auto got = ::read(file.get(), content.data() + filled, content.size() - filled);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return bad_folder(path, system_words());
+        if (got < 0) return bad_folder(path, vault::system_words());
         if (got == 0) break;
         filled += static_cast<std::size_t>(got);
     }
@@ -189,17 +156,18 @@ fs::path Journal::file_of(const base::RawId& attempt) const {
 
 base::Result<Journal> Journal::open(fs::path folder, const vault::StorageEngine& engine,
                                     const vault::KeyRing& keys) {
-    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return bad_folder(folder, system_words());
+    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+        return bad_folder(folder, vault::system_words());
     std::error_code error;
     std::vector<fs::path> unfinished;
     for (const auto& file : fs::directory_iterator(folder, error))
-        if (file.path().extension() == kTemporary) unfinished.push_back(file.path());
+        if (file.path().extension() == vault::kUnfinishedFile) unfinished.push_back(file.path());
     if (error) return bad_folder(folder, error.message());
     for (const auto& path : unfinished)
-        if (::unlink(path.c_str()) != 0) return bad_folder(path, system_words());
+        if (::unlink(path.c_str()) != 0) return bad_folder(path, vault::system_words());
     // The folder's own name must outlive a power cut as well.
-    if (!synced(folder) || !synced(folder.has_parent_path() ? folder.parent_path() : fs::path(".")))
-        return bad_folder(folder, system_words());
+    if (!vault::sync_folder(folder) || !vault::sync_folder(folder.parent_path()))
+        return bad_folder(folder, vault::system_words());
     return Journal(std::move(folder), engine, keys);
 }
 
@@ -234,18 +202,7 @@ base::Status Journal::write(const JournalEntry& entry, std::uint64_t generation)
 
     // Under its name only when it is whole: what a crash leaves half written is no answer.
     const auto path = file_of(entry.attempt);
-    auto unfinished = path;
-    unfinished += kTemporary;
-    {
-        const File file(unfinished, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        if (!file.good() || !file.write_all(content) || ::fsync(file.get()) != 0) {
-            auto failed = not_durable(path, system_words());
-            ::unlink(unfinished.c_str());
-            return failed;
-        }
-    }
-    if (::rename(unfinished.c_str(), path.c_str()) != 0 || !synced(folder_))
-        return not_durable(path, system_words());
+    if (!vault::replace_file(path, content)) return not_durable(path, vault::system_words());
     return {};
 }
 
@@ -310,7 +267,7 @@ base::Result<bool> Journal::uses(const base::VaultId& vault, std::uint64_t gener
 
 base::Status Journal::discard(const base::RawId& attempt) const {
     const auto path = file_of(attempt);
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return bad_folder(path, system_words());
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return bad_folder(path, vault::system_words());
     return {};
 }
 

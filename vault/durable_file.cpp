@@ -37,10 +37,15 @@ bool sync_folder(const std::filesystem::path& folder) {
 
 bool replace_file(const std::filesystem::path& path, base::ByteView content) {
     auto unfinished = path;
-    unfinished += ".new";
+    unfinished += kUnfinishedFile;
     {
         const Descriptor file(unfinished, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        if (!file.good() || !write_all(file.get(), content) || ::fsync(file.get()) != 0) return false;
+        if (!file.good() || !write_all(file.get(), content) || ::fsync(file.get()) != 0) {
+            const int why = errno;
+            ::unlink(unfinished.c_str());
+            errno = why;
+            return false;
+        }
     }
     return ::rename(unfinished.c_str(), path.c_str()) == 0 && sync_folder(path.parent_path());
 }

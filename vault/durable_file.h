@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace claviger::vault {
 
@@ -31,11 +32,14 @@ private:
 /// "No space left on device": what errno means.
 std::string system_words();
 
+inline constexpr std::string_view kUnfinishedFile = ".new";
+
 // The following block on the disk. They return false, and leave errno, when it did not work.
 
-bool sync_folder(const std::filesystem::path& folder);
+bool sync_folder(const std::filesystem::path& folder);  // an empty one is the working folder
 /// The whole file by another name, synced, then renamed: readers see the old content or the new one. Mode
-/// 0600.
+/// 0600. What could not be written whole is taken away again; a crash may leave it, with the extension
+/// kUnfinishedFile.
 bool replace_file(const std::filesystem::path& path, base::ByteView content);
 /// Nothing, and errno set, when it cannot be read or is longer than `most` bytes (EFBIG).
 std::optional<base::Bytes> read_file(const std::filesystem::path& path, std::size_t most);
