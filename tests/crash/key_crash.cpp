@@ -8,6 +8,7 @@
 //   key_crash check DIRECTORY                          reads those lines; exit code 1 and a sentence when
 //   something
 //                                                      is wrong
+#include "tests/support/vault_forwarding_engine.h"
 #include "tests/support/vault_rotation_world.h"
 #include "vault/store_examination.h"
 
@@ -36,42 +37,23 @@ void say(const std::string& line) {
 enum class Dies { never, before, after };
 
 /// The real engine, and a batch at which the process ends as the kernel would end it.
-class DeadlyEngine final : public StorageEngine {
+class DeadlyEngine final : public test::ForwardingEngine {
 public:
     DeadlyEngine(std::unique_ptr<StorageEngine> inner, std::uint64_t batch, Dies dies)
-        : inner_(std::move(inner)), batch_(batch), dies_(dies) {}
+        : ForwardingEngine(*inner), owned_(std::move(inner)), batch_(batch), dies_(dies) {}
 
     void enter(std::string stage) {
         const std::lock_guard lock(mutex_);
         stage_ = std::move(stage);
     }
 
-    base::Result<std::optional<Row>> get(Table table, ByteView key) const override {
-        return inner_->get(table, key);
-    }
-    base::Status scan(Table table, ByteView prefix, ByteView from, Order order,
-                      const Visitor& visit) const override {
-        return inner_->scan(table, prefix, from, order, visit);
-    }
     base::Status commit(std::uint64_t commit_seq, const Batch& batch) override {
         const auto number = ++commits_;
         say("batch " + std::to_string(number) + " " + stage());
         if (number == batch_ && dies_ == Dies::before) ::raise(SIGKILL);
-        auto committed = inner_->commit(commit_seq, batch);
+        auto committed = inner_.commit(commit_seq, batch);
         if (number == batch_ && dies_ == Dies::after) ::raise(SIGKILL);
         return committed;
-    }
-    std::uint64_t last_commit() const override { return inner_->last_commit(); }
-    base::Status recover() override { return inner_->recover(); }
-    base::Status changes_after(std::uint64_t commit_seq, const ChangeVisitor& visit) const override {
-        return inner_->changes_after(commit_seq, visit);
-    }
-    base::Status trim_changes(std::uint64_t commit_seq) override { return inner_->trim_changes(commit_seq); }
-    base::Status checkpoint(const std::filesystem::path& directory) override {
-        return inner_->checkpoint(directory);
-    }
-    base::Status purge_erased(const std::vector<KeyPrefix>& prefixes) override {
-        return inner_->purge_erased(prefixes);
     }
 
 private:
@@ -80,7 +62,7 @@ private:
         return stage_;
     }
 
-    const std::unique_ptr<StorageEngine> inner_;
+    const std::unique_ptr<StorageEngine> owned_;
     const std::uint64_t batch_;
     const Dies dies_;
     std::atomic<std::uint64_t> commits_ = 0;

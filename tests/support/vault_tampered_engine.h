@@ -1,7 +1,7 @@
 // A storage engine whose disk somebody else has edited: rows read differently from how they were written.
 #pragma once
 
-#include "vault/storage_engine.h"
+#include "tests/support/vault_forwarding_engine.h"
 
 #include <algorithm>
 #include <map>
@@ -11,9 +11,9 @@
 namespace claviger::test {
 
 /// Around an engine that outlives it. Not thread safe while being edited.
-class TamperedEngine final : public vault::StorageEngine {
+class TamperedEngine final : public ForwardingEngine {
 public:
-    explicit TamperedEngine(vault::StorageEngine& inner) : inner_(inner) {}
+    using ForwardingEngine::ForwardingEngine;
 
     void replace(vault::Table table, base::ByteView key, vault::Row row) {
         edits_[{table, base::Bytes(key)}] = std::move(row);
@@ -54,26 +54,11 @@ public:
         while (scanned && more && edit != edits.end()) visit_edit();
         return scanned;
     }
-    base::Status commit(std::uint64_t commit_seq, const vault::Batch& batch) override {
-        return inner_.commit(commit_seq, batch);
-    }
     std::uint64_t last_commit() const override {
         return last_commit_ == 0 ? inner_.last_commit() : last_commit_;
     }
-    base::Status recover() override { return inner_.recover(); }
-    base::Status changes_after(std::uint64_t commit_seq, const vault::ChangeVisitor& visit) const override {
-        return inner_.changes_after(commit_seq, visit);
-    }
-    base::Status trim_changes(std::uint64_t commit_seq) override { return inner_.trim_changes(commit_seq); }
-    base::Status checkpoint(const std::filesystem::path& directory) override {
-        return inner_.checkpoint(directory);
-    }
-    base::Status purge_erased(const std::vector<KeyPrefix>& prefixes) override {
-        return inner_.purge_erased(prefixes);
-    }
 
 private:
-    vault::StorageEngine& inner_;
     std::map<std::pair<vault::Table, base::Bytes>, std::optional<vault::Row>> edits_;
     std::uint64_t last_commit_ = 0;
 };

@@ -3,6 +3,7 @@
 #include "vault/ledger.h"
 #include "tests/support/spec.h"
 #include "tests/support/vault_fault_engine.h"
+#include "tests/support/vault_forwarding_engine.h"
 #include "tests/support/vault_test_store.h"
 #include "vault/log_head.h"
 #include "vault/log_rows.h"
@@ -513,38 +514,22 @@ TEST_CASE("reads that fail during a commit fail that commit alone", "[vault][led
 }
 
 /// Says that commits failed although the disk has them.
-class LyingEngine final : public StorageEngine {
+class LyingEngine final : public test::ForwardingEngine {
 public:
-    base::Result<std::optional<Row>> get(Table table, ByteView key) const override {
-        return inner_->get(table, key);
-    }
-    base::Status scan(Table table, ByteView prefix, ByteView from, Order order,
-                      const Visitor& visit) const override {
-        return inner_->scan(table, prefix, from, order, visit);
-    }
+    explicit LyingEngine(std::unique_ptr<StorageEngine> engine = open_in_memory())
+        : ForwardingEngine(*engine), owned_(std::move(engine)) {}
+
     base::Status commit(std::uint64_t commit_seq, const Batch& batch) override {
-        auto committed = inner_->commit(commit_seq, batch);
+        auto committed = inner_.commit(commit_seq, batch);
         if (committed && lies-- == 1)
             return base::failure(base::ErrorKind::unavailable, "storage.unavailable", "No.");
         return committed;
-    }
-    std::uint64_t last_commit() const override { return inner_->last_commit(); }
-    base::Status recover() override { return inner_->recover(); }
-    base::Status changes_after(std::uint64_t commit_seq, const ChangeVisitor& visit) const override {
-        return inner_->changes_after(commit_seq, visit);
-    }
-    base::Status trim_changes(std::uint64_t commit_seq) override { return inner_->trim_changes(commit_seq); }
-    base::Status checkpoint(const std::filesystem::path& directory) override {
-        return inner_->checkpoint(directory);
-    }
-    base::Status purge_erased(const std::vector<KeyPrefix>& prefixes) override {
-        return inner_->purge_erased(prefixes);
     }
 
     std::atomic<int> lies = 0;  // 1: the next commit
 
 private:
-    std::unique_ptr<StorageEngine> inner_ = open_in_memory();
+    std::unique_ptr<StorageEngine> owned_;
 };
 
 TEST_CASE("a commit that failed but is on disk is taken over", "[vault][ledger][fault]") {
