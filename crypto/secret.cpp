@@ -62,6 +62,15 @@ Secret Secret::copy_of(std::span<const std::byte> source) {
 
 Secret Secret::copy_of(std::string_view source) { return copy_of(std::as_bytes(std::span(source))); }
 
+Secret Secret::copy_of(const Secret& source) {
+    return copy_of(std::span<const std::byte>(source.data_, source.size_));
+}
+
+std::optional<Secret> Secret::copy_of(const std::optional<Secret>& source) {
+    if (!source) return std::nullopt;
+    return copy_of(*source);
+}
+
 Secret Secret::random(std::size_t size) {
     Secret secret(size);
     kernel_random_bytes(std::span(secret.data_, size));

@@ -4,6 +4,7 @@
 #include "base/result.h"
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -20,6 +21,8 @@ class Secret {
 public:
     static Secret copy_of(std::span<const std::byte> source);  // the source stays yours to wipe
     static Secret copy_of(std::string_view source);
+    static Secret copy_of(const Secret& source);
+    static std::optional<Secret> copy_of(const std::optional<Secret>& source);
     /// Straight from the kernel into locked memory.
     static Secret random(std::size_t size);
 

@@ -155,8 +155,8 @@ awaitable<base::Status> Exchange::connect(const Origin& origin, const SendOption
         co_return fail(upstream_failure(
             "upstream.busy", "Too many calls to this upstream server are under way; nothing was sent to it.",
             "Try again in a moment."));
-    dialing_ =
-        std::make_unique<Dialing>(shared_->worker, origin, options.private_addresses, shared_->tls.get());
+    dialing_ = std::make_unique<Dialing>(shared_->worker, origin, options.private_addresses,
+                                         shared_->tls.get(), options.identity);
     auto dialed = co_await dialing_->run(shared_->limits.connect);
     if (!dialed) co_return fail(std::unexpected(std::move(dialed).error()));
     dialing_.reset();

@@ -100,6 +100,9 @@ public:
 struct SendOptions {
     std::string partition;  // connections are shared only inside one partition (credential id and version)
     PrivateAddresses private_addresses = PrivateAddresses::refuse;
+    /// Shown to a server that asks for a certificate. Part of who we are: the partition must tell identities
+    /// apart, because connections are shared inside it.
+    const TlsIdentity* identity = nullptr;
     std::chrono::milliseconds head_timeout{60'000};  // from the write to the end of the answer's head
     /// Is handed, before anything is waited for, a function that ends what is going on with
     /// "upstream.cancelled". Same thread; later it cancels the answer, and does nothing when that is gone.

@@ -65,11 +65,12 @@ struct Dialing::Pending {
 };
 
 Dialing::Dialing(Worker& worker, const Origin& origin, PrivateAddresses private_addresses,
-                 const TlsClient* tls)
+                 const TlsClient* tls, const TlsIdentity* identity)
     : worker_(worker),
       origin_(origin),
       private_addresses_(private_addresses),
       tls_(tls),
+      identity_(identity),
       pending_(std::make_shared<Pending>(worker.context().get_executor())) {}
 
 Dialing::~Dialing() { pending_->give_up(); }
@@ -181,7 +182,7 @@ awaitable<base::Status> Dialing::connect(Time deadline) {
 awaitable<base::Status> Dialing::secure(Connection& connection, Time deadline) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now());
     connection.expires_after(std::max(left, 1ms));
-    auto secured = co_await connection.handshake(tls_->connect(origin_.host));
+    auto secured = co_await connection.handshake(tls_->connect(origin_.host, identity_));
     if (cancelled_) co_return cancelled_failure();
     if (secured) co_return base::Status{};
     auto& error = secured.error();

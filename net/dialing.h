@@ -18,8 +18,10 @@ struct Dialed {
 /// One attempt. Destroying it gives up.
 class Dialing {
 public:
-    /// `origin` and `tls` must live until run() has ended; `tls` may be null for plain origins.
-    Dialing(Worker& worker, const Origin& origin, PrivateAddresses private_addresses, const TlsClient* tls);
+    /// `origin`, `tls` and `identity` must live until run() has ended; `tls` may be null for plain origins,
+    /// `identity` for those that ask for no certificate.
+    Dialing(Worker& worker, const Origin& origin, PrivateAddresses private_addresses, const TlsClient* tls,
+            const TlsIdentity* identity);
     ~Dialing();
     Dialing(const Dialing&) = delete;
     Dialing& operator=(const Dialing&) = delete;
@@ -42,6 +44,7 @@ private:
     const Origin& origin_;
     PrivateAddresses private_addresses_;
     const TlsClient* tls_;
+    const TlsIdentity* identity_;
     std::shared_ptr<Pending>
         pending_;  // owned as well by the callbacks of its operations, which may come after us
     Connection* securing_ = nullptr;

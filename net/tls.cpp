@@ -1,5 +1,7 @@
 #include "net/tls.h"
 
+#include "net/tls_identity.h"
+
 #include <memory>
 #include <mutex>
 #include <string_view>
@@ -167,7 +169,7 @@ base::Result<std::shared_ptr<TlsClient>> TlsClient::with_ca(const std::filesyste
     return client;
 }
 
-SslPointer TlsClient::connect(const std::string& host) const {
+SslPointer TlsClient::connect(const std::string& host, const TlsIdentity* identity) const {
     SslPointer ssl(::SSL_new(state_->context.get()), &::SSL_free);
     if (!ssl) return ssl;
     ::SSL_set_connect_state(ssl.get());
@@ -179,6 +181,7 @@ SslPointer TlsClient::connect(const std::string& host) const {
         bound = ::SSL_set1_host(ssl.get(), host.c_str()) == 1 &&
                 ::SSL_set_tlsext_host_name(ssl.get(), host.c_str()) == 1;
     }
+    bound = bound && (identity == nullptr || identity->show_on(ssl.get()));
     if (!bound) ssl.reset();  // a name that cannot be checked is not connected to
     return ssl;
 }

@@ -35,15 +35,17 @@ private:
     std::unique_ptr<State> state_;
 };
 
-/// How we verify upstreams: the system store, or one CA bundle instead of it; optionally a client
-/// certificate.
+class TlsIdentity;
+
+/// How we verify upstreams: the system store, or one CA bundle instead of it.
 class TlsClient {
 public:
     static base::Result<std::shared_ptr<TlsClient>> system_store();
     static base::Result<std::shared_ptr<TlsClient>> with_ca(const std::filesystem::path& ca_bundle);
     /// SNI and verification of `host` (name or address) are set; there is no way to switch verification off.
-    /// Null when `host` cannot be checked (empty, too long).
-    SslPointer connect(const std::string& host) const;
+    /// `identity` is shown to a server that asks for a certificate; null: none is. Null when `host` cannot be
+    /// checked (empty, too long).
+    SslPointer connect(const std::string& host, const TlsIdentity* identity = nullptr) const;
     ~TlsClient();
 
 private:

@@ -51,18 +51,29 @@ std::optional<ClientAuthMethod> client_auth_method_named(std::string_view name) 
     return found->first;
 }
 
+bool shows_certificate(ClientAuthMethod method) {
+    return method == ClientAuthMethod::tls_client_auth ||
+           method == ClientAuthMethod::self_signed_tls_client_auth;
+}
+
 base::Result<ClientAuthMethod> choose_client_auth(const MethodHints& hints) {
     using enum ClientAuthMethod;
     if (hints.registered && (!hints.advertised || advertises(hints, *hints.registered)))
         return *hints.registered;
-    if (hints.profile) return *hints.profile;
+    if (hints.has_certificate) {  // nothing else proves such a client
+        if (hints.profile && shows_certificate(*hints.profile)) return *hints.profile;
+        for (const auto method : {tls_client_auth, self_signed_tls_client_auth})
+            if (!hints.advertised || advertises(hints, method)) return method;
+    } else if (hints.profile) {
+        return *hints.profile;
+    }
     if (hints.has_secret) {
         if (!hints.advertised || advertises(hints, client_secret_basic)) return client_secret_basic;
         if (advertises(hints, client_secret_post)) return client_secret_post;
     }
     if (hints.has_key && hints.advertised && advertises(hints, private_key_jwt)) return private_key_jwt;
-    const bool has_proof = hints.has_secret || hints.has_key;
-    if (has_proof && hints.advertised && !advertises(hints, none))
+    const bool has_proof = hints.has_secret || hints.has_key || hints.has_certificate;
+    if (hints.has_certificate || (has_proof && hints.advertised && !advertises(hints, none)))
         return base::failure(ErrorKind::invalid_request, "client_auth.no_method",
                              "The authorization server takes none of the proofs that this client has.",
                              "Register the client with a method that the server lists in "

@@ -4,9 +4,11 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "crypto/secret.h"
+#include "net/tls_identity.h"
 #include "oauth/jose_signing_key.h"
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -47,7 +49,11 @@ struct ClientIdentity {
     const crypto::Secret* secret = nullptr;  // borrowed; for the methods that have one
     BasicEncoding basic_encoding = BasicEncoding::rfc;
     AssertionSigner signer = {};
+    std::shared_ptr<const net::TlsIdentity> certificate = {};  // shared with the requests it is shown with
 };
+
+/// tls_client_auth and self_signed_tls_client_auth.
+bool shows_certificate(ClientAuthMethod method);
 
 struct MethodHints {
     std::optional<ClientAuthMethod> registered = {};  // what the client registration says
@@ -56,10 +62,12 @@ struct MethodHints {
     std::optional<std::vector<std::string>> advertised = {};
     bool has_secret = false;
     bool has_key = false;
+    bool has_certificate = false;
 };
 
 /// The registered method if the server advertises it or advertises nothing; else the profile's; else, with a
-/// secret, basic or post as advertised; else private_key_jwt with a key if advertised; else none. Errors:
+/// secret, basic or post as advertised; else private_key_jwt with a key if advertised; else none. A
+/// client with a certificate shows that, in one of the two ways of RFC 8705, or cannot be used. Errors:
 /// invalid_request "client_auth.no_method" when we have a secret or key that the server will not take.
 base::Result<ClientAuthMethod> choose_client_auth(const MethodHints& hints);
 

@@ -13,9 +13,9 @@ namespace {
 
 using base::ErrorKind;
 
-bool is_private_key(const crypto::Secret& secret) {
-    return secret.expose([](std::span<const std::byte> bytes) {
-        return base::as_view(bytes).find("-----BEGIN") != std::string_view::npos;
+bool has_pem(const crypto::Secret& secret, std::string_view begin) {
+    return secret.expose([&](std::span<const std::byte> bytes) {
+        return base::as_view(bytes).find(begin) != std::string_view::npos;
     });
 }
 
@@ -23,11 +23,13 @@ base::Result<vault::TokenEndpointAuth> method_for(const ProviderProfile& profile
                                                   const AuthorizationServer& server,
                                                   const std::optional<crypto::Secret>& secret,
                                                   std::optional<ClientAuthMethod> registered) {
-    const bool key = secret && is_private_key(*secret);
+    const bool certificate = secret && has_pem(*secret, "-----BEGIN CERTIFICATE-----");
+    const bool key = secret && !certificate && has_pem(*secret, "-----BEGIN");
     MethodHints hints{.registered = registered,
                       .profile = profile.client.authentication,
-                      .has_secret = secret && !key,
-                      .has_key = key};
+                      .has_secret = secret && !key && !certificate,
+                      .has_key = key,
+                      .has_certificate = certificate};
     if (!server.token_endpoint_auth_methods_supported.empty())
         hints.advertised = server.token_endpoint_auth_methods_supported;
     if (key && !registered) hints.registered = ClientAuthMethod::private_key_jwt;
@@ -47,6 +49,7 @@ base::Result<vault::TokenEndpointAuth> method_for(const ProviderProfile& profile
 /// The client of the wish, of the credential before, or of the workspace; nothing when there is none.
 base::Result<std::optional<ChosenClient>> registered_client(const ConnectWorld& world,
                                                             const vault::ConnectFlow& flow,
+                                                            const ProviderProfile& profile,
                                                             const AuthorizationServer& server,
                                                             std::optional<ClientAuthMethod>& method) {
     const auto& records = world.records;
@@ -62,9 +65,16 @@ base::Result<std::optional<ChosenClient>> registered_client(const ConnectWorld& 
         before && before->refresh && before->version != 0) {
         const auto& refresh = *before->refresh;
         const auto grant = grant_of(catalog, *before);
-        const bool same_issuer =
-            grant && (grant->issuer.empty() ? refresh.token_endpoint == server.token_endpoint
-                                            : grant->issuer == server.issuer);
+        // Where the issuer was never known, anybody's metadata could name the same token endpoint.
+        const bool unknown_issuer = grant && grant->issuer.empty();
+        if (unknown_issuer && refresh.auth != vault::TokenEndpointAuth::none && !flow.wish.issuer &&
+            profile.endpoints_from == EndpointsFrom::server)
+            return base::failure(ErrorKind::invalid_request, "connect.issuer_needed",
+                                 "The credential has a client with a secret, but nobody has said yet whose "
+                                 "client it is.",
+                                 "Make a new link with `issuer`: the authorization server of that client.");
+        const bool same_issuer = grant && (unknown_issuer ? refresh.token_endpoint == server.token_endpoint
+                                                          : grant->issuer == server.issuer);
         if (same_issuer && refresh.client_from.value_or("registered") == "registered") {
             const auto sealed = records.sealed_secret(*before);
             if (!sealed) return std::unexpected(sealed.error());
@@ -172,7 +182,7 @@ net::awaitable<base::Result<ChosenClient>> choose_client(const ConnectWorld& wor
                                                          const AuthorizationServer& server) {
     const auto grant = grant_named(flow.wish.grant).value_or(GrantType::authorization_code);
     std::optional<ClientAuthMethod> method;
-    auto registered = registered_client(world, flow, server, method);
+    auto registered = registered_client(world, flow, profile, server, method);
     if (!registered) co_return std::unexpected(std::move(registered).error());
     if (mints(grant) && !*registered)
         co_return base::failure(ErrorKind::invalid_request, "registration.no_way",

@@ -21,8 +21,9 @@ std::string_view word_of(RegistrationWay way);
 
 /// In this order: the client that came with the wish; of a reconnect the client that an operator gave before,
 /// if the issuer is still the same; one stored for the issuer; then what choose_registration says. A dynamic
-/// registration is used again for as long as it is good, and stored when it is new. Errors: those of
-/// choose_registration, register_client and choose_client_auth; unavailable when the store cannot be written.
+/// registration is used again for as long as it is good, and stored when it is new. Errors: invalid_request
+/// "connect.issuer_needed"; those of choose_registration, register_client and choose_client_auth; unavailable
+/// when the store cannot be written.
 net::awaitable<base::Result<ChosenClient>> choose_client(const ConnectWorld& world, const Outbound& out,
                                                          const vault::Actor& actor,
                                                          const vault::ConnectFlow& flow,

@@ -2,7 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "oauth/connect_secrets.h"
+#include "oauth/connect_journal.h"
 #include "oauth/connect_store.h"
 #include "oauth/grant_client.h"
 #include "oauth/identity.h"
@@ -46,9 +46,12 @@ End end_of(ErrorKind kind, std::string_view code, std::string message, std::stri
     return {{kind, code, std::move(message), std::move(hint), std::move(detail)}, code};
 }
 
-/// RFC 9207, byte by byte. An error of somebody else is not even shown.
-std::optional<End> check_issuer(const vault::ConnectTerms& terms, const Arrival& arrival) {
-    if (arrival.has_issuer && arrival.issuer != terms.issuer)
+/// RFC 9207, byte by byte; of an issuer for many tenants any of them. An error of somebody else is not even
+/// shown.
+std::optional<End> check_issuer(const vault::ConnectTerms& terms, const ProviderProfile& profile,
+                                const Arrival& arrival) {
+    if (arrival.has_issuer && arrival.issuer != terms.issuer &&
+        !(leaves_tenant_open(profile, terms.issuer) && tenant_of(terms.issuer, arrival.issuer)))
         return end_of(ErrorKind::denied, "connect.wrong_issuer",
                       "The answer came from another authorization server than the one you were sent to.",
                       "Somebody may be trying to mix up two servers. Tell whoever runs this Claviger.");
@@ -73,35 +76,51 @@ std::optional<End> check_error(const Arrival& arrival) {
 
 /// Closes the flow with it and gives the error back.
 awaitable<std::unexpected<base::Error>> end(const ConnectWorld& world, net::Worker& worker,
-                                            const vault::Actor& actor, base::ConnectLinkId id, End with) {
+                                            const vault::Actor& actor, base::ConnectLinkId id,
+                                            StillThere still_there, End with) {
     if (with.error.kind == ErrorKind::unavailable || with.error.kind == ErrorKind::internal ||
         with.error.kind == ErrorKind::corrupt)
         base::log_error("connect.failed", with.error);
     else  // somebody's decision, or a setting: no fault of this machine
         base::log(base::LogLevel::info, "connect.failed",
                   {{"connect_link", id.text()}, {"code", with.error.code}, {"detail", with.error.detail}});
-    const auto closed = co_await close_flow(world, worker, actor, id, problem_of(with.error), with.reason);
+    const auto closed = co_await close_flow(world, worker, actor, id, std::move(still_there),
+                                            problem_of(with.error), with.reason);
     if (!closed) base::log_error("connect.not_closed", closed.error());
     co_return std::unexpected(std::move(with.error));
 }
 
+/// The token endpoint is being asked, or has answered, for this flow.
+bool being_answered(const vault::ConnectFlow& flow) {
+    return flow.state == ConnectState::exchanging || (flow.state == ConnectState::started && flow.device);
+}
+
 /// From here on this code belongs to us; whoever comes second finds the flow exchanging.
-base::Status consume(vault::Change& change, const base::ConnectLinkId& id, const crypto::Digest& state) {
+base::Status consume(vault::Change& change, const base::ConnectLinkId& id, const crypto::Digest& state,
+                     const Arrival& arrival) {
     const auto found = change.catalog().find<vault::ConnectFlow>(id);
     if (!found || found->state != ConnectState::started || found->state_digest != state ||
         !is_open(*found, change.now()))
         return ended();
     auto flow = *found;
     flow.state = ConnectState::exchanging;
+    if (arrival.has_issuer && arrival.issuer != flow.terms->issuer) flow.terms->answered_by = arrival.issuer;
     flow.updated = change.now();
     change.note(vault::EntryKind::grant, vault::Action::update, vault::ObjectKind::connect_link, flow.id.raw,
                 flow.vault.raw);
     return change.store(std::move(flow));
 }
 
+/// ID tokens answer to the state that went out (OpenID Connect Core 3.1.2.1).
+std::optional<std::string> nonce_of(const vault::ConnectFlow& flow) {
+    if (flow.device || !contains_all(flow.terms->scopes, {"openid"})) return std::nullopt;
+    return base::to_hex(crypto::view(flow.state_digest));
+}
+
 struct Sent {
     ExchangeAnswer answer;
     Proofs proofs;
+    Kept kept = Kept::nowhere;
 };
 
 /// The code goes out.
@@ -119,24 +138,28 @@ awaitable<base::Result<Sent>> send_code(const ConnectWorld& world, const Outboun
     if (!terms.resource.empty()) wanted.resources = {terms.resource};
     const crypto::Secret none = crypto::Secret::copy_of(std::string_view());
     const bool with_pkce = profile->authorization.pkce == PkceUse::s256;
-    Proofs proofs{.client_secret = std::move(secrets->client_secret)};
-    if (secrets->dpop_key) {
-        auto key = DpopKey::import(*secrets->dpop_key);
-        if (!key) co_return std::unexpected(std::move(key).error());
-        proofs.key = std::move(*key);
-    }
-    const auto client =
-        client_of(block, proofs.client_secret ? &*proofs.client_secret : nullptr, *profile, terms.issuer);
+    auto proofs = proofs_of(*secrets);
+    if (!proofs) co_return std::unexpected(std::move(proofs).error());
+    Sent sent{.answer = {}, .proofs = std::move(*proofs)};
+    const auto client = client_of(block, sent.proofs.client_secret ? &*sent.proofs.client_secret : nullptr,
+                                  *profile, terms.issuer);
     if (!client) co_return std::unexpected(client.error());
-    const TokenCall call{.url = terms.token_endpoint, .profile = *profile, .key = proofs.key, .make = [&] {
-                             return token_request(
-                                 authorization_code_grant(code, terms.redirect_uri,
-                                                          with_pkce ? *secrets->verifier : none, wanted),
-                                 *client, *profile, out.clock.now());
-                         }};
+    const auto journal = journal_of(world, out.worker, flow, sent.kept);
+    const TokenCall call{.url = terms.token_endpoint,
+                         .profile = *profile,
+                         .key = sent.proofs.key,
+                         .make =
+                             [&] {
+                                 return token_request(
+                                     authorization_code_grant(code, terms.redirect_uri,
+                                                              with_pkce ? *secrets->verifier : none, wanted),
+                                     *client, *profile, out.clock.now());
+                             },
+                         .journal = &journal};
     auto answer = co_await call_token_endpoint(out, call);
     if (!answer) co_return std::unexpected(std::move(answer).error());
-    co_return Sent{std::move(*answer), std::move(proofs)};
+    sent.answer = std::move(*answer);
+    co_return std::move(sent);
 }
 
 End end_without_tokens(const Classification& said, const vault::ConnectTerms& terms) {
@@ -201,46 +224,90 @@ awaitable<void> give_back(const Outbound& out, const vault::ConnectFlow& flow, c
     base::log(base::LogLevel::info, "connect.gave_back", {{"status", answer.status}});
 }
 
-}  // namespace
-
-vault::Ref<vault::ConnectFlow> flow_of_arrival(const ConnectWorld& world, std::string_view state) {
-    return flow_by_state(world.records.catalog(), state);
+awaitable<void> keep(const ConnectWorld& world, net::Worker& worker, const vault::ConnectFlow& flow,
+                     const ExchangeAnswer& answer, Kept& kept) {
+    const bool may_hold_tokens = answer.status >= 200 && answer.status <= 299;
+    if (world.journal == nullptr || !may_hold_tokens) co_return;
+    const auto written = co_await world.journal->keep(worker, flow, answer);
+    if (written)
+        kept = Kept::on_disk;
+    else
+        base::log_error("connect.not_journalled", written.error());
 }
 
-awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const Outbound& out,
-                                              const vault::Actor& actor, vault::Ref<vault::ConnectFlow> flow,
-                                              const ExchangeAnswer& answer, const Proofs& proofs,
-                                              std::optional<std::string> nonce) {
+awaitable<void> drop(const ConnectWorld& world, net::Worker& worker, const base::ConnectLinkId& id,
+                     Kept& kept) {
+    if (kept != Kept::on_disk) co_return;
+    co_await world.journal->drop(worker, id);
+    kept = Kept::nowhere;
+}
+
+std::unexpected<base::Error> store_delayed() {
+    return base::failure(ErrorKind::unavailable, "connect.store_delayed",
+                         "Access was granted, but it cannot be stored right now.",
+                         "Nothing is lost: it is stored as soon as the disk takes it. Nothing has to be done "
+                         "again; the status of the link says when it is done.");
+}
+
+/// A full disk does not cost anybody their consent: the answer stays in the journal, or is tried for a minute
+/// when the journal could not take it either.
+awaitable<base::Status> store_answer(const ConnectWorld& world, const Outbound& out,
+                                     const vault::Actor& actor, const vault::ConnectFlow& flow,
+                                     TakenAnswer& taken,
+                                     const std::function<base::Status(vault::Change&)>& apply) {
+    constexpr int kTries = 60;
+    for (int tried = 1;; ++tried) {
+        auto stored = co_await commit(out.worker, world.records, actor, apply);
+        if (stored || stored.error().kind != ErrorKind::unavailable || taken.kept == Kept::not_needed)
+            co_return stored;
+        if (taken.kept == Kept::nowhere) co_await keep(world, out.worker, flow, taken.answer, taken.kept);
+        if (taken.kept == Kept::on_disk) {
+            world.journal->leave(flow.id);
+            co_return store_delayed();
+        }
+        if (tried == kTries) co_return stored;
+        co_await pause(out.worker, std::chrono::seconds(1));
+    }
+}
+
+/// What `taken` brings, to its end; what is in the journal stays there.
+awaitable<base::Result<Finished>> settle(const ConnectWorld& world, const Outbound& out,
+                                         const vault::Actor& actor, vault::Ref<vault::ConnectFlow> flow,
+                                         TakenAnswer& taken) {
     const auto id = flow->id;
     const auto& terms = *flow->terms;
+    const auto& answer = taken.answer;
     const auto profile = profile_of(world, flow->wish);
     if (!profile) co_return std::unexpected(profile.error());
     auto read = read_refresh_answer(answer.token_answer(),
-                                    {.sent_at = answer.sent_at, .has_dpop_key = proofs.key.has_value()},
+                                    {.sent_at = answer.sent_at, .has_dpop_key = taken.proofs.key.has_value()},
                                     *profile, {});
     if (!read.tokens) {
         if (read.classification.kind == AnswerClass::client_dead)
             co_await forget(world, out.worker, actor, terms);
         if (!answer.complete() && read.classification.description.empty())
             read.classification.description = answer.error.message;
-        co_return co_await end(world, out.worker, actor, id, end_without_tokens(read.classification, terms));
+        co_return co_await end(world, out.worker, actor, id, being_answered,
+                               end_without_tokens(read.classification, terms));
     }
-    if (auto known = co_await check_identity(out, terms, *profile, *read.tokens, nonce); !known) {
-        co_await give_back(out, *flow, *profile, *read.tokens, proofs.client_secret);
-        co_return co_await end(world, out.worker, actor, id,
+    if (auto known = co_await check_identity(out, terms, *profile, *read.tokens, taken.nonce, answer.came_at);
+        !known) {
+        co_await give_back(out, *flow, *profile, *read.tokens, taken.proofs.client_secret);
+        co_return co_await end(world, out.worker, actor, id, being_answered,
                                {std::move(known).error(), "connect.unusable_answer"});
     }
     auto lifetime = read.lifetime;
-    if (proofs.good_until && (!lifetime.expires_at || *proofs.good_until < *lifetime.expires_at))
-        lifetime.expires_at = proofs.good_until;
+    const auto& good_until = taken.proofs.good_until;
+    if (good_until && (!lifetime.expires_at || *good_until < *lifetime.expires_at))
+        lifetime.expires_at = good_until;
     Finished finished{.credential = {}, .server_url = flow->wish.server_url};
     const Connected connected{.tokens = *read.tokens,
                               .lifetime = lifetime,
-                              .client_secret = proofs.client_secret,
-                              .subject_token = proofs.subject_token,
-                              .key = proofs.key,
+                              .client_secret = taken.proofs.client_secret,
+                              .subject_token = taken.proofs.subject_token,
+                              .key = taken.proofs.key,
                               .account = account_of(*profile, terms.issuer, *read.tokens)};
-    auto stored = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
+    auto stored = co_await store_answer(world, out, actor, *flow, taken, [&](vault::Change& change) {
         const auto kept = store_connected(world, change, id, *profile, connected);
         if (kept) finished.credential = *kept;
         return kept ? base::Status() : base::Status(std::unexpected(kept.error()));
@@ -249,10 +316,76 @@ awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const O
         if (world.grants != nullptr) world.grants->touched(finished.credential);
         co_return finished;
     }
-    co_await give_back(out, *flow, *profile, *read.tokens, proofs.client_secret);
+    if (stored.error().code == store_delayed().error().code) {
+        base::log_error("connect.delayed", stored.error());
+        co_return std::unexpected(std::move(stored).error());
+    }
+    co_await give_back(out, *flow, *profile, *read.tokens, taken.proofs.client_secret);
     const bool named = vault::reason_number(stored.error().code) != 0;
     const std::string_view reason = named ? stored.error().code : "connect.target_gone";
-    co_return co_await end(world, out.worker, actor, id, {std::move(stored).error(), reason});
+    co_return co_await end(world, out.worker, actor, id, being_answered, {std::move(stored).error(), reason});
+}
+
+}  // namespace
+
+base::Result<Proofs> proofs_of(ConnectSecrets& secrets) {
+    Proofs proofs{.client_secret = std::move(secrets.client_secret)};
+    if (!secrets.dpop_key) return proofs;
+    auto key = DpopKey::import(*secrets.dpop_key);
+    if (!key) return std::unexpected(std::move(key).error());
+    proofs.key = std::move(*key);
+    return proofs;
+}
+
+AttemptJournal journal_of(const ConnectWorld& world, net::Worker& worker, const vault::ConnectFlow& flow,
+                          Kept& kept) {
+    return {.before_reading =
+                [&](const ExchangeAnswer& answer) { return keep(world, worker, flow, answer, kept); },
+            .before_repeating = [&] { return drop(world, worker, flow.id, kept); }};
+}
+
+vault::Ref<vault::ConnectFlow> flow_of_arrival(const ConnectWorld& world, std::string_view state) {
+    return flow_by_state(world.records.catalog(), state);
+}
+
+awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const Outbound& out,
+                                              const vault::Actor& actor, vault::Ref<vault::ConnectFlow> flow,
+                                              TakenAnswer taken) {
+    auto finished = co_await settle(world, out, actor, flow, taken);
+    const bool waits = !finished && finished.error().code == store_delayed().error().code;
+    if (!waits) co_await drop(world, out.worker, flow->id, taken.kept);
+    co_return finished;
+}
+
+awaitable<bool> take_up_answer(const ConnectWorld& world, const Outbound& out, base::ConnectLinkId id) {
+    const auto answer = co_await world.journal->read(out.worker, id);
+    if (!answer) {
+        base::log_error("connect.journal_refused", answer.error());
+        if (answer.error().kind == ErrorKind::unavailable) co_return false;
+        world.journal->give_up(id);  // what does not open never will; the file stays for an inquiry
+        co_return true;
+    }
+    const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
+    if (!*answer || !flow || !flow->terms || !being_answered(*flow)) {
+        co_await world.journal->drop(out.worker, id);  // it was taken, or nobody waits for it any more
+        co_return true;
+    }
+    const vault::Actor on_behalf{.workspace = flow->workspace.raw};
+    auto secrets = open_secrets(world.records.keys(), flow->id.raw, flow->secrets);
+    auto proofs =
+        secrets ? proofs_of(*secrets) : base::Result<Proofs>(std::unexpected(std::move(secrets).error()));
+    if (!proofs) {
+        co_await end(world, out.worker, on_behalf, id, being_answered,
+                     {std::move(proofs).error(), "connect.unusable_answer"});
+        co_await world.journal->drop(out.worker, id);
+        co_return true;
+    }
+    const auto finished = co_await take_answer(
+        world, out, on_behalf, flow,
+        {.answer = **answer, .proofs = *proofs, .nonce = nonce_of(*flow), .kept = Kept::on_disk});
+    base::log(base::LogLevel::info, "connect.taken_up",
+              {{"connect_link", id.text()}, {"connected", finished.has_value()}});
+    co_return finished || finished.error().code != store_delayed().error().code;
 }
 
 awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const Outbound& out,
@@ -272,25 +405,35 @@ awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const Outbou
             ErrorKind::denied, "connect.other_browser",
             "You come back with another browser than the one in which the connect link was opened.",
             "Open the link in the browser in which you are signed in at the provider, and stay in it.");
-    if (auto wrong = check_issuer(*flow->terms, arrival))
-        co_return co_await end(world, out.worker, actor, id, std::move(*wrong));
+    // Whoever went out again, or came back first, goes on: this way back ends only its own step.
+    const StillThere on_the_way = [state](const vault::ConnectFlow& now) {
+        return now.state == ConnectState::started && now.state_digest == state;
+    };
+    const auto profile = profile_of(world, flow->wish);
+    if (!profile) co_return std::unexpected(profile.error());
+    if (auto wrong = check_issuer(*flow->terms, *profile, arrival))
+        co_return co_await end(world, out.worker, actor, id, on_the_way, std::move(*wrong));
     if (auto refused = check_error(arrival))
-        co_return co_await end(world, out.worker, actor, id, std::move(*refused));
+        co_return co_await end(world, out.worker, actor, id, on_the_way, std::move(*refused));
     if (arrival.code.size() == 0)
-        co_return co_await end(world, out.worker, actor, id,
+        co_return co_await end(world, out.worker, actor, id, on_the_way,
                                {{ErrorKind::invalid_request, "connect.no_code",
                                  "The provider sent you back without a code.", std::string(kStartAgain)},
                                 "connect.unusable_answer"});
 
-    const auto consumed = co_await commit(out.worker, world.records, actor,
-                                          [&](vault::Change& change) { return consume(change, id, state); });
+    const auto consumed = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
+        return consume(change, id, state, arrival);
+    });
     if (!consumed) co_return std::unexpected(consumed.error());
     auto sent = co_await send_code(world, out, *flow, arrival.code);
     if (!sent)
-        co_return co_await end(world, out.worker, actor, id, {std::move(sent).error(), "connect.refused"});
-    std::optional<std::string> nonce;
-    if (contains_all(flow->terms->scopes, {"openid"})) nonce = base::to_hex(crypto::view(state));
-    co_return co_await take_answer(world, out, actor, flow, sent->answer, sent->proofs, std::move(nonce));
+        co_return co_await end(world, out.worker, actor, id, being_answered,
+                               {std::move(sent).error(), "connect.refused"});
+    const auto spent = world.records.catalog().find<vault::ConnectFlow>(id);
+    // Whose link was taken away meanwhile has its tokens given back by the terms of before.
+    co_return co_await take_answer(
+        world, out, actor, spent && spent->terms ? spent : flow,
+        {.answer = sent->answer, .proofs = sent->proofs, .nonce = nonce_of(*flow), .kept = sent->kept});
 }
 
 }  // namespace claviger::oauth

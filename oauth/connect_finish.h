@@ -2,6 +2,7 @@
 // stored grant.
 #pragma once
 
+#include "oauth/connect_secrets.h"
 #include "oauth/connect_terms.h"
 #include "oauth/dpop.h"
 #include "oauth/exchange.h"
@@ -47,13 +48,37 @@ struct Proofs {
     std::optional<base::Time> good_until = {};         // the tokens are not used for longer
 };
 
-/// From a token endpoint's answer to the stored grant, or to the closed flow; also for grants without a
-/// person. `flow` has its terms; tokens that find no place any more are given back by them. `nonce`: as sent,
-/// when an ID token is expected.
+/// As they were sealed with the flow. Errors: those of DpopKey::import.
+base::Result<Proofs> proofs_of(ConnectSecrets& secrets);
+
+/// Where an answer lies besides memory.
+enum class Kept {
+    not_needed,  // it can be had again
+    nowhere,     // the disk did not take it, or nothing came
+    on_disk
+};
+/// For the one request whose answer cannot be had twice. Answers that hold no tokens are told by their status
+/// alone. `kept` hears of it; everything is borrowed until the answer is there.
+AttemptJournal journal_of(const ConnectWorld& world, net::Worker& worker, const vault::ConnectFlow& flow,
+                          Kept& kept);
+
+/// A token endpoint's answer, and what belongs to it. Borrowed.
+struct TakenAnswer {
+    const ExchangeAnswer& answer;
+    const Proofs& proofs;
+    std::optional<std::string> nonce = {};  // as sent, when an ID token is expected
+    Kept kept = Kept::not_needed;
+};
+
+/// From the answer to the stored grant, or to the closed flow; also for grants without a person. `flow` has
+/// its terms; tokens that find no place any more are given back by them. What cannot be stored for the moment
+/// stays in the journal and is taken up again: unavailable "connect.store_delayed".
 net::awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const Outbound& out,
                                                    const vault::Actor& actor,
-                                                   vault::Ref<vault::ConnectFlow> flow,
-                                                   const ExchangeAnswer& answer, const Proofs& proofs,
-                                                   std::optional<std::string> nonce);
+                                                   vault::Ref<vault::ConnectFlow> flow, TakenAnswer taken);
+
+/// Goes on with an answer that was left in the journal, by this process or by one that died. True when
+/// nothing of it is left to do.
+net::awaitable<bool> take_up_answer(const ConnectWorld& world, const Outbound& out, base::ConnectLinkId id);
 
 }  // namespace claviger::oauth

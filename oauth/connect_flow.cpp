@@ -6,6 +6,10 @@
 #include "oauth/pkce.h"
 #include "oauth/stored_grant.h"
 
+#include <boost/asio/error.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -92,9 +96,18 @@ std::string_view status_of(const vault::ConnectFlow& flow, base::Time now) {
         case ConnectState::connected:
             return "connected";
         case ConnectState::failed:
-            return "failed";
+            return flow.problem && flow.problem->code == "connect.expired" ? "expired" : "failed";
     }
     return "failed";
+}
+
+bool is_forgettable(const vault::ConnectFlow& flow, base::Time now) {
+    return !is_open(flow, now) && now >= std::max(flow.updated, flow.expires) + kEndedFlowsKept;
+}
+
+vault::Problem outcome_unknown() {
+    return {"connect.outcome_unknown", "Claviger stopped while the code was being exchanged.",
+            "A code must never be sent twice. Make a new connect link."};
 }
 
 std::optional<GrantType> grant_named(std::string_view word) {
@@ -143,22 +156,41 @@ net::awaitable<base::Status> commit(net::Worker& worker, vault::Records& records
         worker, [&](vault::Done done) { records.change(actor, std::move(apply), std::move(done)); });
 }
 
+net::awaitable<void> pause(net::Worker& worker, std::chrono::milliseconds how_long) {
+    struct Over {};
+    boost::asio::steady_timer timer(worker.context(), how_long);
+    co_await net::await_callback<Over>(worker, [&](std::function<void(Over)> wake) {
+        timer.async_wait([wake = std::move(wake)](const boost::system::error_code& error) {
+            if (error != boost::asio::error::operation_aborted) wake({});
+        });
+    });
+}
+
+bool is_unspent(const vault::ConnectFlow& flow) {
+    return flow.state == ConnectState::waiting || flow.state == ConnectState::started;
+}
+
+base::Status store_failure(const ConnectWorld& world, vault::Change& change, vault::ConnectFlow flow,
+                           vault::Problem problem, std::string_view reason) {
+    flow.state = ConnectState::failed;
+    flow.problem = std::move(problem);
+    flow.secrets.clear();
+    flow.starting_until.reset();
+    flow.updated = change.now();
+    change.note_failure(vault::EntryKind::grant, vault::Action::connect, vault::ObjectKind::connect_link,
+                        flow.id.raw, flow.vault.raw, reason);
+    if (auto told = tell_failure(world, change, flow, reason); !told) return told;
+    return change.store(std::move(flow));
+}
+
 net::awaitable<base::Status> close_flow(const ConnectWorld& world, net::Worker& worker,
                                         const vault::Actor& actor, base::ConnectLinkId id,
-                                        vault::Problem problem, std::string_view reason) {
+                                        StillThere still_there, vault::Problem problem,
+                                        std::string_view reason) {
     co_return co_await commit(worker, world.records, actor, [&](vault::Change& change) -> base::Status {
         const auto found = change.catalog().find<vault::ConnectFlow>(id);
-        if (!found || found->state == ConnectState::connected || found->state == ConnectState::failed)
-            return {};
-        auto flow = *found;
-        flow.state = ConnectState::failed;
-        flow.problem = problem;
-        flow.secrets.clear();
-        flow.updated = change.now();
-        change.note_failure(vault::EntryKind::grant, vault::Action::connect, vault::ObjectKind::connect_link,
-                            flow.id.raw, flow.vault.raw, reason);
-        if (auto told = tell_failure(world, change, flow, reason); !told) return told;
-        return change.store(std::move(flow));
+        if (!found || !still_there(*found)) return {};
+        return store_failure(world, change, *found, problem, reason);
     });
 }
 

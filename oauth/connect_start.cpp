@@ -97,24 +97,19 @@ net::awaitable<base::Result<std::string>> pushed(const Outbound& out, const Nego
 
 /// The flow as it is after the click. On the commit thread.
 base::Status store_start(const ConnectWorld& world, vault::Change& change, const base::ConnectLinkId& id,
-                         const Negotiated& settled, const Tickets& tickets) {
+                         std::uint64_t number, const Negotiated& settled, const Tickets& tickets) {
     const auto found = change.catalog().find<vault::ConnectFlow>(id);
-    if (!found || !is_open(*found, change.now())) return ended();
+    if (!found || !is_open(*found, change.now()) || found->starts != number) return ended();
     auto flow = *found;
-    auto secrets = open_secrets(world.records.keys(), flow.id.raw, flow.secrets);
-    if (!secrets) return std::unexpected(std::move(secrets).error());
     // The client of the terms, which may be another than the one of the wish; kept for the exchange.
     ConnectSecrets kept;
-    if (settled.client_secret)
-        kept.client_secret = settled.client_secret->expose(
-            [](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
-    kept.verifier = tickets.pkce.verifier.expose(
-        [](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
+    kept.client_secret = crypto::Secret::copy_of(settled.client_secret);
+    kept.verifier = crypto::Secret::copy_of(tickets.pkce.verifier);
     if (settled.key) kept.dpop_key = settled.key->exported();
     flow.secrets = seal_secrets(world.records.keys(), flow.id.raw, kept);
     flow.terms = settled.terms;
     flow.state = ConnectState::started;
-    flow.starts += 1;
+    flow.starting_until.reset();
     flow.state_digest = tickets.state.digest;
     flow.browser = tickets.browser.digest;
     flow.step_until = change.now() + kStepTakes;
@@ -125,45 +120,95 @@ base::Status store_start(const ConnectWorld& world, vault::Change& change, const
     return change.store(std::move(flow));
 }
 
-}  // namespace
+std::unexpected<base::Error> too_many_starts() {
+    return base::failure(
+        ErrorKind::conflict, "connect.too_many_starts",
+        "This link was started " + std::to_string(kMostStarts) + " times without anything being connected.",
+        "Ask whoever sent it to you for a new one.");
+}
 
+/// Counts a start before anything is asked for it, so that a link can neither be started for ever nor several
+/// times at once. `number` becomes the start's. On the commit thread.
+base::Status reserve_start(vault::Change& change, const base::ConnectLinkId& id, std::uint64_t& number) {
+    const auto found = change.catalog().find<vault::ConnectFlow>(id);
+    if (!found || !is_open(*found, change.now())) return ended();
+    if (found->starting_until && change.now() < *found->starting_until)
+        return base::failure(ErrorKind::conflict, "connect.starting", "This link is being started already.",
+                             "Wait a moment; if no page of the provider appears, open the link once more.");
+    if (found->starts >= kMostStarts) return too_many_starts();
+    auto flow = *found;
+    number = ++flow.starts;
+    flow.starting_until = change.now() + kStartTakes;
+    flow.updated = change.now();
+    change.note(vault::EntryKind::grant, vault::Action::update, vault::ObjectKind::connect_link, flow.id.raw,
+                flow.vault.raw);
+    return change.store(std::move(flow));
+}
+
+/// A button that is pressed twice is answered twice: the second time when the first is done, or takes long.
+net::awaitable<void> other_start_is_over(const ConnectWorld& world, const Outbound& out,
+                                         base::ConnectLinkId id) {
+    constexpr std::chrono::milliseconds kLook{200};
+    constexpr int kLooks = 25;
+    for (int look = 0; look < kLooks; ++look) {
+        const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
+        if (!flow || !flow->starting_until || *flow->starting_until <= out.clock.now()) co_return;
+        co_await pause(out.worker, kLook);
+    }
+}
+
+/// The start came to nothing: the last one that a link has, or trouble that stays, closes it. On the commit
+/// thread.
+base::Status store_stumble(const ConnectWorld& world, vault::Change& change, const base::ConnectLinkId& id,
+                           std::uint64_t number, const base::Error& error) {
+    const auto found = change.catalog().find<vault::ConnectFlow>(id);
+    // Somebody who went to the provider by an earlier start may be back: what they do is not ours to end.
+    if (!found || !is_unspent(*found) || found->starts != number) return {};
+    const bool may_pass = error.kind == ErrorKind::unavailable || error.kind == ErrorKind::conflict;
+    if (!may_pass) return store_failure(world, change, *found, problem_of(error), "connect.discovery");
+    const bool nobody_left = found->state == ConnectState::waiting;
+    if (number >= kMostStarts && nobody_left) {
+        auto problem = problem_of(too_many_starts().error());
+        problem.message += " The last time: " + error.message;
+        return store_failure(world, change, *found, std::move(problem), "connect.discovery");
+    }
+    auto flow = *found;
+    flow.problem = problem_of(error);
+    flow.starting_until.reset();
+    flow.updated = change.now();
+    change.note_failure(vault::EntryKind::grant, vault::Action::start, vault::ObjectKind::connect_link,
+                        flow.id.raw, flow.vault.raw, "connect.discovery");
+    return change.store(std::move(flow));
+}
+
+/// After a failure of a step below. Gives the error back.
 net::awaitable<std::unexpected<base::Error>> stumble(const ConnectWorld& world, net::Worker& worker,
                                                      const vault::Actor& actor, base::ConnectLinkId id,
-                                                     base::Error error) {
+                                                     std::uint64_t number, base::Error error) {
     base::log(base::LogLevel::warning, "connect.stumbled",
               {{"connect_link", id.text()}, {"code", error.code}, {"detail", error.detail}});
-    if (error.kind != ErrorKind::unavailable && error.kind != ErrorKind::conflict) {
-        const auto closed =
-            co_await close_flow(world, worker, actor, id, problem_of(error), "connect.discovery");
-        if (!closed) base::log_error("connect.not_closed", closed.error());
-        co_return std::unexpected(std::move(error));
-    }
-    const auto noted =
-        co_await commit(worker, world.records, actor, [&](vault::Change& change) -> base::Status {
-            const auto found = change.catalog().find<vault::ConnectFlow>(id);
-            if (!found || !is_open(*found, change.now())) return {};
-            auto flow = *found;
-            flow.problem = problem_of(error);
-            flow.updated = change.now();
-            change.note_failure(vault::EntryKind::grant, vault::Action::start,
-                                vault::ObjectKind::connect_link, flow.id.raw, flow.vault.raw,
-                                "connect.discovery");
-            return change.store(std::move(flow));
-        });
+    const auto noted = co_await commit(worker, world.records, actor, [&](vault::Change& change) {
+        return store_stumble(world, change, id, number, error);
+    });
     if (!noted) base::log_error("connect.not_noted", noted.error());
     co_return std::unexpected(std::move(error));
 }
 
+}  // namespace
+
 net::awaitable<base::Result<Departure>> depart(const ConnectWorld& world, const Outbound& out,
                                                const vault::Actor& actor, base::ConnectLinkId id) {
+    co_await other_start_is_over(world, out, id);
+    std::uint64_t number = 0;
+    const auto reserved = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
+        return reserve_start(change, id, number);
+    });
+    if (!reserved) co_return std::unexpected(reserved.error());
     const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
-    if (!flow || !is_open(*flow, out.clock.now())) co_return ended();
-    if (flow->starts >= kMostStarts)
-        co_return base::failure(ErrorKind::conflict, "connect.too_many_starts",
-                                "This link was started too often without anybody coming back.",
-                                "Ask whoever sent it to you for a new one.");
+    if (!flow) co_return ended();
     auto settled = co_await negotiate(world, out, actor, *flow);
-    if (!settled) co_return co_await stumble(world, out.worker, actor, id, std::move(settled).error());
+    if (!settled)
+        co_return co_await stumble(world, out.worker, actor, id, number, std::move(settled).error());
 
     const Tickets tickets;
     const auto state = two_halves(id, tickets.state.text);
@@ -173,21 +218,19 @@ net::awaitable<base::Result<Departure>> depart(const ConnectWorld& world, const 
         !settled->server.pushed_authorization_request_endpoint.empty()) {
         auto short_form = co_await pushed(out, *settled, std::move(fields));
         if (!short_form)
-            co_return co_await stumble(world, out.worker, actor, id, std::move(short_form).error());
+            co_return co_await stumble(world, out.worker, actor, id, number, std::move(short_form).error());
         location = std::move(*short_form);
     } else {
         if (auto good = fields.check(BodyFormat::form); !good)
-            co_return co_await stumble(world, out.worker, actor, id, std::move(good).error());
+            co_return co_await stumble(world, out.worker, actor, id, number, std::move(good).error());
         location = with_query(settled->server.authorization_endpoint, fields);
     }
     const auto stored =
         co_await commit(out.worker, world.records, actor, [&](vault::Change& change) -> base::Status {
-            return store_start(world, change, id, *settled, tickets);
+            return store_start(world, change, id, number, *settled, tickets);
         });
     if (!stored) co_return std::unexpected(stored.error());
-    co_return Departure{std::move(location),
-                        tickets.browser.text.expose(
-                            [](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); })};
+    co_return Departure{std::move(location), crypto::Secret::copy_of(tickets.browser.text)};
 }
 
 }  // namespace claviger::oauth

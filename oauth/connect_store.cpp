@@ -25,14 +25,6 @@ std::unexpected<base::Error> gone(const std::string& what) {
                          "Make a new connect link for another vault or credential.");
 }
 
-crypto::Secret copy_of(const crypto::Secret& secret) {
-    return secret.expose([](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
-}
-std::optional<crypto::Secret> copy_of(const std::optional<crypto::Secret>& secret) {
-    if (!secret) return std::nullopt;
-    return copy_of(*secret);
-}
-
 /// The credential as it is, or a new one for the flow's server.
 base::Result<vault::Credential> target_of(const ConnectWorld& world, const vault::Change& change,
                                           const vault::ConnectFlow& flow, const ProviderProfile& profile) {
@@ -76,12 +68,30 @@ StoredGrant grant_before(const vault::Catalog& catalog, const vault::Credential&
 }
 
 /// Many servers end all that a person granted to a client when one of its tokens is revoked, the new tokens
-/// with them. So the old ones are only given back when they surely belong to somebody else's consent, or to
-/// another client.
-bool is_another_consent(const vault::Credential& before, const StoredGrant& grant,
-                        const vault::ConnectTerms& terms, const std::string& account) {
+/// with them. So the old ones are only given back when they surely belong to somebody else's consent or to
+/// another client, or where the profile knows each consent to be a grant of its own.
+bool may_be_revoked(const vault::Credential& before, const StoredGrant& grant,
+                    const vault::ConnectTerms& terms, const ProviderProfile& profile,
+                    const std::string& account) {
     if (before.refresh && before.refresh->client_id != terms.client_id) return true;
-    return !account.empty() && !grant.account.empty() && account != grant.account;
+    if (!account.empty() && !grant.account.empty() && account != grant.account) return true;
+    return profile.refresh_token.on_reconnect == OnReconnect::revoke && grant.issuer == terms.issuer;
+}
+
+/// Some servers give the same token for every consent.
+bool holds_any_of(const vault::SecretParts& before, const TokenSet& tokens) {
+    return (before.token && *before.token == tokens.access_token) ||
+           (before.refresh_token && tokens.refresh_token && *before.refresh_token == *tokens.refresh_token);
+}
+
+/// The tokens of before are put among what is to be revoked, by this commit.
+base::Status give_up_old_set(const ConnectWorld& world, vault::Change& change,
+                             const vault::Credential& as_it_was, const StoredGrant& grant_as_it_was,
+                             const TokenSet& tokens) {
+    auto before = change.open_secret(*change.catalog().find<vault::Credential>(as_it_was.id));
+    if (!before) return std::unexpected(std::move(before).error());
+    if (holds_any_of(*before, tokens)) return {};
+    return world.hooks.revoke(change, as_it_was, grant_as_it_was, std::move(*before));
 }
 
 }  // namespace
@@ -161,10 +171,10 @@ base::Result<base::CredentialId> store_connected(const ConnectWorld& world, vaul
     credential.refresh = refresh_block(flow.wish, terms, profile);
     if (!renewable) credential.refresh->grant = "none";
     credential.updated = change.now();
-    vault::SecretParts parts{.token = copy_of(tokens.access_token),
-                             .refresh_token = copy_of(tokens.refresh_token),
-                             .client_secret = copy_of(connected.client_secret),
-                             .subject_token = copy_of(connected.subject_token)};
+    vault::SecretParts parts{.token = crypto::Secret::copy_of(tokens.access_token),
+                             .refresh_token = crypto::Secret::copy_of(tokens.refresh_token),
+                             .client_secret = crypto::Secret::copy_of(connected.client_secret),
+                             .subject_token = crypto::Secret::copy_of(connected.subject_token)};
     // The upstream sees by the scheme whether a proof has to come along.
     if (tokens.type == TokenType::dpop && connected.key) {
         parts.dpop_key = connected.key->exported();
@@ -174,12 +184,9 @@ base::Result<base::CredentialId> store_connected(const ConnectWorld& world, vaul
     }
 
     if (moved.has(GrantAction::revoke_previous_tokens) && world.hooks.revoke &&
-        is_another_consent(as_it_was, grant_as_it_was, terms, connected.account)) {
-        auto before = change.open_secret(*change.catalog().find<vault::Credential>(credential.id));
-        if (!before) return std::unexpected(std::move(before).error());
-        if (auto queued = world.hooks.revoke(change, as_it_was, grant_as_it_was, std::move(*before)); !queued)
-            return std::unexpected(std::move(queued).error());
-    }
+        may_be_revoked(as_it_was, grant_as_it_was, terms, profile, connected.account))
+        if (auto given = give_up_old_set(world, change, as_it_was, grant_as_it_was, tokens); !given)
+            return std::unexpected(std::move(given).error());
     if (world.hooks.tell)
         if (auto told = world.hooks.tell(change, credential, grant, moved); !told)
             return std::unexpected(std::move(told).error());

@@ -1,5 +1,7 @@
 #include "oauth/connect_terms.h"
 
+#include "oauth/grant_client.h"
+#include "oauth/json_document.h"
 #include "oauth/mint.h"
 #include "oauth/stored_grant.h"
 
@@ -63,6 +65,29 @@ base::Status check_pkce(const ProviderProfile& profile, const AuthorizationServe
     return require_s256(server);
 }
 
+/// Before anything of ours is shown to that server.
+base::Status check_issuer(const vault::ConnectWish& wish, const AuthorizationServer& server) {
+    if (!wish.issuer || *wish.issuer == server.issuer) return {};
+    return base::failure(
+        ErrorKind::denied, "connect.other_issuer",
+        "The server sends people to the authorization server " + scrubbed(server.issuer) +
+            ", but this link is for " + *wish.issuer + " only.",
+        "If the server has really moved, make a new link with the issuer it names now and a "
+        "client that is registered there. If not, somebody may be after the client's secret.");
+}
+
+/// RFC 8705 section 5: where the authorization server asks for certificates.
+void use_aliases(AuthorizationServer& server) {
+    const auto use = [](std::string& endpoint, const std::string& alias) {
+        if (!alias.empty()) endpoint = alias;
+    };
+    use(server.token_endpoint, server.mtls.token_endpoint);
+    use(server.revocation_endpoint, server.mtls.revocation_endpoint);
+    use(server.introspection_endpoint, server.mtls.introspection_endpoint);
+    use(server.device_authorization_endpoint, server.mtls.device_authorization_endpoint);
+    use(server.pushed_authorization_request_endpoint, server.mtls.pushed_authorization_request_endpoint);
+}
+
 base::Status check_grant(GrantType grant, const ProviderProfile& profile, const AuthorizationServer& server) {
     const bool has_own_grant = std::ranges::find(profile.grants, grant) != profile.grants.end();
     const bool needs_own_grant =
@@ -93,10 +118,13 @@ net::awaitable<base::Result<Negotiated>> negotiate(const ConnectWorld& world, co
     if (!profile) co_return std::unexpected(std::move(profile).error());
     const auto grant = grant_named(flow.wish.grant).value_or(GrantType::authorization_code);
     const auto before = grant_before(world, flow);
-    auto found = co_await discover(out, {.profile = *profile,
-                                         .server_url = flow.wish.server_url,
-                                         .preferred_issuer = before ? std::string_view(before->issuer) : ""});
+    auto preferred = before ? before->issuer : std::string();
+    if (flow.wish.issuer) preferred = *flow.wish.issuer;
+    auto found = co_await discover(
+        out, {.profile = *profile, .server_url = flow.wish.server_url, .preferred_issuer = preferred});
     if (!found) co_return std::unexpected(std::move(found).error());
+    if (auto fine = check_issuer(flow.wish, found->server); !fine)
+        co_return std::unexpected(std::move(fine).error());
     if (auto fine = check_grant(grant, *profile, found->server); !fine)
         co_return std::unexpected(std::move(fine).error());
     if (grant == GrantType::authorization_code)
@@ -104,6 +132,8 @@ net::awaitable<base::Result<Negotiated>> negotiate(const ConnectWorld& world, co
             co_return std::unexpected(std::move(fine).error());
     auto client = co_await choose_client(world, out, actor, flow, *profile, found->server);
     if (!client) co_return std::unexpected(std::move(client).error());
+    const bool by_certificate = shows_certificate(method_of(client->auth));
+    if (by_certificate) use_aliases(found->server);
 
     Negotiated settled{.profile = std::move(*profile),
                        .server = {},
@@ -124,11 +154,30 @@ net::awaitable<base::Result<Negotiated>> negotiate(const ConnectWorld& world, co
     terms.redirect_uri = world.own.redirect_uri();
     terms.resource = resource_for(flow, *found, settled.profile);
     terms.scopes = scopes_to_ask(flow, before, *found, settled.profile);
+    if (by_certificate && (found->certificate_bound || settled.profile.upstream.client_certificate))
+        terms.bound_to = "client_certificate";
     settled.offline = !mints(grant) && wants_offline(settled.profile, found->server);
     if (settled.offline && !settled.profile.authorization.offline_access.scope.empty())
         terms.scopes = united(terms.scopes, {settled.profile.authorization.offline_access.scope});
     settled.server = std::move(found->server);
     co_return settled;
+}
+
+base::Status check_pin(const ProviderProfile& profile, const vault::ConnectWish& wish, bool has_proof) {
+    if (profile.endpoints_from == EndpointsFrom::profile || profile.endpoints_from == EndpointsFrom::issuer) {
+        if (!wish.issuer || *wish.issuer == profile.issuer) return {};
+        return base::failure(
+            ErrorKind::invalid_request, "connect.issuer_contradicts_provider",
+            "issuer: is another than that of the provider '" + profile.name + "', " + profile.issuer + ".",
+            "Leave issuer out, or choose another provider.");
+    }
+    const auto grant = grant_named(wish.grant);
+    const bool needed = has_proof || (grant && mints(*grant));
+    if (!needed || wish.issuer) return {};
+    return base::failure(ErrorKind::invalid_request, "connect.issuer_needed",
+                         "issuer: is required, because the client proves itself, and an MCP server can name "
+                         "any authorization server as its own.",
+                         "Give the issuer at which the client is registered, exactly as it calls itself.");
 }
 
 vault::Refresh refresh_block(const vault::ConnectWish& wish, const vault::ConnectTerms& terms,
@@ -149,6 +198,7 @@ vault::Refresh refresh_block(const vault::ConnectWish& wish, const vault::Connec
     if (!wish.subject.empty()) refresh.subject = wish.subject;
     if (!wish.key_id.empty()) refresh.key_id = wish.key_id;
     refresh.exchange = wish.exchange;
+    refresh.bound_to = terms.bound_to;
     return refresh;
 }
 

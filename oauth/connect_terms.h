@@ -20,9 +20,16 @@ struct Negotiated {
 
 /// Discovers, chooses the client and puts the scopes together: those of the wish; else of a reconnect what
 /// was asked for before united with what calls were refused for since (oauth.md 1.15); else what the server
-/// asks for, or the profile. Errors: those of profile_of, discover and choose_client.
+/// asks for, or the profile. Errors: denied "connect.other_issuer", and those of profile_of, discover and
+/// choose_client.
 net::awaitable<base::Result<Negotiated>> negotiate(const ConnectWorld& world, const Outbound& out,
                                                    const vault::Actor& actor, const vault::ConnectFlow& flow);
+
+/// Whether the wish says enough about the authorization server. An MCP server names whichever it likes, so
+/// whatever is proof of a client of ours goes to one that was named beforehand: by the wish, or by the
+/// provider's profile; a grant that needs no person must have one in any case. Errors: invalid_request
+/// "connect.issuer_needed", "connect.issuer_contradicts_provider".
+base::Status check_pin(const ProviderProfile& profile, const vault::ConnectWish& wish, bool has_proof);
 
 /// The block that rests in the credential: how the next token set is got, and from whom.
 vault::Refresh refresh_block(const vault::ConnectWish& wish, const vault::ConnectTerms& terms,

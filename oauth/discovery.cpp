@@ -184,6 +184,7 @@ awaitable<base::Result<Discovered>> discover_by_server(const Outbound& out, cons
     if (!server) co_return std::unexpected(std::move(server).error());
     found.server = std::move(*server);
     found.dpop = found.dpop || document.dpop_bound_access_tokens_required;
+    found.certificate_bound = document.tls_client_certificate_bound_access_tokens;
     found.resource = std::move(document.resource);
     found.resource_name = std::move(document.resource_name);
     if (found.scopes.empty()) found.scopes = std::move(document.scopes_supported);
@@ -250,6 +251,8 @@ awaitable<base::Result<Discovered>> discover(const Outbound& out, const Sought& 
             found = by_profile(profile);
             break;
     }
+    found->certificate_bound =
+        found->certificate_bound || found->server.tls_client_certificate_bound_access_tokens;
     co_return found;
 }
 

@@ -27,10 +27,11 @@ net::awaitable<ExchangeAnswer> ask(const Outbound& out, ExchangeRequest request)
 
 struct Discovered {
     AuthorizationServer server;
-    std::string resource;       // verbatim from the resource's metadata; empty: nobody named one
-    std::string resource_name;  // the same, for people
-    bool dpop = false;          // tokens have to be bound to a key (RFC 9449)
-    Scopes scopes;              // of the server's challenge, else of its metadata; may be empty
+    std::string resource;            // verbatim from the resource's metadata; empty: nobody named one
+    std::string resource_name;       // the same, for people
+    bool dpop = false;               // tokens have to be bound to a key (RFC 9449)
+    bool certificate_bound = false;  // tokens are bound to the client's certificate (RFC 8705)
+    Scopes scopes;                   // of the server's challenge, else of its metadata; may be empty
 };
 
 /// What to find, and which of several authorization servers to take: the preferred one if the resource still

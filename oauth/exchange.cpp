@@ -102,8 +102,12 @@ net::awaitable<ExchangeAnswer> exchange(net::Worker& worker, net::ClientPool& po
         co_return out;
     }
     // A body that is exposed must not move while it is sent, so it is borrowed for as long as that takes.
-    const net::SendOptions options{.partition = std::string(request.partition),
+    std::string partition(request.partition);
+    const auto* identity = request.payload != nullptr ? request.payload->certificate.get() : nullptr;
+    if (identity != nullptr) partition += " as " + identity->fingerprint();
+    const net::SendOptions options{.partition = std::move(partition),
                                    .private_addresses = request.private_addresses,
+                                   .identity = identity,
                                    .head_timeout = request.timeout,
                                    .on_cancellable = {}};
     std::string_view body;

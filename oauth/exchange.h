@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -50,6 +51,14 @@ struct ExchangeAnswer {
     std::string_view header(std::string_view name) const { return headers.find(name).value_or(""); }
     /// As classify() and read_token_answer() want it; views into this.
     TokenAnswer token_answer() const;
+};
+
+/// Called with each complete answer before anybody reads it.
+using BeforeReading = std::function<net::awaitable<void>(const ExchangeAnswer&)>;
+struct AttemptJournal {
+    BeforeReading before_reading;
+    /// Takes away what before_reading() kept: the same attempt sends once more.
+    std::function<net::awaitable<void>()> before_repeating;
 };
 
 /// On the pool's worker. Never fails otherwise than by what the answer says: a URL that cannot be used is

@@ -16,8 +16,41 @@ ClientAuthMethod method_of(vault::TokenEndpointAuth auth) {
             return ClientAuthMethod::private_key_jwt;
         case vault::TokenEndpointAuth::secret_as_user_name:
             return ClientAuthMethod::secret_as_user_name;
+        case vault::TokenEndpointAuth::tls_client_auth:
+            return ClientAuthMethod::tls_client_auth;
+        case vault::TokenEndpointAuth::self_signed_tls_client_auth:
+            return ClientAuthMethod::self_signed_tls_client_auth;
     }
     return ClientAuthMethod::none;
+}
+
+std::vector<std::string> resources_of(const vault::Refresh& refresh, const ProviderProfile& profile) {
+    switch (profile.resource.use) {
+        case ResourceUse::omit:
+            return {};
+        case ResourceUse::fixed:
+            return {refresh.resource.value_or(profile.resource.value)};
+        case ResourceUse::send:
+            break;
+    }
+    if (!refresh.resource) return {};
+    return {*refresh.resource};
+}
+
+bool shows_certificate(const vault::Credential& credential) {
+    return credential.refresh && credential.refresh->bound_to == "client_certificate";
+}
+
+base::Result<std::shared_ptr<const net::TlsIdentity>> certificate_of(const vault::SecretParts& parts) {
+    const auto missing = [](std::string detail) {
+        return base::failure(base::ErrorKind::denied, "credential.not_sendable",
+                             "The client certificate that this credential's token is bound to is missing.",
+                             "An administrator has to connect the account again.", std::move(detail));
+    };
+    if (!parts.client_secret) return missing({});
+    auto identity = net::TlsIdentity::from_pem(*parts.client_secret);
+    if (!identity) return missing(identity.error().message);
+    return identity;
 }
 
 base::Result<GrantClient> client_of(const vault::Refresh& refresh, const crypto::Secret* secret,
@@ -26,6 +59,16 @@ base::Result<GrantClient> client_of(const vault::Refresh& refresh, const crypto:
     client.identity.client_id = refresh.client_id;
     client.identity.method = method_of(refresh.auth);
     client.identity.basic_encoding = profile.client.basic_encoding;
+    if (shows_certificate(client.identity.method)) {
+        if (secret == nullptr)
+            return base::failure(base::ErrorKind::invalid_request, "client_auth.no_certificate",
+                                 "There is no certificate to prove the client with.",
+                                 "Connect the credential again with client.certificate.");
+        auto identity = net::TlsIdentity::from_pem(*secret);
+        if (!identity) return std::unexpected(std::move(identity).error());
+        client.identity.certificate = std::move(*identity);
+        return client;
+    }
     if (refresh.auth != vault::TokenEndpointAuth::private_key_jwt) {
         client.identity.secret = secret;
         return client;

@@ -143,6 +143,8 @@ void read_capabilities(Members& members, AuthorizationServer& server) {
         members.flag("authorization_response_iss_parameter_supported");
     server.client_id_metadata_document_supported = members.flag("client_id_metadata_document_supported");
     server.require_pushed_authorization_requests = members.flag("require_pushed_authorization_requests");
+    server.tls_client_certificate_bound_access_tokens =
+        members.flag("tls_client_certificate_bound_access_tokens");
 }
 
 std::unexpected<base::Error> insecure_endpoint(const std::string& name) {

@@ -71,8 +71,9 @@ struct AuthorizationServer {
     std::vector<std::string> authorization_grant_profiles_supported;
     bool authorization_response_iss_parameter_supported = false;  // RFC 9207
     bool client_id_metadata_document_supported = false;
-    bool require_pushed_authorization_requests = false;  // RFC 9126
-    bool assumed = false;                                // no document: the default paths of MCP 2025-03-26
+    bool require_pushed_authorization_requests = false;       // RFC 9126
+    bool tls_client_certificate_bound_access_tokens = false;  // RFC 8705 3.3
+    bool assumed = false;  // no document: the default paths of MCP 2025-03-26
 };
 
 /// `templated` accepts "{name}" in the document where the identifier has a path segment: Entra's endpoints

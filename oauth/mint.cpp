@@ -23,10 +23,7 @@ constexpr std::array kMinting{GrantType::client_credentials,
 Wanted wanted_by(const vault::Refresh& refresh, const ProviderProfile& profile) {
     Wanted wanted;
     if (refresh.scope) wanted.scope = *refresh.scope;
-    if (profile.resource.use == ResourceUse::fixed)
-        wanted.resources = {profile.resource.value};
-    else if (profile.resource.use == ResourceUse::send && refresh.resource)
-        wanted.resources = {*refresh.resource};
+    wanted.resources = resources_of(refresh, profile);
     return wanted;
 }
 

@@ -129,6 +129,11 @@ struct Choices<RefreshTokenReuse> {
                                                         {"unknown", RefreshTokenReuse::unknown}};
 };
 template <>
+struct Choices<OnReconnect> {
+    static constexpr Choice<OnReconnect> all[] = {{"keep", OnReconnect::keep},
+                                                  {"revoke", OnReconnect::revoke}};
+};
+template <>
 struct Choices<RevocationStyle> {
     static constexpr Choice<RevocationStyle> all[] = {
         {"none", RevocationStyle::none},       {"rfc7009", RevocationStyle::rfc7009},
@@ -271,6 +276,7 @@ void members(V& v, RefreshTokenRule& x) {
     v.time("idle_lifetime_seconds", x.idle_lifetime, 60, kLongestSeconds);
     v.time("absolute_lifetime_seconds", x.absolute_lifetime, 60, kLongestSeconds);
     v.number("max_live_grants", x.max_live_grants, 1, 1'000'000);
+    v.choice("on_reconnect", x.on_reconnect);
 }
 
 template <class V>
@@ -284,6 +290,7 @@ template <class V>
 void members(V& v, UpstreamRule& x) {
     v.text("header", x.header, TextForm::header);
     v.text("scheme", x.scheme, TextForm::scheme);
+    v.flag("client_certificate", x.client_certificate);
     v.objects("rejections", x.rejections);
 }
 

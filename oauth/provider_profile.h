@@ -44,6 +44,9 @@ enum class PkceUse { s256, off };
 enum class OfflineAsk { never, always, when_advertised };
 enum class CodeDelivery { callback, webhook };
 enum class ResourceUse { send, omit, fixed };
+/// keep: revoking them would end the new consent as well, or nobody knows. revoke: each consent is a grant of
+/// its own there.
+enum class OnReconnect { keep, revoke };
 enum class RevocationStyle { none, rfc7009, github, slack, hubspot, google };
 enum class VariableKind { segment, host };
 /// verified: measured against the provider. documented: its own documents or a specification say so.
@@ -127,6 +130,7 @@ struct RefreshTokenRule {
     bool old_access_token_dies = false;
     std::optional<std::chrono::seconds> idle_lifetime, absolute_lifetime;
     std::optional<std::uint32_t> max_live_grants;
+    OnReconnect on_reconnect = OnReconnect::keep;  // what becomes of the tokens of before
 };
 
 /// An answer of the API that means what a 401 means.
@@ -139,6 +143,8 @@ struct TokenRejection {
 struct UpstreamRule {
     std::string header = "Authorization";
     std::string scheme = "Bearer";  // empty: the token alone
+    bool client_certificate =
+        false;  // tokens are bound to the client's certificate, which is shown with them
     std::vector<TokenRejection> rejections;
 };
 

@@ -27,11 +27,7 @@ base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_sc
                             call.grant.issuer, now, call.subject);
     Wanted wanted;
     if (send_scope == SendScope::yes && sends_scope(call)) wanted.scope = *refresh.scope;
-    if (profile.resource.use == ResourceUse::fixed) {
-        wanted.resources = {refresh.resource.value_or(profile.resource.value)};  // as filled in at connecting
-    } else if (profile.resource.use == ResourceUse::send && refresh.resource) {
-        wanted.resources = {*refresh.resource};
-    }
+    wanted.resources = resources_of(refresh, profile);
     auto fields = refresh_token_grant(*call.parts.refresh_token, wanted);
     for (const auto& [name, value] : profile.refresh_request.parameters) fields.add(name, value);
     const auto* secret = call.parts.client_secret ? &*call.parts.client_secret : nullptr;

@@ -7,7 +7,6 @@
 #include "vault/records.h"
 
 #include <chrono>
-#include <functional>
 #include <optional>
 
 namespace claviger::oauth {
@@ -29,14 +28,6 @@ struct RefreshOutcome {
     Lifetime lifetime = {};               // of those tokens
     base::Time sent_at{};
     std::optional<ExchangeAnswer> refusal = {};  // the answer that brought no tokens, when one came
-};
-
-/// Called with each complete answer before anybody reads it.
-using BeforeReading = std::function<net::awaitable<void>(const ExchangeAnswer&)>;
-struct AttemptJournal {
-    BeforeReading before_reading;
-    /// Takes away what before_reading() kept: the same attempt sends once more.
-    std::function<net::awaitable<void>()> before_repeating;
 };
 
 /// Sends the refresh token, once; once more without `scope` when the answer refuses that one, or with a nonce

@@ -9,10 +9,6 @@ namespace {
 
 using vault::Action;
 
-crypto::Secret copy_of(const crypto::Secret& secret) {
-    return secret.expose([](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
-}
-
 /// The access log's word for where a grant stands, behind a hold if there is one; empty when all is well.
 std::string_view reason_of(const GrantFacts& facts) {
     switch (facts.state == GrantState::suspended ? facts.resume_to : facts.state) {
@@ -79,11 +75,11 @@ base::Status write_tokens(vault::Change& change, const vault::Credential& creden
                           const RefreshOutcome& outcome) {
     auto parts = change.open_secret(credential);
     if (!parts) return std::unexpected(std::move(parts).error());
-    parts->token = copy_of(outcome.tokens->access_token);
+    parts->token = crypto::Secret::copy_of(outcome.tokens->access_token);
     parts->previous_refresh_token.reset();
     if (outcome.tokens->refresh_token) {
         parts->previous_refresh_token = std::move(parts->refresh_token);
-        parts->refresh_token = copy_of(*outcome.tokens->refresh_token);
+        parts->refresh_token = crypto::Secret::copy_of(*outcome.tokens->refresh_token);
     }
     auto updated = credential;
     updated.expires = outcome.lifetime.expires_at;
@@ -104,11 +100,11 @@ base::Status give_back(vault::Change& change, const Landing& landing, const vaul
                           now->refresh->client_id == credential->refresh->client_id;
     if (lives_on && !landing.outcome.tokens->refresh_token) return {};
     vault::SecretParts strays;
-    strays.token = copy_of(landing.outcome.tokens->access_token);
+    strays.token = crypto::Secret::copy_of(landing.outcome.tokens->access_token);
     if (landing.outcome.tokens->refresh_token)
-        strays.refresh_token = copy_of(*landing.outcome.tokens->refresh_token);
+        strays.refresh_token = crypto::Secret::copy_of(*landing.outcome.tokens->refresh_token);
     if (landing.sent_with != nullptr && landing.sent_with->client_secret)
-        strays.client_secret = copy_of(*landing.sent_with->client_secret);
+        strays.client_secret = crypto::Secret::copy_of(*landing.sent_with->client_secret);
     change.note_grant(Action::refresh_failed, *credential, "grant.superseded");
     return landing.hooks.revoke(change, *credential, grant, std::move(strays));
 }

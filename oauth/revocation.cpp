@@ -48,10 +48,6 @@ base::Status enqueue(vault::Change& change, const vault::Credential& credential,
     return change.store(std::move(item));
 }
 
-crypto::Secret copy_of(const crypto::Secret& secret) {
-    return secret.expose([](std::span<const std::byte> bytes) { return crypto::Secret::copy_of(bytes); });
-}
-
 /// True when something was put into the outbox.
 base::Result<bool> enqueue_all(vault::Change& change, const vault::Credential& credential,
                                const StoredGrant& grant) {
@@ -74,7 +70,7 @@ base::Status revoke_strays(vault::Change& change, const vault::Credential& crede
     if (!credential.refresh || !strays.token) return {};
     if (!strays.client_secret && credential.version != 0)
         if (const auto own = change.open_secret(credential); own && own->client_secret)
-            strays.client_secret = copy_of(*own->client_secret);
+            strays.client_secret = crypto::Secret::copy_of(*own->client_secret);
     return enqueue(change, credential, grant, strays, false);
 }
 

@@ -35,10 +35,12 @@ net::awaitable<base::Result<ExchangeAnswer>> call_token_endpoint(const Outbound&
                                          .payload = &*request,
                                          .accept = call.profile.token_request.accept,
                                          .partition = "connect"});
+        if (call.journal != nullptr && answer.complete()) co_await call.journal->before_reading(answer);
         if (!call.key || !nonce.empty()) co_return answer;
         const auto said = classify(answer.token_answer(), call.profile.errors, {});
         nonce = answer.header("DPoP-Nonce");
         if (said.kind != AnswerClass::dpop_nonce || nonce.empty()) co_return answer;
+        if (call.journal != nullptr) co_await call.journal->before_repeating();
     }
 }
 

@@ -20,6 +20,7 @@ struct TokenCall {
     const ProviderProfile& profile;
     const std::optional<DpopKey>& key;  // tokens are to be bound to it
     MakeRequest make;
+    const AttemptJournal* journal = nullptr;  // null: the answer can be had again
 };
 
 /// Puts the proof into a request to the token endpoint (RFC 9449 5). `nonce` may be empty. Errors: those of
@@ -28,7 +29,8 @@ base::Status add_proof(TokenRequest& request, const DpopKey& key, std::string_vi
                        std::string_view nonce, base::Time now);
 
 /// Sends it once; a second time only when the complete answer refuses the proof for want of a nonce, which
-/// leaves code and assertion unspent (RFC 9449 8). Errors: those of `make` and DpopKey::proof.
+/// leaves code and assertion unspent (RFC 9449 8). Each answer goes through the journal before it is read.
+/// Errors: those of `make` and DpopKey::proof.
 net::awaitable<base::Result<ExchangeAnswer>> call_token_endpoint(const Outbound& out, const TokenCall& call);
 
 }  // namespace claviger::oauth

@@ -342,7 +342,7 @@ base::Result<TokenRequest> authenticated(RequestFields fields, const ClientIdent
     if (auto status = fields.check(format); !status) return std::unexpected(status.error());
     const bool as_json = format == BodyFormat::json;
     return TokenRequest{as_json ? "application/json" : "application/x-www-form-urlencoded",
-                        as_json ? fields.json() : fields.form(), std::move(headers)};
+                        as_json ? fields.json() : fields.form(), std::move(headers), client.certificate};
 }
 
 base::Status add_header(TokenRequest& request, std::string_view name, std::string_view value) {

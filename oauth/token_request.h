@@ -25,6 +25,7 @@ struct TokenRequest {
     std::string_view content_type;
     crypto::Secret body;
     std::vector<RequestHeader> headers;
+    std::shared_ptr<const net::TlsIdentity> certificate = {};  // to be shown on the connection
 };
 
 /// The fields of a request. Values are kept as secrets: codes, tokens and assertions are among them.

@@ -1,6 +1,7 @@
 #include "proxy/proof.h"
 
 #include "oauth/challenge.h"
+#include "oauth/grant_client.h"
 #include "oauth/resource_proof.h"
 
 #include <algorithm>
@@ -43,6 +44,14 @@ base::Status add_proof(net::OutboundHead& head, std::string_view method, const S
                                       .target = server.url.target,
                                       .nonce = nonces.of(server.origin)},
                                      *parts, records.clock().now());
+}
+
+base::Result<std::shared_ptr<const net::TlsIdentity>> certificate_for(const ServerContext& server,
+                                                                      vault::Records& records) {
+    if (!server.credential || !oauth::shows_certificate(*server.credential)) return nullptr;
+    const auto parts = records.open_parts(server.sealed);
+    if (!parts) return std::unexpected(parts.error());
+    return oauth::certificate_of(*parts);
 }
 
 bool wants_nonce(const net::ResponseHead& head) {

@@ -7,6 +7,7 @@
 #include "proxy/session_context.h"
 #include "vault/records.h"
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -32,6 +33,11 @@ bool needs_proof(const ServerContext& server);
 /// oauth::add_resource_proof.
 base::Status add_proof(net::OutboundHead& head, std::string_view method, const ServerContext& server,
                        vault::Records& records, const Nonces& nonces);
+/// What the server's credential is sent by besides: the client certificate that its token is bound to
+/// (RFC 8705 3); null for all others. Errors: those of Records::open_parts; denied "credential.not_sendable"
+/// when it is missing.
+base::Result<std::shared_ptr<const net::TlsIdentity>> certificate_for(const ServerContext& server,
+                                                                      vault::Records& records);
 /// Whether this 401 asks only for a proof with the nonce that came along (RFC 9449 8).
 bool wants_nonce(const net::ResponseHead& head);
 

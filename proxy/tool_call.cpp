@@ -304,6 +304,11 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
         co_await writer.send(fail(written.error()));
         co_return Carried{{.failure = written.error().code}};
     }
+    const auto certificate = certificate_for(server, lane.records);
+    if (!certificate) {
+        co_await writer.send(fail(certificate.error()));
+        co_return Carried{{.failure = certificate.error().code}};
+    }
     {
         const auto wiped = std::move(*secret);
     }  // not needed any longer
@@ -326,6 +331,7 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
     net::SendOptions options{
         .partition = server.partition,
         .private_addresses = server.private_addresses,
+        .identity = certificate->get(),
         .head_timeout = lane.settings.head_timeout,
         .on_cancellable = [&](std::function<void()> action) { cancel = std::move(action); }};
     const auto body = body_of(call, message);

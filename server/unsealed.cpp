@@ -1,15 +1,15 @@
 #include "server/unsealed.h"
 
 #include "admin/api/credentials.h"
+#include "admin/api/reach.h"
 #include "oauth/grant_notice.h"
 #include "oauth/revocation.h"
-#include "policy/network_rules.h"
-#include "policy/server_url.h"
 #include "server/pinning.h"
 #include "server/restored.h"
 #include "server/seal_input.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace claviger::server {
 namespace {
@@ -33,21 +33,6 @@ net::ClientLimits client_limits(const Config& config) {
     limits.connections_per_origin = config.upstream_connections;
     limits.idle_per_origin = config.upstream_idle_connections;
     return limits;
-}
-
-/// Private addresses may be asked for tokens where calls may go to them: when an environment that uses the
-/// vault names the host.
-net::PrivateAddresses reach_of(const vault::Catalog& catalog, const vault::Credential& credential,
-                               std::string_view url) {
-    const auto target = policy::parse_server_url(url);
-    const auto admitting = catalog.page<vault::Environment>(
-        {.scope = credential.workspace.raw, .after = {}, .limit = 1, .wanted = [&](const auto& environment) {
-             return !environment.archived && target &&
-                    std::ranges::count(environment.vault_bindings, credential.vault) != 0 &&
-                    policy::may_reach(environment.network, target->host, policy::HostIs::declared_mcp_server)
-                        .private_addresses;
-         }});
-    return admitting.empty() ? net::PrivateAddresses::refuse : net::PrivateAddresses::allow;
 }
 
 }  // namespace
@@ -83,15 +68,27 @@ base::Result<std::unique_ptr<Unsealed>> Unsealed::open(
             *worker, *unsealed->records_, unsealed->settings_, *tls, client_limits(config)));
     unsealed->endpoint_ =
         std::make_unique<proxy::McpEndpoint>(unsealed->lanes_, unsealed->settings_, counters);
-    if (auto granted = unsealed->open_grants(engine, config); !granted)
+    if (auto opened = unsealed->open_journals(engine, config); !opened)
+        return std::unexpected(std::move(opened).error());
+    if (auto granted = unsealed->open_grants(config); !granted)
         return std::unexpected(std::move(granted).error());
     unsealed->open_outbox(config);
     return unsealed;
 }
 
-base::Status Unsealed::open_grants(vault::StorageEngine& engine, const Config& config) {
+base::Status Unsealed::open_journals(vault::StorageEngine& engine, const Config& config) {
     auto journal = oauth::Journal::open(config.journal_dir(), engine, records_->keys());
     if (!journal) return std::unexpected(std::move(journal).error());
+    journal_ = std::move(*journal);
+    auto of_links = oauth::Journal::open(config.journal_dir() / "connect", engine, records_->keys());
+    if (!of_links) return std::unexpected(std::move(of_links).error());
+    auto connect_journal = oauth::ConnectJournal::open(std::move(*of_links));
+    if (!connect_journal) return std::unexpected(std::move(connect_journal).error());
+    connect_journal_ = std::move(*connect_journal);
+    return {};
+}
+
+base::Status Unsealed::open_grants(const Config& config) {
     auto providers = config.providers_dir ? oauth::ProviderCatalog::with_folder(*config.providers_dir)
                                           : oauth::ProviderCatalog::built_in();
     if (!providers) return std::unexpected(std::move(providers).error());
@@ -101,7 +98,8 @@ base::Status Unsealed::open_grants(vault::StorageEngine& engine, const Config& c
     oauth::GrantHooks hooks;
     hooks.reach = [allow = config.upstream_allow_private, &records = *records_](
                       const vault::Credential& credential, std::string_view url) {
-        return allow ? net::PrivateAddresses::allow : reach_of(records.catalog(), credential, url);
+        return allow ? net::PrivateAddresses::allow
+                     : admin::api::reach_of(records.catalog(), credential, url);
     };
     hooks.tell = [](vault::Change& change, const vault::Credential& credential, const oauth::StoredGrant&,
                     const oauth::Transition& transition) {
@@ -112,21 +110,23 @@ base::Status Unsealed::open_grants(vault::StorageEngine& engine, const Config& c
     oauth::RefreshSettings settings;
     // Connecting, the answer's head, its body: an attempt is over before its lease is.
     settings.lease = config.upstream_connect + 2 * settings.request_timeout + std::chrono::seconds(5);
-    open_key_rotations(config, *journal);
-    grants_ = std::make_unique<oauth::Refresher>(*records_, std::move(*journal), providers_, std::move(lanes),
-                                                 settings, std::move(hooks));
+    open_key_rotations(config);
+    grants_ = std::make_unique<oauth::Refresher>(*records_, *std::exchange(journal_, std::nullopt),
+                                                 providers_, std::move(lanes), settings, std::move(hooks));
     for (const auto& lane : lanes_) lane->grants = grants_.get();
     return {};
 }
 
-void Unsealed::open_key_rotations(const Config& config, oauth::Journal journal) {
+void Unsealed::open_key_rotations(const Config& config) {
     vault::RotationSettings settings;
     if (config.pkcs11_module)
         settings.slots.token = [module = *config.pkcs11_module, pin = *config.pkcs11_pin_file] {
             return read_pin_file(pin, module);
         };
-    settings.in_use = [journal = std::move(journal)](const base::VaultId& vault, std::uint64_t generation) {
-        return journal.uses(vault, generation);
+    settings.in_use = [journal = *journal_, &of_links = *connect_journal_](const base::VaultId& vault,
+                                                                           std::uint64_t generation) {
+        auto used = journal.uses(vault, generation);
+        return used && !*used ? of_links.uses(vault, generation) : std::move(used);
     };
     key_rotations_ = std::make_unique<vault::KeyRotations>(*records_, std::move(settings));
 }
@@ -147,7 +147,7 @@ void Unsealed::open_outbox(const Config& config) {
 base::Status Unsealed::begin_service() {
     if (auto started = grants_->start(); !started) return started;
     outbox_->start();
-    device_polls_->start();
+    connect_upkeep_->start();
     rotations_->start();
     key_rotations_->start();
     return {};
@@ -160,9 +160,10 @@ const oauth::ConnectWorld& Unsealed::open_connect(std::string public_url) {
                                                                          .own = {std::move(public_url)},
                                                                          .check_room = admin::api::check_room,
                                                                          .hooks = hooks_,
-                                                                         .grants = grants_.get()});
+                                                                         .grants = grants_.get(),
+                                                                         .journal = connect_journal_.get()});
     auto& lane = *lanes_.front();
-    device_polls_ = std::make_unique<oauth::DevicePolls>(
+    connect_upkeep_ = std::make_unique<oauth::ConnectUpkeep>(
         *connect_, lane.worker, [&world = *connect_, &lane](const vault::ConnectFlow& flow) {
             return oauth::outbound_of(world, lane.worker, lane.pool, flow);
         });

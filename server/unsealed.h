@@ -7,7 +7,8 @@
 #include "net/worker.h"
 #include "notify/outbox.h"
 #include "notify/webhook_carrier.h"
-#include "oauth/connect_unattended.h"
+#include "oauth/connect_journal.h"
+#include "oauth/connect_upkeep.h"
 #include "oauth/refresher.h"
 #include "oauth/revocation_carrier.h"
 #include "proxy/mcp_endpoint.h"
@@ -17,6 +18,7 @@
 #include "vault/records.h"
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace claviger::server {
@@ -47,14 +49,16 @@ public:
     base::Status begin_service();
     /// What carries out rotations of keys.
     vault::KeyRotations& key_rotations() { return *key_rotations_; }
+    oauth::ConnectUpkeep& connect_upkeep() { return *connect_upkeep_; }
     /// Puts an event of the process itself on record.
     void note(vault::Action action);
 
 private:
     Unsealed() = default;
-    base::Status open_grants(vault::StorageEngine& engine, const Config& config);
+    base::Status open_journals(vault::StorageEngine& engine, const Config& config);
+    base::Status open_grants(const Config& config);
     void open_outbox(const Config& config);
-    void open_key_rotations(const Config& config, oauth::Journal journal);
+    void open_key_rotations(const Config& config);
     proxy::ProxySettings settings_;
     std::unique_ptr<vault::LogPin> pin_;  // null: the config names no folder
     std::unique_ptr<vault::Records> records_;
@@ -62,14 +66,16 @@ private:
     std::unique_ptr<proxy::McpEndpoint> endpoint_;
     oauth::ProviderCatalog providers_ = oauth::ProviderCatalog::built_in();
     oauth::GrantHooks hooks_;
+    std::optional<oauth::Journal> journal_;     // until the grants have it
     std::unique_ptr<oauth::Refresher> grants_;  // its attempts use all of the above
     std::unique_ptr<notify::WebhookCarrier> webhooks_;
     std::unique_ptr<oauth::RevocationCarrier> revocations_;
     std::unique_ptr<notify::Outbox> outbox_;
     std::unique_ptr<admin::api::RotationUpkeep> rotations_;
+    std::unique_ptr<oauth::ConnectJournal> connect_journal_;
     std::unique_ptr<oauth::ConnectWorld> connect_;
-    std::unique_ptr<oauth::DevicePolls> device_polls_;
     std::unique_ptr<vault::KeyRotations> key_rotations_;
+    std::unique_ptr<oauth::ConnectUpkeep> connect_upkeep_;
 };
 
 /// What webhook endpoints may be.

@@ -345,6 +345,7 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     drain_all(agents, admin, local, config->drain);
     if (records_gate.load() != nullptr) unsealed->outbox().drain(config->drain);
     if (records_gate.load() != nullptr) unsealed->grants().drain();  // an answer on its way is not lost
+    if (records_gate.load() != nullptr) unsealed->connect_upkeep().drain();
     if (records_gate.load() != nullptr) unsealed->note(vault::Action::stop);
     return {};
 }

@@ -36,7 +36,9 @@ constexpr std::pair<TokenEndpointAuth, std::string_view> kEndpointAuths[] = {
     {TokenEndpointAuth::client_secret_basic, "client_secret_basic"},
     {TokenEndpointAuth::client_secret_post, "client_secret_post"},
     {TokenEndpointAuth::private_key_jwt, "private_key_jwt"},
-    {TokenEndpointAuth::secret_as_user_name, "secret_as_user_name"}};
+    {TokenEndpointAuth::secret_as_user_name, "secret_as_user_name"},
+    {TokenEndpointAuth::tls_client_auth, "tls_client_auth"},
+    {TokenEndpointAuth::self_signed_tls_client_auth, "self_signed_tls_client_auth"}};
 
 constexpr std::pair<OperationKind, std::string_view> kOperationKinds[] = {
     {OperationKind::root_key_rotation, "root_key_rotation"},
@@ -276,6 +278,7 @@ void fields(Refresh& o, F&& f) {
     f("subject", o.subject);
     f("key_id", o.key_id);
     f("exchange", o.exchange);
+    f("bound_to", o.bound_to);
 }
 template <class F>
 void fields(Exchange& o, F&& f) {
@@ -430,6 +433,7 @@ void fields(ConnectWish& o, F&& f) {
     f("metadata", o.metadata);
     f("scopes", o.scopes);
     f("other_account", o.other_account);
+    f("issuer", o.issuer);
     f("client_id", o.client_id);
     f("client_auth", o.client_auth);
     f("key_id", o.key_id);
@@ -443,6 +447,7 @@ void fields(ConnectTerms& o, F&& f) {
     f("revocation_endpoint", o.revocation_endpoint);
     f("jwks_uri", o.jwks_uri);
     f("names_issuer", o.names_issuer);
+    f("answered_by", o.answered_by);
     f("client_id", o.client_id);
     f("client_from", o.client_from);
     f("client_auth", o.client_auth);
@@ -450,6 +455,7 @@ void fields(ConnectTerms& o, F&& f) {
     f("redirect_uri", o.redirect_uri);
     f("resource", o.resource);
     f("scopes", o.scopes);
+    f("bound_to", o.bound_to);
 }
 template <class F>
 void fields(DeviceWait& o, F&& f) {
@@ -479,6 +485,7 @@ void fields(ConnectFlow& o, F&& f) {
     f("state_digest", o.state_digest);
     f("browser", o.browser);
     f("starts", o.starts);
+    f("starting_until", o.starting_until);
     f("step_until", o.step_until);
     f("device", o.device);
     f("problem", o.problem);

@@ -71,8 +71,11 @@ enum class TokenEndpointAuth {
     none,
     client_secret_basic,
     client_secret_post,
-    private_key_jwt,     // the client secret is the private key, in PEM
-    secret_as_user_name  // Stripe: the secret is the user name of Basic
+    private_key_jwt,      // the client secret is the private key, in PEM
+    secret_as_user_name,  // Stripe: the secret is the user name of Basic
+    // RFC 8705: the client secret is the certificate with its chain and its private key, in PEM.
+    tls_client_auth,
+    self_signed_tls_client_auth
 };
 std::string_view name_of(TokenEndpointAuth auth);
 std::optional<TokenEndpointAuth> token_endpoint_auth_from(std::string_view name);
@@ -103,6 +106,8 @@ struct Refresh {
     std::optional<std::string> subject = {};      // of google_service_account: for whom it acts
     std::optional<std::string> key_id = {};       // of the private key
     std::optional<Exchange> exchange = {};        // of token_exchange, id_jag and jwt_bearer
+    /// "client_certificate": calls show the certificate that the token is bound to (RFC 8705 3).
+    std::optional<std::string> bound_to = {};
 };
 
 /// Where the injected secret stands in the outbound request.
@@ -211,6 +216,9 @@ struct ConnectWish {
     Metadata metadata;
     std::vector<std::string> scopes;  // empty: what the server asks for
     bool other_account = false;       // on a reconnect another account will do
+    /// The authorization server that it has to be; there is one whenever the client has something to prove
+    /// itself with that the MCP server must not lead elsewhere.
+    std::optional<std::string> issuer = {};
     // The client that came with the wish; empty: none did.
     std::string client_id, client_auth, key_id, subject;
     std::optional<Exchange> exchange = {};
@@ -219,12 +227,14 @@ struct ConnectWish {
 /// With whom, as whom and for what a grant is being negotiated.
 struct ConnectTerms {
     std::string issuer, token_endpoint, revocation_endpoint, jwks_uri;
-    bool names_issuer = false;  // RFC 9207: the answer must say who answers
+    bool names_issuer = false;                    // RFC 9207: the answer must say who answers
+    std::optional<std::string> answered_by = {};  // of an issuer for many tenants: the one that did
     std::string client_id, client_from;
     TokenEndpointAuth client_auth = TokenEndpointAuth::none;
     std::optional<base::OauthClientId> client;  // the row it came from
     std::string redirect_uri, resource;
     std::vector<std::string> scopes;
+    std::optional<std::string> bound_to = {};  // as in Refresh
 };
 
 /// A device code that somebody has to confirm elsewhere (RFC 8628).
@@ -260,8 +270,9 @@ struct ConnectFlow {
     ConnectWish wish;
     std::optional<ConnectTerms> terms;
     crypto::Digest state_digest{}, browser{};  // of what the provider and the browser bring back
-    std::uint64_t starts = 0;
-    std::optional<Time> step_until;  // how long the step at the provider may take
+    std::uint64_t starts = 0;                  // those that came to nothing as well
+    std::optional<Time> starting_until;        // while the newest start is under way: when it is given up
+    std::optional<Time> step_until;            // how long the step at the provider may take
     std::optional<DeviceWait> device;
     std::optional<Problem> problem;
     std::optional<base::CredentialId> credential;  // that is connected now

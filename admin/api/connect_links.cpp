@@ -1,15 +1,20 @@
 #include "admin/api/connect_links.h"
 
+#include "admin/api/client_fields.h"
 #include "admin/api/credential_fields.h"
 #include "admin/api/credentials.h"
 #include "admin/api/exchange_fields.h"
 #include "admin/api/page.h"
+#include "admin/api/routes.h"
 #include "admin/api/shown.h"
 #include "crypto/random.h"
+#include "oauth/connect_device.h"
 #include "oauth/connect_secrets.h"
+#include "oauth/connect_terms.h"
 #include "oauth/connect_unattended.h"
 #include "oauth/mint.h"
 #include "oauth/pkce.h"
+#include "oauth/stored_grant.h"
 #include "policy/server_url.h"
 
 #include <nlohmann/json.hpp>
@@ -30,7 +35,7 @@ using vault::ConnectState;
 using vault::EntryKind;
 using vault::ObjectKind;
 
-constexpr std::size_t kMostLinks = 100, kMostScopes = 100, kClientSecret = 512, kPrivateKey = 16 * 1024;
+constexpr std::size_t kMostLinks = 100, kMostScopes = 100;
 constexpr std::uint64_t kShortestLife = 60, kUsualLife = 3'600, kLongestLife = 86'400;
 constexpr std::array kGrants{GrantType::authorization_code,
                              GrantType::device_code,
@@ -42,20 +47,19 @@ constexpr std::array kGrants{GrantType::authorization_code,
                              GrantType::jwt_bearer};
 
 Json shown_problem(const vault::ConnectFlow& flow, std::string_view status) {
-    if (flow.problem)
-        return {
-            {"code", flow.problem->code}, {"message", flow.problem->message}, {"hint", flow.problem->hint}};
-    if (status == "failed")  // nobody lived to say why
-        return {{"code", "connect.outcome_unknown"},
-                {"message", "Claviger stopped while the code was being exchanged."},
-                {"hint", "A code must never be sent twice. Make a new connect link."}};
+    auto problem = flow.problem;
+    if (!problem && status == "failed") problem = oauth::outcome_unknown();  // nobody lived to say why
+    if (problem) return {{"code", problem->code}, {"message", problem->message}, {"hint", problem->hint}};
     return nullptr;
 }
 
-Json shown_link(const vault::ConnectFlow& flow, base::Time now) {
+/// Whoever has the code of a device can connect an account of their own with it.
+Json shown_link(const Call& call, const vault::ConnectFlow& flow) {
+    const auto now = call.records.clock().now();
+    const bool may_connect = may(call.key.role, Access::write_objects);
     const auto status = oauth::status_of(flow, now);
     const auto& credential = flow.credential ? flow.credential : flow.wish.credential;
-    const bool device = flow.device && status == "started";
+    const bool device = flow.device && status == "started" && may_connect;
     return {{"id", flow.id.text()},
             {"type", "connect_link"},
             {"vault_id", flow.vault.text()},
@@ -64,7 +68,9 @@ Json shown_link(const vault::ConnectFlow& flow, base::Time now) {
             {"provider", flow.wish.provider.empty() ? Json(nullptr) : Json(flow.wish.provider)},
             {"grant", flow.wish.grant},
             {"scopes", flow.terms ? flow.terms->scopes : flow.wish.scopes},
-            {"issuer", flow.terms ? Json(flow.terms->issuer) : Json(nullptr)},
+            {"issuer", flow.terms         ? Json(flow.terms->issuer)
+                       : flow.wish.issuer ? Json(*flow.wish.issuer)
+                                          : Json(nullptr)},
             {"status", status},
             {"problem", shown_problem(flow, status)},
             {"user_code", device ? Json(flow.device->user_code) : Json(nullptr)},
@@ -88,21 +94,11 @@ void read_client(Fields& in, NewLink& made) {
     auto given = in.object("client");
     auto& wish = made.flow.wish;
     wish.client_id = given.text("client_id", {1, 1'024});
-    auto secret = given.secret_if_any("client_secret", kClientSecret, SecretForm::any_text);
-    auto key = given.secret_if_any("private_key", kPrivateKey, SecretForm::any_text);
+    auto proof = read_proof(given);
     wish.key_id = given.text_if_any("key_id", {1, 255}).value_or("");
     wish.subject = given.text_if_any("subject", {1, 255}).value_or("");
-    if (given.has_value("token_endpoint_auth_method")) {
-        constexpr std::array methods{"none", "client_secret_basic", "client_secret_post", "private_key_jwt",
-                                     "secret_as_user_name"};
-        wish.client_auth =
-            methods[given.word("token_endpoint_auth_method", {methods.begin(), methods.end()})];
-    }
-    if (secret && key)
-        given.refuse("private_key", "cannot be given together with client_secret; a client has one proof");
-    if ((wish.client_auth == "none" || wish.client_auth.empty()) == false && !secret && !key)
-        given.refuse("client_secret", "is required for this token_endpoint_auth_method");
-    made.secrets.client_secret = key ? std::move(key) : std::move(secret);
+    if (proof.method) wish.client_auth = vault::name_of(*proof.method);
+    made.secrets.client_secret = std::move(proof.secret);
 }
 
 NewLink read_link(Call& call) {
@@ -125,6 +121,7 @@ NewLink read_link(Call& call) {
     wish.grant = in.has_value("grant") ? words[in.word("grant", words)] : words.front();
     read_client(in, made);
     wish.exchange = read_exchange(in, *oauth::grant_named(wish.grant), made.secrets);
+    if (in.has_value("issuer")) wish.issuer = read_issuer(in, call.settings);
     wish.other_account = in.flag("allow_other_account", false);
     const auto life = in.number_if_any("expires_in", kShortestLife, kLongestLife).value_or(kUsualLife);
     made.flow.expires = call.records.clock().now() + std::chrono::seconds(life);
@@ -173,15 +170,33 @@ base::Status complete_server(const Call& call, const vault::Vault& vault, NewLin
     return {};
 }
 
+/// The profile exists, and with the wish it says where the client's proof may go. A credential that is
+/// connected anew without a person stays with the authorization server that it has.
+base::Status check_provider(const Call& call, NewLink& made) {
+    auto& wish = made.flow.wish;
+    const auto profile = oauth::profile_of(*call.connect, wish);
+    if (!profile) {
+        auto error = profile.error();
+        error.kind = ErrorKind::invalid_request;
+        return std::unexpected(std::move(error));
+    }
+    const auto before = wish.credential ? call.catalog().find<vault::Credential>(*wish.credential) : nullptr;
+    const auto grant = before ? oauth::grant_of(call.catalog(), *before)
+                              : base::Result<oauth::StoredGrant>(oauth::StoredGrant{});
+    const bool has_proof = made.secrets.client_secret.has_value();
+    if (!wish.issuer && !has_proof && before && grant && !grant->issuer.empty() &&
+        oauth::mints(*oauth::grant_named(wish.grant)))
+        wish.issuer = grant->issuer;
+    return oauth::check_pin(*profile, wish, has_proof);
+}
+
 /// Forgets what ended long ago; then there must be room.
 base::Status make_room(vault::Change& change, const base::VaultId& vault) {
     const auto flows = change.catalog().page<vault::ConnectFlow>(
         {.scope = vault.raw, .after = {}, .limit = 10 * kMostLinks, .wanted = {}});
     std::size_t left = flows.size();
     for (const auto& flow : flows) {
-        if (oauth::is_open(*flow, change.now()) ||
-            change.now() < std::max(flow->updated, flow->expires) + oauth::kEndedFlowsKept)
-            continue;
+        if (!oauth::is_forgettable(*flow, change.now())) continue;
         if (auto erased = change.erase(*flow); !erased) return erased;
         --left;
     }
@@ -260,11 +275,8 @@ net::awaitable<Answered> create_connect_link(Call& call) {
     if (made.flow.wish.exchange)
         if (auto fits = check_exchange(call, **vault, *made.flow.wish.exchange); !fits)
             co_return std::unexpected(std::move(fits).error());
-    if (const auto profile = oauth::profile_of(*call.connect, made.flow.wish); !profile) {
-        auto error = profile.error();
-        error.kind = ErrorKind::invalid_request;
-        co_return std::unexpected(std::move(error));
-    }
+    if (auto pinned = check_provider(call, made); !pinned)
+        co_return std::unexpected(std::move(pinned).error());
     auto& flow = made.flow;
     const auto link = oauth::make_state();
     flow.id = crypto::random_id<base::ConnectLinkId>();
@@ -277,9 +289,8 @@ net::awaitable<Answered> create_connect_link(Call& call) {
     if (!stored) co_return std::unexpected(stored.error());
     if (auto begun = co_await begin(call, flow); !begun) co_return std::unexpected(std::move(begun).error());
 
-    const auto now = call.records.clock().now();
     const auto current = call.catalog().find<vault::ConnectFlow>(flow.id);
-    auto shown = answer(shown_link(current ? *current : flow, now));
+    auto shown = answer(shown_link(call, current ? *current : flow));
     if (flow.wish.grant == oauth::word_of(GrantType::authorization_code)) {
         shown.shown_once = url_of(call, oauth::two_halves(flow.id, link.text));
         shown.shown_as = "url";
@@ -293,14 +304,14 @@ net::awaitable<Answered> list_connect_links(Call& call) {
     const auto page = page_of<vault::ConnectFlow>(call, {.name = {"connect_links", (*vault)->id.raw}});
     if (!page) co_return std::unexpected(page.error());
     auto data = Json::array();
-    for (const auto& flow : page->objects) data.push_back(shown_link(*flow, call.records.clock().now()));
+    for (const auto& flow : page->objects) data.push_back(shown_link(call, *flow));
     co_return page_answer(std::move(data), page->next);
 }
 
 net::awaitable<Answered> retrieve_connect_link(Call& call) {
     const auto flow = find_link(call, call.catalog());
     if (!flow) co_return std::unexpected(flow.error());
-    co_return answer(shown_link(**flow, call.records.clock().now()));
+    co_return answer(shown_link(call, **flow));
 }
 
 net::awaitable<Answered> delete_connect_link(Call& call) {

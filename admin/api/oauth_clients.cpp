@@ -1,15 +1,12 @@
 #include "admin/api/oauth_clients.h"
 
-#include "admin/api/fields.h"
+#include "admin/api/client_fields.h"
 #include "admin/api/page.h"
 #include "admin/api/shown.h"
 #include "crypto/random.h"
 #include "oauth/connect_secrets.h"
-#include "oauth/web_url.h"
 
 #include <nlohmann/json.hpp>
-
-#include <array>
 
 namespace claviger::admin::api {
 
@@ -22,9 +19,6 @@ using base::ErrorKind;
 using vault::Action;
 using vault::EntryKind;
 using vault::ObjectKind;
-using vault::TokenEndpointAuth;
-
-constexpr std::size_t kClientSecret = 512, kPrivateKey = 16 * 1024;
 
 Json shown_client(const vault::OauthClient& client) {
     return {{"id", client.id.text()},
@@ -38,43 +32,17 @@ Json shown_client(const vault::OauthClient& client) {
             {"created_at", shown(client.created)}};
 }
 
-void read_proof(Fields& in, vault::OauthClient& client, oauth::ConnectSecrets& secrets) {
-    constexpr std::array methods{TokenEndpointAuth::none, TokenEndpointAuth::client_secret_basic,
-                                 TokenEndpointAuth::client_secret_post, TokenEndpointAuth::private_key_jwt,
-                                 TokenEndpointAuth::secret_as_user_name};
-    auto secret = in.secret_if_any("client_secret", kClientSecret, SecretForm::any_text);
-    auto key = in.secret_if_any("private_key", kPrivateKey, SecretForm::any_text);
-    client.auth = key      ? TokenEndpointAuth::private_key_jwt
-                  : secret ? TokenEndpointAuth::client_secret_basic
-                           : TokenEndpointAuth::none;
-    if (in.has_value("token_endpoint_auth_method")) {
-        std::vector<std::string_view> words;
-        for (const auto method : methods) words.push_back(vault::name_of(method));
-        client.auth = methods[in.word("token_endpoint_auth_method", words)];
-    }
-    const bool needs_key = client.auth == TokenEndpointAuth::private_key_jwt;
-    const bool needs_secret = client.auth != TokenEndpointAuth::none && !needs_key;
-    if (needs_key != key.has_value())
-        in.refuse("private_key", "belongs to token_endpoint_auth_method private_key_jwt, and to no other");
-    if (needs_secret != secret.has_value())
-        in.refuse("client_secret", "must be given exactly when token_endpoint_auth_method uses one");
-    secrets.client_secret = key ? std::move(key) : std::move(secret);
-}
-
 }  // namespace
 
 net::awaitable<Answered> create_oauth_client(Call& call) {
     vault::OauthClient client;
     oauth::ConnectSecrets secrets;
     Fields in(call.body);
-    client.issuer = in.text("issuer", {1, 2'047});
-    const auto loopback = call.settings.private_upstreams == net::PrivateAddresses::allow
-                              ? oauth::PlainLoopback::allow
-                              : oauth::PlainLoopback::refuse;
-    if (!oauth::parse_secure_url(client.issuer, loopback))
-        in.refuse("issuer", "must be the https URL by which the authorization server calls itself");
+    client.issuer = read_issuer(in, call.settings);
     client.client_id = in.text("client_id", {1, 1'024});
-    read_proof(in, client, secrets);
+    auto proof = read_proof(in);
+    client.auth = proof.method.value_or(proof.usual_method());
+    secrets.client_secret = std::move(proof.secret);
     if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
 
     client.id = crypto::random_id<base::OauthClientId>();

@@ -3,6 +3,7 @@
 #include "admin/api/scrub.h"
 #include "base/log.h"
 #include "net/sse.h"
+#include "oauth/grant_client.h"
 #include "oauth/resource_proof.h"
 #include "policy/server_url.h"
 
@@ -128,9 +129,16 @@ net::awaitable<Probe> probe(Call& call, const vault::Credential& credential,
     const auto url = policy::parse_server_url(credential.mcp_server_url);
     if (!url || !secrets.token) co_return Probe{.answer = {}, .failure = "internal"};
     const net::Origin origin{url->tls, url->host, url->port};
+    std::shared_ptr<const net::TlsIdentity> identity;
+    if (oauth::shows_certificate(credential)) {
+        auto shown = oauth::certificate_of(secrets);
+        if (!shown) co_return Probe{.answer = {}, .failure = shown.error().code};
+        identity = std::move(*shown);
+    }
     const net::SendOptions options{
         .partition = "validate " + credential.id.text() + " " + std::to_string(credential.version),
         .private_addresses = private_addresses,
+        .identity = identity.get(),
         .head_timeout = call.settings.probe_timeout,
         .on_cancellable = {}};
     auto& pool = call.pool_of(call.worker);

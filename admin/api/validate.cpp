@@ -2,15 +2,13 @@
 
 #include "admin/api/credentials.h"
 #include "admin/api/probe.h"
+#include "admin/api/reach.h"
 #include "admin/api/scrub.h"
 #include "admin/api/shown.h"
 #include "oauth/stored_grant.h"
-#include "policy/network_rules.h"
-#include "policy/server_url.h"
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <chrono>
 
 namespace claviger::admin::api {
@@ -22,15 +20,7 @@ using base::ErrorKind;
 /// uses this vault names the host.
 net::PrivateAddresses private_addresses(const Call& call, const vault::Credential& credential) {
     if (call.settings.private_upstreams == net::PrivateAddresses::allow) return net::PrivateAddresses::allow;
-    const auto url = policy::parse_server_url(credential.mcp_server_url);
-    const auto admitting = call.catalog().page<vault::Environment>(
-        {.scope = call.workspace().raw, .after = {}, .limit = 1, .wanted = [&](const auto& environment) {
-             return !environment.archived && url &&
-                    std::ranges::count(environment.vault_bindings, credential.vault) != 0 &&
-                    policy::may_reach(environment.network, url->host, policy::HostIs::declared_mcp_server)
-                        .private_addresses;
-         }});
-    return admitting.empty() ? net::PrivateAddresses::refuse : net::PrivateAddresses::allow;
+    return reach_of(call.catalog(), credential, credential.mcp_server_url);
 }
 
 vault::LogEntry entry_of(const Call& call, const vault::Credential& credential) {

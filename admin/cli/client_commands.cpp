@@ -35,6 +35,8 @@ base::Status create(Context& context) {
         return placed;
     if (auto placed = place(context, document, "--private-key-file", body, "private_key"); !placed)
         return placed;
+    if (auto placed = place(context, document, "--certificate-file", body, "certificate"); !placed)
+        return placed;
     const auto made = context.api.post(std::string(kClients.path), document.render(body));
     if (!made) return std::unexpected(made.error());
     context.screen.done(*made, "Stored client " + made->value("id", "") +
@@ -71,9 +73,11 @@ std::vector<Command> client_commands() {
           {"--client-id", "ID", "the id it gave to the client", false, true},
           {"--client-secret-file", "FILE", "the client's secret ('-': standard input)"},
           {"--private-key-file", "FILE", "the client's private key, PEM ('-': standard input)"},
+          {"--certificate-file", "FILE",
+           "the client's certificate with its chain, PEM; with --private-key-file, for proof by TLS"},
           {"--client-auth", "HOW",
-           "client_secret_basic, client_secret_post, private_key_jwt, secret_as_user_name or none (default: "
-           "by what is given)"}},
+           "client_secret_basic, client_secret_post, private_key_jwt, secret_as_user_name, tls_client_auth, "
+           "self_signed_tls_client_auth or none (default: by what is given)"}},
          "claviger client create --issuer https://github.com --client-id Iv1.8a61f9b3a7aba766 "
          "--client-secret-file - < secret.txt",
          create},

@@ -65,12 +65,13 @@ base::Status take_client(Context& context, SecretDocument& document, json& body)
          {"--subject", "subject"}}};
     for (const auto& [flag, field] : flags)
         if (const auto value = arguments.value(flag)) client[field] = *value;
-    if (arguments.has("--client-secret-file"))
-        if (auto placed = place(context, document, "--client-secret-file", client["client_secret"]); !placed)
-            return placed;
-    if (arguments.has("--private-key-file"))
-        if (auto placed = place(context, document, "--private-key-file", client["private_key"]); !placed)
-            return placed;
+    constexpr std::array<std::pair<std::string_view, const char*>, 3> files{
+        {{"--client-secret-file", "client_secret"},
+         {"--private-key-file", "private_key"},
+         {"--certificate-file", "certificate"}}};
+    for (const auto& [flag, field] : files)
+        if (arguments.has(flag))
+            if (auto placed = place(context, document, flag, client[field]); !placed) return placed;
     if (client.is_null()) return {};
     if (!arguments.has("--client-id")) return usage("--client-id is missing: whose secret or key it is.");
     body["client"] = std::move(client);
@@ -115,8 +116,9 @@ base::Status take_exchange(Context& context, const std::string& credentials, Sec
 base::Result<json> body_of(Context& context, const std::string& credentials, SecretDocument& document) {
     const auto& arguments = context.arguments;
     json body = json::object();
-    constexpr std::array<std::pair<std::string_view, const char*>, 4> flags{{{"--server-url", "server_url"},
+    constexpr std::array<std::pair<std::string_view, const char*>, 5> flags{{{"--server-url", "server_url"},
                                                                              {"--provider", "provider"},
+                                                                             {"--issuer", "issuer"},
                                                                              {"--grant", "grant"},
                                                                              {"--name", "display_name"}}};
     for (const auto& [flag, field] : flags)
@@ -213,9 +215,13 @@ std::vector<Flag> connect_flags() {
         {"--grant", "GRANT",
          "authorization_code, device_code, client_credentials, github_installation, google_service_account, "
          "token_exchange, id_jag or jwt_bearer (default: authorization_code)"},
+        {"--issuer", "URL",
+         "the only authorization server that will do; needed with a client that has a secret or a key"},
         {"--client-id", "ID", "OAuth client that was registered by hand"},
         {"--client-secret-file", "FILE", "its secret ('-': standard input)"},
         {"--private-key-file", "FILE", "its private key, PEM ('-': standard input)"},
+        {"--certificate-file", "FILE",
+         "its certificate with the chain, PEM, for clients that prove themselves by TLS"},
         {"--client-auth", "HOW",
          "how it proves itself, such as client_secret_post (default: as the server says)"},
         {"--key-id", "ID", "id of the private key"},

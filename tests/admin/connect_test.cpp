@@ -1,112 +1,25 @@
 #include "base/bytes.h"
 #include "crypto/hash.h"
-#include "oauth/connect_unattended.h"
-#include "oauth/stored_grant.h"
-#include "tests/support/admin_api_world.h"
-#include "tests/support/oauth_scripted_server.h"
-#include "tests/support/spec.h"
+#include "oauth/connect_device.h"
+#include "tests/support/connect_world.h"
+
+#include <future>
+#include <thread>
 
 using namespace claviger;
 using test::answer_with;
 using test::ApiReply;
 using test::ApiWorld;
+using test::Browser;
+using test::Connecting;
 using test::form_fields;
-using test::HeaderList;
+using test::grant_of;
 using test::json;
 using test::json_answer;
+using test::parts_of;
+using test::path_of;
 using test::ScriptedServer;
-
-namespace {
-
-std::string path_of(const std::string& url) { return url.substr(url.find('/', url.find("//") + 2)); }
-
-/// The browser of the person who got a link.
-struct Browser {
-    explicit Browser(ApiWorld& at) : world(at) {}
-
-    ApiReply open(const std::string& target) {
-        HeaderList headers;
-        if (!cookie.empty()) headers.emplace_back("Cookie", "other=1; " + cookie);
-        auto reply = world.raw("GET", target, "", headers);
-        if (const auto set = reply.headers.find("set-cookie"); set != reply.headers.end())
-            cookie = set->second.substr(0, set->second.find(';'));
-        return reply;
-    }
-    /// Opens the link and its button; gives what the provider would be asked.
-    std::map<std::string, std::string> leave(const std::string& url) {
-        REQUIRE(open(path_of(url)).status == 200);
-        const auto reply = open(path_of(url) + "/start");
-        INFO(reply.text);
-        REQUIRE(reply.status == 303);
-        location = reply.headers.at("location");
-        return form_fields(location.substr(location.find('?') + 1));
-    }
-    ApiReply come_back(const std::string& query) { return open("/oauth/callback?" + query); }
-
-    ApiWorld& world;
-    std::string cookie, location;
-};
-
-struct Connecting {
-    explicit Connecting(json more = json::object()) : Connecting(net::PrivateAddresses::allow, more) {}
-    Connecting(net::PrivateAddresses reach, json more) : world(reach) {
-        vault = world.new_vault("Alice & <b>Bob</b>")["id"];
-        link = make(std::move(more));
-    }
-    std::string links() const { return "/v1/vaults/" + vault + "/connect_links"; }
-    json make(json more = json::object()) {
-        json body{{"server_url", server.mcp_url()}};
-        body.update(more);
-        return world.post(links(), body);
-    }
-    json status() { return world.get(links() + "/" + link["id"].get<std::string>()); }
-    /// The way to the provider and back, with a good answer.
-    ApiReply connect(Browser& browser) {
-        const auto asked = browser.leave(link["url"]);
-        return browser.come_back("code=CANARY-code&state=" + asked.at("state") + "&iss=" + issuer());
-    }
-    std::string issuer() const { return "http%3A%2F%2F" + server.origin().substr(7); }
-    json credential(const std::string& id) { return world.get("/v1/vaults/" + vault + "/credentials/" + id); }
-    /// How often a code went out.
-    std::size_t exchanges() {
-        std::size_t found = 0;
-        for (const auto& each : server.seen("/token"))
-            found += form_fields(each.body)["grant_type"] == "authorization_code" ? 1 : 0;
-        return found;
-    }
-
-    ScriptedServer server;
-    ApiWorld world;
-    std::string vault;
-    json link;
-};
-
-oauth::StoredGrant grant_of(ApiWorld& world, const std::string& credential) {
-    const auto found =
-        world.records->catalog().find<vault::Credential>(*base::CredentialId::parse(credential));
-    REQUIRE(found);
-    const auto grant = oauth::grant_of(world.records->catalog(), *found);
-    REQUIRE(grant);
-    return *grant;
-}
-
-vault::SecretParts parts_of(ApiWorld& world, const std::string& credential) {
-    const auto found =
-        world.records->catalog().find<vault::Credential>(*base::CredentialId::parse(credential));
-    REQUIRE(found);
-    const auto sealed = world.records->sealed_secret(*found);
-    REQUIRE(sealed);
-    auto parts = world.records->open_parts(*sealed);
-    REQUIRE(parts);
-    return std::move(*parts);
-}
-
-std::string text_of(const std::optional<crypto::Secret>& secret) {
-    if (!secret) return "(none)";
-    return secret->expose([](std::span<const std::byte> bytes) { return std::string(base::as_view(bytes)); });
-}
-
-}  // namespace
+using test::text_of;
 
 TEST_CASE("A person opens a link, says yes at the provider, and the vault has a credential", "[admin]") {
     Connecting it({{"display_name", "Alice's notes"}});
@@ -513,7 +426,8 @@ TEST_CASE("A client that an operator registered is used before any other", "[adm
     Connecting it;
     Browser browser(it.world);
     SECTION("given with the link") {
-        it.link = it.make({{"client",
+        it.link = it.make({{"issuer", it.server.origin()},
+                           {"client",
                             {{"client_id", "given"},
                              {"client_secret", "CANARY-given"},
                              {"token_endpoint_auth_method", "client_secret_post"}}}});
@@ -533,6 +447,164 @@ TEST_CASE("A client that an operator registered is used before any other", "[adm
         it.world.remove("/v1/oauth_clients/" + stored["id"].get<std::string>());
     }
     CHECK(it.server.count("/register") == 0);
+}
+
+TEST_CASE("A client's proof goes to the authorization server that it was given for, and to no other",
+          "[admin]") {
+    Connecting it;
+    Browser browser(it.world);
+    const std::string home = "https://as.example";
+    const json client{{"client_id", "given"}, {"client_secret", "CANARY-given"}};
+    SECTION("a person is not sent anywhere else") {
+        it.link = it.make({{"issuer", home}, {"client", client}});
+        const auto reply = browser.open(path_of(it.link["url"]) + "/start");
+        CHECK(reply.status == 403);
+        CHECK(it.status()["status"] == "failed");
+        CHECK(it.status()["problem"]["code"] == "connect.other_issuer");
+        CHECK(it.status()["problem"]["message"].get<std::string>().find(home) != std::string::npos);
+    }
+    SECTION("nor is a token asked for elsewhere in the client's own name") {
+        const auto refused = it.world.call("POST", it.links(),
+                                           {{"server_url", it.server.mcp_url()},
+                                            {"grant", "client_credentials"},
+                                            {"issuer", home},
+                                            {"client", client}});
+        CHECK(refused.code() == "connect.other_issuer");
+    }
+    SECTION("nor with a client that is stored, which the server could choose by its issuer") {
+        it.world.post("/v1/oauth_clients",
+                      {{"issuer", it.server.origin()}, {"client_id", "kept"}, {"client_secret", "CANARY"}});
+        const json wish{{"server_url", it.server.mcp_url()}, {"grant", "client_credentials"}};
+        CHECK(it.world.call("POST", it.links(), wish).code() == "connect.issuer_needed");
+    }
+    SECTION("nor with that of a credential whose issuer nobody ever named") {
+        const json auth{{"type", "mcp_oauth"},
+                        {"mcp_server_url", it.server.mcp_url()},
+                        {"access_token", "a"},
+                        {"refresh",
+                         {{"token_endpoint", it.server.origin() + "/token"},
+                          {"client_id", "by-hand"},
+                          {"refresh_token", "r"},
+                          {"token_endpoint_auth",
+                           {{"type", "client_secret_basic"}, {"client_secret", "CANARY-by-hand"}}}}}};
+        const auto stored = it.world.post("/v1/vaults/" + it.vault + "/credentials", {{"auth", auth}});
+        it.link = it.make({{"credential_id", stored["id"]}});
+        CHECK(browser.open(path_of(it.link["url"]) + "/start").status == 400);
+        CHECK(it.status()["problem"]["code"] == "connect.issuer_needed");
+        it.link = it.make({{"credential_id", stored["id"]}, {"issuer", it.server.origin()}});
+        CHECK(browser.leave(it.link["url"]).at("client_id") == "by-hand");
+    }
+    CHECK(it.server.count("/token") == 0);
+    CHECK(it.server.count("/register") == 0);
+    for (const auto& each : it.server.seen())
+        CHECK((each.body + each.authorization).find("CANARY") == std::string::npos);
+}
+
+TEST_CASE("A connection in nobody's name stays with its authorization server when it is made anew",
+          "[admin]") {
+    Connecting it;
+    auto tokens = it.server.tokens();
+    tokens.erase("refresh_token");
+    it.server.script("/token", json_answer(200, tokens));
+    const auto link = it.make({{"grant", "client_credentials"},
+                               {"issuer", it.server.origin()},
+                               {"client", {{"client_id", "robot"}, {"client_secret", "CANARY-robot"}}}});
+    const json again{{"server_url", it.server.mcp_url()},
+                     {"credential_id", link["credential_id"]},
+                     {"grant", "client_credentials"}};
+    CHECK(it.world.post(it.links(), again)["status"] == "connected");
+    auto elsewhere = it.server.resource_metadata();
+    elsewhere["authorization_servers"] = {"http://127.0.0.1:1"};
+    it.server.script("/.well-known/oauth-protected-resource/mcp", json_answer(200, elsewhere));
+    const auto asked = it.server.count("/token");
+    CHECK(it.world.call("POST", it.links(), again).status >= 400);
+    CHECK(it.server.count("/token") == asked);
+}
+
+TEST_CASE("A link can be started so often and no more, whatever comes of it", "[admin]") {
+    Connecting it;
+    Browser browser(it.world);
+    const auto start = path_of(it.link["url"]) + "/start";
+    SECTION("when every start fails the last one ends the link") {
+        it.server.script("/.well-known/oauth-authorization-server", answer_with(503, "", ""));
+        for (std::uint64_t i = 1; i < oauth::kMostStarts; ++i) CHECK(browser.open(start).status == 503);
+        CHECK(it.status()["status"] == "waiting");
+        CHECK(browser.open(start).status == 503);
+        CHECK(it.status()["status"] == "failed");
+        CHECK(it.status()["problem"]["code"] == "connect.too_many_starts");
+        const auto asked = it.server.seen().size();
+        CHECK(browser.open(start).status == 410);
+        CHECK(it.server.seen().size() == asked);
+    }
+    SECTION("when nobody comes back the last one that left may still do so") {
+        std::map<std::string, std::string> asked;
+        for (std::uint64_t i = 1; i <= oauth::kMostStarts; ++i) asked = browser.leave(it.link["url"]);
+        const auto more = browser.open(start);
+        CHECK(more.status == 409);
+        CHECK(more.text.find("connect.too_many_starts") != std::string::npos);
+        CHECK(browser.come_back("code=c&state=" + asked.at("state") + "&iss=" + it.issuer()).status == 200);
+    }
+}
+
+TEST_CASE("One start of a link runs at a time", "[admin]") {
+    Connecting it;
+    Browser browser(it.world);
+    const auto id = *base::ConnectLinkId::parse(it.link["id"].get<std::string>());
+    const auto hold = [&](base::Time until) {
+        test::change_flow(it.world, id, [&](auto& flow) { flow.starting_until = until; });
+    };
+    hold(it.world.clock.now() + std::chrono::minutes(1));
+    const auto reply = browser.open(path_of(it.link["url"]) + "/start");
+    CHECK(reply.status == 409);
+    CHECK(reply.text.find("connect.starting") != std::string::npos);
+    CHECK(it.server.seen().empty());
+    it.world.clock.advance(std::chrono::minutes(1));  // whoever held it is gone
+    CHECK(browser.open(path_of(it.link["url"]) + "/start").status == 303);
+    CHECK_FALSE(it.world.records->catalog().find<vault::ConnectFlow>(id)->starting_until);
+}
+
+TEST_CASE("A start that fails does not end what an earlier one has brought back", "[admin]") {
+    Connecting it;
+    ScriptedServer elsewhere;  // the authorization server, but for its token endpoint
+    auto resource = it.server.resource_metadata();
+    resource["authorization_servers"] = {elsewhere.origin()};
+    it.server.script("/.well-known/oauth-protected-resource/mcp", json_answer(200, resource));
+    auto metadata = elsewhere.server_metadata();
+    metadata["token_endpoint"] = it.server.origin() + "/token";
+    const std::string place = "/.well-known/oauth-authorization-server";
+    elsewhere.script(place, json_answer(200, metadata));
+    Browser browser(it.world);
+    const auto asked = browser.leave(it.link["url"]);
+
+    // The second start is looking around when the person comes back from the first, and fails for good while
+    // the token endpoint thinks about the code.
+    std::promise<void> looking, exchanging, failed;
+    const std::shared_future<void> is_exchanging = exchanging.get_future(), has_failed = failed.get_future();
+    constexpr std::chrono::seconds patience{20};
+    elsewhere.script(place, [&](const net::Request&) {
+        looking.set_value();
+        is_exchanging.wait_for(patience);
+        auto broken = metadata;
+        broken.erase("code_challenge_methods_supported");
+        return json_answer(200, broken);
+    });
+    it.server.script("/token", [&](const net::Request&) {
+        exchanging.set_value();
+        has_failed.wait_for(patience);
+        return json_answer(200, it.server.tokens());
+    });
+    unsigned second = 0;
+    std::thread other([&] {
+        second = Browser(it.world).open(path_of(it.link["url"]) + "/start").status;
+        failed.set_value();
+    });
+    looking.get_future().wait_for(patience);
+    const auto issuer = "http%3A%2F%2F" + elsewhere.origin().substr(7);
+    const auto back = browser.come_back("code=c&state=" + asked.at("state") + "&iss=" + issuer);
+    other.join();
+    CHECK(second == 403);
+    CHECK(back.status == 200);
+    CHECK(it.status()["status"] == "connected");
 }
 
 TEST_CASE("A server that wants the request in advance gets it, and the browser carries only its name",
@@ -603,6 +675,7 @@ TEST_CASE("A grant of the client's own needs nobody", "[admin]") {
     tokens.erase("refresh_token");
     it.server.script("/token", json_answer(200, tokens));
     const auto link = it.make({{"grant", "client_credentials"},
+                               {"issuer", it.server.origin()},
                                {"client", {{"client_id", "robot"}, {"client_secret", "CANARY-robot"}}}});
     CHECK(link["status"] == "connected");
     CHECK_FALSE(link.contains("url"));
@@ -621,6 +694,7 @@ TEST_CASE("A grant of the client's own needs nobody", "[admin]") {
                                        {{"server_url", it.server.mcp_url()},
                                         {"credential_id", id},
                                         {"grant", "client_credentials"},
+                                        {"issuer", it.server.origin()},
                                         {"client", {{"client_id", "robot"}, {"client_secret", "wrong"}}}});
     CHECK(refused.status == 400);
     CHECK(refused.code() == "connect.client_refused");
@@ -633,6 +707,12 @@ TEST_CASE("A device code is shown, and polled until the person is done", "[admin
     it.link = link;
     CHECK(link["status"] == "started");
     CHECK(link["user_code"] == "WDJB-MJHT");
+    const auto seen = it.world.call_as(it.world.new_key("auditor"), "GET",
+                                       it.links() + "/" + link["id"].get<std::string>());
+    CHECK(seen.body["status"] == "started");
+    CHECK(seen.body["user_code"].is_null());  // whoever types it connects an account of their own
+    CHECK(seen.body["verification_uri"].is_null());
+    CHECK(seen.text.find("WDJB") == std::string::npos);
     CHECK(link["verification_uri"] == it.server.origin() + "/enter");
     CHECK(link.dump().find("CANARY") == std::string::npos);
     const auto id = *base::ConnectLinkId::parse(link["id"].get<std::string>());
@@ -664,6 +744,14 @@ TEST_CASE("A device code is shown, and polled until the person is done", "[admin
     SECTION("they said no") {
         poll(json_answer(400, {{"error", "access_denied"}}));
         CHECK(it.status()["problem"]["code"] == "connect.denied");
+    }
+    SECTION("what it is asked with does not open any more, and it is not asked for ever") {
+        test::change_flow(it.world, id, [](auto& row) { row.secrets[row.secrets.size() / 2] ^= 1; });
+        const auto before = it.server.count("/token");
+        poll(json_answer(200, it.server.tokens()));
+        CHECK(it.server.count("/token") == before);
+        CHECK(it.status()["status"] == "failed");
+        CHECK(it.status()["problem"]["code"] == "connect.secrets_refused");
     }
     SECTION("they took too long, says the provider") {
         poll(json_answer(400, {{"error", "expired_token"}}));
@@ -704,6 +792,23 @@ TEST_CASE("What cannot be a link is refused by name", "[admin]") {
           {"client", {{"client_id", "c"}, {"token_endpoint_auth_method", "client_secret_post"}}}},
          400,
          "client_secret"},
+        {{{"server_url", "https://h.example/mcp"}, {"client", {{"client_id", "c"}, {"client_secret", "s"}}}},
+         400,
+         "issuer: is required"},
+        {{{"server_url", "https://h.example/mcp"}, {"client", {{"client_id", "c"}, {"private_key", "k"}}}},
+         400,
+         "issuer: is required"},
+        {{{"server_url", "https://h.example/mcp"}, {"grant", "client_credentials"}},
+         400,
+         "issuer: is required"},
+        {{{"server_url", "https://h.example/mcp"}, {"issuer", "http://as.example"}}, 400, "issuer"},
+        {{{"server_url", "https://h.example/mcp"}, {"issuer", ""}}, 400, "issuer"},
+        {{{"server_url", "https://h.example/mcp"},
+          {"provider", "github"},
+          {"issuer", "https://as.example"},
+          {"client", {{"client_id", "c"}, {"client_secret", "s"}}}},
+         400,
+         "issuer: is another than that of the provider 'github'"},
         {{{"credential_id", bearer}}, 400, "not of type mcp_oauth"},
         {{{"credential_id", "vcrd_01nobody"}}, 404, "not found"},
         {{{"server_url", "https://mcp.linear.app/mcp"}}, 409, "already exists"},

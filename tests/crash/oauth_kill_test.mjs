@@ -11,8 +11,8 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { eventually, makeStore, serve } from '../flows/harness.mjs';
-import { call, callWell, connected, startAuthorizationServer } from '../flows/oauth_world.mjs';
+import { eventually, grant, makeStore, serve } from '../flows/harness.mjs';
+import { browse, call, callWell, connected, startAuthorizationServer } from '../flows/oauth_world.mjs';
 
 const rounds = Math.max(1, Number(process.env.OAUTH_CRASH_ROUNDS ?? 2));
 const canTrace = spawnSync('strace', ['-o', '/dev/null', 'true']).status === 0;
@@ -115,6 +115,56 @@ describe(`kill -9 during a refresh, ${rounds} times at each point`, () => {
                 }
             });
         }
+
+    for (const { name, dies, outcome } of [
+        { name: 'sent and not answered', outcome: 'connect.outcome_unknown' },
+        { name: 'in memory only', dies: { at: 'rename' }, outcome: 'connect.outcome_unknown' },
+        { name: 'in the journal only', dies: { at: 'fsync', when: 2 }, outcome: 'connected' },
+        { name: 'stored and told to nobody', dies: { at: 'unlink' }, outcome: 'connected' },
+    ]) {
+        const skip = dies && !canTrace ? 'strace is missing or not permitted here' : false;
+        it(`the answer to a code, ${name}: ${outcome} (44)`, { skip }, async () => {
+            for (let round = 1; round <= rounds; ++round) {
+                const resource = `${as.resource}/consent-${name.length}-${round}`;
+                const vault = await claviger.admin('POST', '/v1/vaults', { display_name: name });
+                const links = `/v1/vaults/${vault.id}/connect_links`;
+                const link = await claviger.admin('POST', links, { server_url: resource });
+                const { child } = claviger;
+                await as.fault({ hold: 'after', resource, grant: 'authorization_code' });
+                const followed = browse(`${link.url}/start`, { until: `${claviger.adminUrl}/oauth/callback`, fetchLast: true }).catch(() => {});
+                await as.held();
+                if (dies) {
+                    const watch = await killAt(child.pid, dies);
+                    await as.release();
+                    await Promise.race([child.exited, sleep(10_000)]);
+                    watch.end();
+                } else {
+                    await claviger.kill();
+                    await as.drop();
+                }
+                assert.ok(child.signalCode === 'SIGKILL', `the process did not come to this point (${child.exitCode})`);
+                await followed;
+                claviger = await serve(store);
+                const look = () => claviger.admin('GET', `${links}/${link.id}`);
+                if (outcome === 'connected') {
+                    await eventually(`round ${round}: it is connected`, async () => (await look()).status === 'connected', 20_000);
+                    const granted = await grant(claviger, { url: resource, vault });
+                    await callWell(granted, `after ${round}`);
+                    const { credential_id } = await look();
+                    const { state } = await claviger.admin('GET', `/v1/vaults/${vault.id}/credentials/${credential_id}/grant`);
+                    assert.equal(state, 'ready');
+                } else {
+                    await eventually(`round ${round}: it is over`, async () => (await look()).status === 'failed', 5_000);
+                    assert.equal((await look()).problem.code, outcome);
+                    await sleep(2_000); // nothing may bring it back, least of all the same code
+                    const { data } = await claviger.admin('GET', `/v1/vaults/${vault.id}/credentials`);
+                    assert.equal(data.length, 0);
+                }
+                const exchanges = (await as.tokenRequests('authorization_code')).filter((one) => one.resource === resource);
+                assert.equal(exchanges.length, 1, 'a code was sent twice');
+            }
+        });
+    }
 
     it('never left anything that the store does not open with', async () => {
         assert.doesNotMatch(claviger.readLog(), /AddressSanitizer|runtime error|corrupt/);

@@ -2,9 +2,11 @@
 // afterwards without having seen a token.
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { eventually, grant, makeStore, serve } from './harness.mjs';
+import { eventually, grant, makeStore, serve, temporaryFolder } from './harness.mjs';
 import { browse, call, callWell, fingerprint, grantOf, startAuthorizationServer } from './oauth_world.mjs';
 
 describe('A connect link', () => {
@@ -14,7 +16,23 @@ describe('A connect link', () => {
     let numbers = 0;
     before(async () => {
         as = await startAuthorizationServer();
-        store = await makeStore();
+        const folder = path.join(temporaryFolder(), 'providers');
+        mkdirSync(folder);
+        // This server ends no more than it is asked to, but for what comes of one consent.
+        const each = { format: 1, name: 'each-consent', title: 'A grant for each consent', refresh_token: { on_reconnect: 'revoke' } };
+        const tenants = {
+            format: 1,
+            name: 'tenants',
+            title: 'One issuer for many tenants',
+            variables: { tenant: { description: 'Which.' } },
+            endpoints_from: 'profile',
+            issuer: `${as.issuer}/{tenant}`,
+            templated_issuer: true,
+            endpoints: { authorization: `${as.issuer}/auth`, token: as.tokenEndpoint },
+            revocation: 'none',
+        };
+        for (const profile of [each, tenants]) writeFileSync(path.join(folder, `${profile.name}.json`), JSON.stringify(profile));
+        store = await makeStore({ config: { oauth: { providers_dir: folder } } });
         claviger = await serve(store);
     });
     after(() => claviger?.stop());
@@ -108,9 +126,35 @@ describe('A connect link', () => {
         const agent = await first.agent();
         const token = await newestRefreshToken();
         const client = { client_id: 'post', client_secret: as.clients.post.client_secret, token_endpoint_auth_method: 'client_secret_post' };
-        await connect({ vault: first.vault, resource: first.resource, credential_id: agent.credential_id, client });
+        await connect({ vault: first.vault, resource: first.resource, credential_id: agent.credential_id, issuer: as.issuer, client });
         await givenBack(token);
         await callWell(agent, 1);
+    });
+
+    it('gives the old tokens back where each consent is a grant of its own (2)', async () => {
+        const provider = 'each-consent';
+        const first = await connect({ provider });
+        const agent = await first.agent();
+        await callWell(agent, 1);
+        const token = await newestRefreshToken();
+        await as.mode({ access_ttl: 3 });
+        await connect({ vault: first.vault, resource: first.resource, credential_id: agent.credential_id, provider });
+        await as.mode({ access_ttl: 3600 });
+        await givenBack(token);
+        await callWell(agent, 2);
+        await sleep(3_100);
+        await callWell(agent, 3); // the new consent has not gone with the old one
+        assert.equal((await grantOf(claviger, agent)).epoch, 2);
+    });
+
+    it('leaves the old tokens to their end where revoking them may end the new consent', async () => {
+        const first = await connect();
+        const agent = await first.agent();
+        const token = fingerprint(await newestRefreshToken());
+        await connect({ vault: first.vault, resource: first.resource, credential_id: agent.credential_id });
+        await callWell(agent, 1);
+        await sleep(2_000);
+        assert.ok(!(await as.log()).some((one) => one.path === '/token/revocation' && one.token === token));
     });
 
     it('changes nothing until the person is done (2)', async () => {
@@ -136,7 +180,7 @@ describe('A connect link', () => {
         });
 
         it('that comes with the link', async () => {
-            const made = await connect({ client: { client_id: 'post', client_secret: as.clients.post.client_secret, token_endpoint_auth_method: 'client_secret_post' } });
+            const made = await connect({ issuer: as.issuer, client: { client_id: 'post', client_secret: as.clients.post.client_secret, token_endpoint_auth_method: 'client_secret_post' } });
             assert.equal((await made.authorization()).client_id, 'post');
         });
 
@@ -156,6 +200,7 @@ describe('A connect link', () => {
         const private_key = key.export({ type: 'pkcs8', format: 'pem' });
         await as.mode({ access_ttl: 3 });
         const made = await connect({
+            issuer: as.issuer,
             client: { client_id: 'assertion', private_key, key_id: as.assertion_key.kid, token_endpoint_auth_method: 'private_key_jwt' },
         });
         const agent = await made.agent();
@@ -211,6 +256,26 @@ describe('A connect link', () => {
                 const { status } = await browse(url, { until, fetchLast: true, jar });
                 assert.ok(status >= 400, String(url));
                 assert.equal((await made.tokenRequests()).length, 0, String(url));
+            }
+        });
+
+        it('when another host, or another kind of issuer, answers for one of many tenants (17)', async () => {
+            const provider = { provider: 'tenants', variables: { tenant: 'common' }, client: { client_id: 'public' }, scopes: ['mcp:read'] };
+            for (const [answers, good] of [
+                [`${as.issuer}/common`, true],
+                [`${as.issuer}/9188040d-6c67-4c5b-b112-36a304b66dad`, true],
+                [as.issuer, false],
+                [`${as.issuer}/a/b`, false],
+                ['http://127.0.0.1:1/common', false],
+            ]) {
+                const made = await newLink(provider);
+                const jar = new Map();
+                const until = `${claviger.adminUrl}/oauth/callback`;
+                const { url } = await browse(`${made.link.url}/start`, { until, jar });
+                url.searchParams.set('iss', answers);
+                const { status, text } = await browse(url, { until, fetchLast: true, jar });
+                assert.equal(status < 400, good, `${answers}: ${status} ${text}`);
+                assert.equal((await made.tokenRequests()).length > 0, good, answers);
             }
         });
 
@@ -277,6 +342,17 @@ describe('A connect link', () => {
         });
     });
 
+    it('sends no secret to an authorization server that only the MCP server names', async () => {
+        const client = { client_id: 'post', client_secret: 'canary-of-another-issuer' };
+        const before = (await as.log()).length;
+        const made = await newLink({ issuer: 'https://as.example.com', client });
+        assert.ok((await made.follow()).status >= 400);
+        const { status, problem } = await made.look();
+        assert.deepEqual([status, problem.code], ['failed', 'connect.other_issuer']);
+        const asked = (await as.log()).slice(before).map(({ path }) => path);
+        assert.ok(asked.every((one) => one.startsWith('/.well-known/')), asked.join(' '));
+    });
+
     it('whose code gets no answer is not tried with the same code again', async () => {
         const made = await newLink();
         await as.fault({ kind: 'drop_after', grant: 'authorization_code' });
@@ -332,7 +408,7 @@ describe('A connect link', () => {
     it('needs nobody with client credentials, which are asked for again when they end (5)', async () => {
         await as.mode({ access_ttl: 3 });
         const client = { client_id: 'service', client_secret: as.clients.service.client_secret };
-        const made = await newLink({ grant: 'client_credentials', client, scopes: ['mcp:read'] });
+        const made = await newLink({ grant: 'client_credentials', issuer: as.issuer, client, scopes: ['mcp:read'] });
         assert.equal(made.link.status, 'connected', JSON.stringify(made.link));
         const agent = await made.agent();
         await callWell(agent, 1);

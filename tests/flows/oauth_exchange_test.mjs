@@ -35,7 +35,7 @@ describe('A token that is exchanged for another', () => {
     async function link(type, exchange, { vault, options, ...more } = {}) {
         vault ??= await claviger.admin('POST', '/v1/vaults', { display_name: `exchange ${++numbers}` });
         const resource = `${as.resource}/exchange-${++numbers}`;
-        const body = { grant: type, client: client(), scopes: ['mcp:read'], exchange, ...more };
+        const body = { grant: type, issuer: as.issuer, client: client(), scopes: ['mcp:read'], exchange, ...more };
         if (!more.credential_id) body.server_url = resource;
         const made = await claviger.admin('POST', `/v1/vaults/${vault.id}/connect_links`, body, options);
         return { vault, resource, link: made, requests: async (grantType) => (await as.tokenRequests(grantType)).filter((one) => one.resource === resource) };
@@ -192,7 +192,7 @@ describe('A token that is exchanged for another', () => {
                 return path.join(folder, name);
             };
             const env = { ...process.env, CLAVIGER_URL: claviger.adminUrl, CLAVIGER_API_KEY_FILE: file('admin.key', claviger.admin_api_key) };
-            const words = ['credential', 'connect', '--vault', vault.id, '--server-url', resource, '--grant', 'jwt_bearer', '--scope', 'mcp:read'];
+            const words = ['credential', 'connect', '--vault', vault.id, '--server-url', resource, '--issuer', as.issuer, '--grant', 'jwt_bearer', '--scope', 'mcp:read'];
             const secrets = ['--client-id', 'exchanger', '--client-secret-file', file('client', as.clients.exchanger.client_secret), '--subject-token-file', file('assertion', 'made-3')];
             const done = await run(binary, [...words, ...secrets, '--json'], { env });
             assert.equal(done.code, 0, done.stderr);

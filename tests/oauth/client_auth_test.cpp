@@ -75,6 +75,25 @@ TEST_CASE("The method is the registered one, the profile's, or what the server a
     CHECK_FALSE(client_auth_method_named("client_secret_jwt"));
 }
 
+TEST_CASE("A client with a certificate shows that, or nothing at all", "[oauth]") {
+    using Names = std::vector<std::string>;
+    const auto chosen = [](std::optional<ClientAuthMethod> registered, std::optional<Names> advertised,
+                           std::optional<ClientAuthMethod> profile = {}) {
+        return choose_client_auth({.registered = registered,
+                                   .profile = profile,
+                                   .advertised = std::move(advertised),
+                                   .has_certificate = true});
+    };
+    CHECK(chosen(self_signed_tls_client_auth, {}) == self_signed_tls_client_auth);
+    CHECK(chosen({}, Names{"client_secret_basic", "tls_client_auth"}) == tls_client_auth);
+    CHECK(chosen({}, Names{"self_signed_tls_client_auth"}) == self_signed_tls_client_auth);
+    CHECK(chosen({}, {}, tls_client_auth) == tls_client_auth);
+    CHECK(chosen(tls_client_auth, Names{"client_secret_basic", "none"}).error().code ==
+          "client_auth.no_method");
+    CHECK(chosen({}, Names{"none"}).error().code == "client_auth.no_method");
+    CHECK(chosen({}, {}, client_secret_post) == tls_client_auth);
+}
+
 TEST_CASE("A client assertion names client and server, lives briefly, and is never the same", "[oauth]") {
     const auto key = rsa_key();
     const AssertionSigner signer{.key = &key, .key_id = "k1", .audience = "https://issuer.example"};

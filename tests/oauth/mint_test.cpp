@@ -1,5 +1,7 @@
 #include "oauth/mint.h"
+
 #include "base/bytes.h"
+#include "oauth/grant_client.h"
 #include "oauth/jose.h"
 #include "oauth/provider_catalog.h"
 #include "tests/oauth/jose_vectors.h"
@@ -68,6 +70,24 @@ TEST_CASE("A client asks in its own name for what its block says", "[oauth]") {
     CHECK(mint_request(block(GrantType::client_credentials), nullptr, *catalog.find("mcp"), "", kNow)
               .error()
               .code == "client_auth.no_secret");
+}
+
+TEST_CASE("A resource that a profile fixes is asked for as it was when the account was connected",
+          "[oauth]") {
+    ProviderProfile profile;
+    profile.resource = {.use = ResourceUse::fixed, .value = "https://{host}/api"};
+    auto refresh = block(GrantType::client_credentials);
+    refresh.resource = "https://eu.example/api";
+    CHECK(resources_of(refresh, profile) == std::vector<std::string>{"https://eu.example/api"});
+    const auto secret = crypto::Secret::copy_of(std::string_view("s3cret"));
+    const auto request = mint_request(refresh, &secret, profile, "https://as.example", kNow);
+    REQUIRE(request);
+    CHECK(text_of(request->body).find("resource=https%3A%2F%2Feu.example%2Fapi") != std::string::npos);
+    profile.resource.use = ResourceUse::omit;
+    CHECK(resources_of(refresh, profile).empty());
+    refresh.resource.reset();
+    profile.resource.use = ResourceUse::send;
+    CHECK(resources_of(refresh, profile).empty());
 }
 
 TEST_CASE("A GitHub App shows a signed assertion where others show a token", "[oauth]") {

@@ -47,6 +47,16 @@ async function consent(vault, more) {
     return after.credential_id;
 }
 
+/// What whoever registered a client at the authorization server knows: how that calls itself.
+async function issuer() {
+    const { origin, pathname } = new URL(serverUrl);
+    for (const place of [`${origin}/.well-known/oauth-protected-resource${pathname}`, `${origin}/.well-known/oauth-protected-resource`]) {
+        const answer = await fetch(place);
+        if (answer.ok) return (await answer.json()).authorization_servers[0];
+    }
+    return origin;
+}
+
 /// Connects an account, then calls; whenever the answer asks for another consent, a person gives it.
 async function authorized({ client, ...terms } = {}) {
     const vault = await claviger.admin('POST', '/v1/vaults', { display_name: scenario });
@@ -137,25 +147,27 @@ const others = async () => {
 };
 const byScenario = async () => {
     const { client_id, client_secret, private_key_pem: private_key } = context;
-    if (scenario === 'auth/pre-registration') return authorized({ client: { client_id, client_secret } });
+    if (scenario === 'auth/pre-registration') return authorized({ issuer: await issuer(), client: { client_id, client_secret } });
     if (scenario === 'auth/basic-cimd' && !process.env.CLAVIGER_OWN_CLIENT)
         return authorized({ client: { client_id: byHand } });
     if (scenario.startsWith('auth/client-credentials'))
         return authorized({
             grant: 'client_credentials',
+            issuer: await issuer(),
             client: { client_id, client_secret, private_key },
         });
     if (scenario === 'auth/enterprise-managed-authorization') {
-        const { idp_issuer: issuer, idp_client_id, idp_id_token: subject_token } = context;
-        await claviger.admin('POST', '/v1/oauth_clients', { issuer, client_id: idp_client_id });
+        const { idp_issuer, idp_client_id, idp_id_token: subject_token } = context;
+        await claviger.admin('POST', '/v1/oauth_clients', { issuer: idp_issuer, client_id: idp_client_id });
         return authorized({
             grant: 'id_jag',
+            issuer: await issuer(),
             client: { client_id, client_secret },
-            exchange: { subject_token, identity_provider: issuer },
+            exchange: { subject_token, identity_provider: idp_issuer },
         });
     }
     if (scenario === 'auth/wif-jwt-bearer')
-        return authorized({ grant: 'jwt_bearer', client: { client_id }, exchange: { subject_token: context.valid_jwt } });
+        return authorized({ grant: 'jwt_bearer', issuer: await issuer(), client: { client_id }, exchange: { subject_token: context.valid_jwt } });
     if (scenario.startsWith('auth/')) return authorized();
     const agent = await (scenarios[scenario] ?? others)();
     return agent.close();
