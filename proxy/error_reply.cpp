@@ -44,10 +44,10 @@ std::string error_text(std::string_view id, int code, std::string_view message, 
                        std::string_view hint, std::string_view more) {
     std::string body = R"({"jsonrpc":"2.0","id":)";
     body += id.empty() ? "null" : id;
-    body += R"(,"error":{"code":)" + std::to_string(code) + R"(,"message":)" + quoted(message);
+    body += R"(,"error":{"code":)" + std::to_string(code) + R"(,"message":)" + json_string(message);
     if (!data_code.empty()) {
-        body += R"(,"data":{"code":)" + quoted(data_code);
-        if (!hint.empty()) body += R"(,"hint":)" + quoted(hint);
+        body += R"(,"data":{"code":)" + json_string(data_code);
+        if (!hint.empty()) body += R"(,"hint":)" + json_string(hint);
         body += more;
         body += '}';
     }
@@ -88,7 +88,7 @@ net::Response scopes_reply(std::string_view id, const base::Error& error,
                            std::span<const std::string> scopes) {
     const auto wire = wire_of(error);
     std::string names;
-    for (const auto& scope : scopes) names += (names.empty() ? "" : ",") + quoted(scope);
+    for (const auto& scope : scopes) names += (names.empty() ? "" : ",") + json_string(scope);
     return json_reply(status_of(id, wire), error_text(id, wire.code, error.message, error.code, error.hint,
                                                       R"(,"missing_scopes":[)" + names + "]"));
 }
@@ -96,7 +96,7 @@ net::Response scopes_reply(std::string_view id, const base::Error& error,
 net::Response refused_result(std::string_view id, Era era, std::string_view text) {
     std::string body = R"({"jsonrpc":"2.0","id":)";
     body += id;
-    body += R"(,"result":{"content":[{"type":"text","text":)" + quoted(text) + R"(}],"isError":true)";
+    body += R"(,"result":{"content":[{"type":"text","text":)" + json_string(text) + R"(}],"isError":true)";
     if (era == Era::modern) body += R"(,"resultType":"complete")";
     return json_reply(200, body + "}}");
 }

@@ -106,7 +106,7 @@ void HandleRewriter::end_string(std::string& out) {
     const auto replacement =
         text.size() > crypto::kMaxSealedText ? std::nullopt : replace_(*place_.spot, text);
     if (!replacement) refuse(*place_.spot);
-    out += replacement ? quoted(*replacement) : "null";
+    out += replacement ? json_string(*replacement) : "null";
     held_.clear();
 }
 

@@ -138,7 +138,7 @@ public:
                     bad_params = true;
                     break;
                 case kId:
-                    message.id = quoted(text_);
+                    message.id = json_string(text_);
                     break;
                 case kName:
                     message.name = text_;
@@ -153,7 +153,7 @@ public:
                     message.claimed_version = text_;
                     break;
                 case kProgressToken:
-                    message.progress_token = quoted(text_);
+                    message.progress_token = json_string(text_);
                     break;
                 default:
                     break;
@@ -322,7 +322,7 @@ std::string arguments_text(std::string_view body) {
     return arguments ? std::string(*arguments) : std::string();
 }
 
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
     constexpr std::string_view hex = "0123456789abcdef";
     constexpr std::string_view replacement = "\xef\xbf\xbd";
     std::string out = "\"";

@@ -58,6 +58,6 @@ base::Result<Message> parse_message(std::string_view body, JsonLimits limits, st
 std::string arguments_text(std::string_view body);
 
 /// JSON string literal of `text`, quotes included; invalid UTF-8 becomes U+FFFD.
-std::string quoted(std::string_view text);
+std::string json_string(std::string_view text);
 
 }  // namespace claviger::proxy

@@ -107,7 +107,7 @@ std::string response_id(std::string_view message) {
     const auto id = member(message, "id");
     if (!id) return {};
     const auto text = string_value(*id);  // servers may escape it differently than the client did
-    return text ? quoted(*text) : std::string(*id);
+    return text ? json_string(*text) : std::string(*id);
 }
 
 }  // namespace claviger::proxy

@@ -94,7 +94,7 @@ std::string zsh_script() {
     return script;
 }
 
-std::string quoted(std::string_view text) {
+std::string shell_quoted(std::string_view text) {
     std::string out = "'";
     for (const char c : text) out += c == '\'' || c == '\\' ? std::string{'\\', c} : std::string(1, c);
     return out + "'";
@@ -118,17 +118,17 @@ std::string fish_script() {
         for (const auto& word : words_after(prefix)) {
             const auto* command = find_command(prefix.empty() ? word : prefix + " " + word);
             out += "complete -c claviger -n \"__claviger_is '" + prefix + "'\" -a " + word +
-                   (command != nullptr ? " -d " + quoted(command->purpose) : "") + "\n";
+                   (command != nullptr ? " -d " + shell_quoted(command->purpose) : "") + "\n";
         }
     for (const auto& command : commands())
         for (const auto& flag : command.flags)
             out += "complete -c claviger -n \"__claviger_is '" + std::string(command.name) + "' flags\" -l " +
                    std::string(flag.name.substr(2)) + (flag.value.empty() ? "" : " -r") +
-                   (flag.name.ends_with("file") ? " -F" : "") + " -d " + quoted(flag.help) + "\n";
+                   (flag.name.ends_with("file") ? " -F" : "") + " -d " + shell_quoted(flag.help) + "\n";
     for (const auto& flag : common_flags())
         out += "complete -c claviger -l " + std::string(flag.name.substr(2)) +
                (flag.value.empty() ? "" : " -r") + (flag.name.ends_with("file") ? " -F" : "") + " -d " +
-               quoted(flag.help) + "\n";
+               shell_quoted(flag.help) + "\n";
     return out;
 }
 

@@ -79,7 +79,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
                 "a refusal says that the input is bad");
     }
     require(proxy::valid_json(body, 32) || !message, "what is accepted is valid");
-    require(json::accept(proxy::quoted(body)), "any text can be quoted");
+    require(json::accept(proxy::json_string(body)), "any text can be quoted");
     proxy::decode_mirrored(body);
     proxy::string_value(body);
     proxy::arguments_text(body);  // never beyond the text, whatever it is

@@ -277,13 +277,13 @@ TEST_CASE("The arguments are the bytes that were sent", "[proxy][json_rpc]") {
 }
 
 TEST_CASE("Any text can be quoted", "[proxy][json_rpc]") {
-    CHECK(proxy::quoted("") == R"("")");
-    CHECK(proxy::quoted("a\"\\/\n\x01\x7f") == "\"a\\\"\\\\/\\u000a\\u0001\x7f\"");
-    CHECK(proxy::quoted("\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x91") ==
+    CHECK(proxy::json_string("") == R"("")");
+    CHECK(proxy::json_string("a\"\\/\n\x01\x7f") == "\"a\\\"\\\\/\\u000a\\u0001\x7f\"");
+    CHECK(proxy::json_string("\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x91") ==
           "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x91\"");
     for (const std::string_view broken :
          {"\xff", "\xc0\xaf", "\xe2\x82", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\x80"}) {
-        const auto text = proxy::quoted(broken);
+        const auto text = proxy::json_string(broken);
         CHECK(text.find("\xef\xbf\xbd") == 1);
         CHECK(parse(R"({"jsonrpc":"2.0","method":)" + text + "}"));
     }
