@@ -150,7 +150,7 @@ vault::Problem problem_of(const base::Error& error) {
     return {std::string(error.code), error.message, error.hint};
 }
 
-net::awaitable<base::Status> commit(net::Worker& worker, vault::Records& records, const vault::Actor& actor,
+net::awaitable<base::Status> commit(net::Worker& worker, vault::Records& records, vault::Actor actor,
                                     std::function<base::Status(vault::Change&)> apply) {
     co_return co_await net::await_callback<base::Status>(
         worker, [&](vault::Done done) { records.change(actor, std::move(apply), std::move(done)); });

@@ -60,7 +60,7 @@ Outbound outbound_of(const ConnectWorld& world, net::Worker& worker, net::Client
 vault::Problem problem_of(const base::Error& error);
 
 /// Runs `apply` on the commit thread and resumes when the disk has the change.
-net::awaitable<base::Status> commit(net::Worker& worker, vault::Records& records, const vault::Actor& actor,
+net::awaitable<base::Status> commit(net::Worker& worker, vault::Records& records, vault::Actor actor,
                                     std::function<base::Status(vault::Change&)> apply);
 
 /// Resumes after that time, or when the worker ends.

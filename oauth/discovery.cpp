@@ -251,8 +251,7 @@ awaitable<base::Result<Discovered>> discover(const Outbound& out, const Sought& 
             found = by_profile(profile);
             break;
     }
-    found->certificate_bound =
-        found->certificate_bound || found->server.tls_client_certificate_bound_access_tokens;
+    if (found && found->server.tls_client_certificate_bound_access_tokens) found->certificate_bound = true;
     co_return found;
 }
 

@@ -143,8 +143,7 @@ struct TokenRejection {
 struct UpstreamRule {
     std::string header = "Authorization";
     std::string scheme = "Bearer";  // empty: the token alone
-    bool client_certificate =
-        false;  // tokens are bound to the client's certificate, which is shown with them
+    bool client_certificate = false;  // tokens are bound to it, so it is shown with them
     std::vector<TokenRejection> rejections;
 };
 

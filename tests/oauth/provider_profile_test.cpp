@@ -48,8 +48,9 @@ json complete_document() {
              "code": "bad"}], "aadsts_codes": true},
         "lifetime": {"fixed_seconds": 3600, "skew_seconds": 30},
         "refresh_token": {"reuse": "grace", "grace_seconds": 600, "old_access_token_dies": true,
-            "idle_lifetime_seconds": 7776000, "absolute_lifetime_seconds": 31536000, "max_live_grants": 5},
-        "upstream": {"header": "X-Sample-Token", "scheme": "",
+            "idle_lifetime_seconds": 7776000, "absolute_lifetime_seconds": 31536000, "max_live_grants": 5,
+            "on_reconnect": "revoke"},
+        "upstream": {"header": "X-Sample-Token", "scheme": "", "client_certificate": true,
             "rejections": [{"status": 200, "path": "error", "values": ["token_expired"]}]},
         "revocation": "slack", "server_urls": ["https://mcp.example.com/mcp"],
         "evidence": {"endpoints": {"status": "documented", "source": "example.com", "note": "All."},
@@ -135,7 +136,9 @@ TEST_CASE("A profile says everything that its file says", "[oauth][provider]") {
     CHECK(profile->refresh_token.reuse == RefreshTokenReuse::grace);
     CHECK(profile->refresh_token.grace == std::chrono::minutes(10));
     CHECK(profile->refresh_token.max_live_grants == 5u);
+    CHECK(profile->refresh_token.on_reconnect == OnReconnect::revoke);
     CHECK(profile->upstream.scheme.empty());
+    CHECK(profile->upstream.client_certificate);
     CHECK(profile->revocation == RevocationStyle::slack);
     CHECK(evidence_for(*profile, "endpoints.refresh").status == EvidenceStatus::documented);
     CHECK(evidence_for(*profile, "endpoints.token").status == EvidenceStatus::unverified);
@@ -402,7 +405,7 @@ TEST_CASE("The schema lists the words that the reader takes, and the defaults th
                         CHECK_THAT(first_problem(changed), Catch::EndsWith("must be one of " + allowed));
                     }
                 });
-    CHECK(lists == 21);
+    CHECK(lists == 22);
 }
 
 TEST_CASE("The documentation names every member and every word of the format", "[oauth][provider]") {
