@@ -28,10 +28,9 @@ bool takes_certificate(TokenEndpointAuth method) {
            method == TokenEndpointAuth::self_signed_tls_client_auth;
 }
 
-crypto::Secret joined(const crypto::Secret& certificate, const crypto::Secret& key) {
+crypto::Secret joined(std::string_view certificate, const crypto::Secret& key) {
     return crypto::Secret::filled(certificate.size() + 1 + key.size(), [&](std::span<std::byte> out) {
-        certificate.expose(
-            [&](std::span<const std::byte> from) { std::memcpy(out.data(), from.data(), from.size()); });
+        std::memcpy(out.data(), certificate.data(), certificate.size());
         out[certificate.size()] = static_cast<std::byte>('\n');
         key.expose([&](std::span<const std::byte> from) {
             std::memcpy(out.data() + certificate.size() + 1, from.data(), from.size());
@@ -79,7 +78,7 @@ ClientProof read_proof(Fields& in) {
     ClientProof proof;
     auto secret = in.secret_if_any("client_secret", kClientSecret, SecretForm::any_text);
     auto key = in.secret_if_any("private_key", kPem, SecretForm::any_text);
-    const auto certificate = in.secret_if_any("certificate", kPem, SecretForm::any_text);
+    const auto certificate = in.text_if_any("certificate", {1, kPem, Lines::many});
     if (in.has_value("token_endpoint_auth_method")) {
         std::vector<std::string_view> words;
         for (const auto method : kMethods) words.push_back(vault::name_of(method));

@@ -41,7 +41,7 @@ describe('An emulated provider', () => {
         delete profile.evidence; // of facts about the real one
         Object.assign(profile, {
             name: `emulated-${name}`,
-            issuer: base,
+            issuer: base + profile.issuer.replace(/^https:\/\/[^/]*/, '').replace('{tenant}', 'common'),
             endpoints: Object.fromEntries(here.filter(([, at]) => at)),
             server_urls: [`${origin}/${name}`],
             grants: profile.grants.filter((one) => one !== 'device_code'), // the emulators have none

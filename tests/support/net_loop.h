@@ -13,10 +13,10 @@
 
 namespace claviger::test {
 
-/// Looks every few milliseconds, for at most ten seconds.
+/// Looks every few milliseconds, for at most a minute.
 template <class Condition>
 bool soon(Condition condition) {
-    for (int i = 0; i < 2000; ++i) {
+    for (int i = 0; i < 12'000; ++i) {
         if (condition()) return true;
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }

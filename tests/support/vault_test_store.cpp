@@ -12,7 +12,7 @@ using namespace vault;
 
 template <class T>
 T wait_for(std::future<T>& answer) {
-    REQUIRE(answer.wait_for(std::chrono::seconds(10)) == std::future_status::ready);
+    REQUIRE(answer.wait_for(std::chrono::minutes(2)) == std::future_status::ready);
     return answer.get();
 }
 

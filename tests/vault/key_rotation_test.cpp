@@ -205,7 +205,7 @@ TEST_CASE("a rotation of the root key is rolled back, pending or in use, and no 
     CHECK(kept.retire_at == world.clock.now() + std::chrono::seconds(60));
     world.clock.advance(std::chrono::seconds(60));
     world.store->rotations->wake();
-    for (int i = 0; i < 2'000 && world.epochs().size() != 1; ++i)
+    for (int i = 0; i < 24'000 && world.epochs().size() != 1; ++i)
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
     REQUIRE(world.epochs().size() == 1);
     CHECK(world.epochs()[0].epoch == 5);
@@ -359,7 +359,7 @@ TEST_CASE("what is sealed outside the store keeps the old key of its vault alive
     REQUIRE(id);
     world.store->rotations->wake();
     const auto operation = [&] { return world.store->records->catalog().find<Operation>(*id); };
-    for (int i = 0; i < 2'000 && !operation()->problem; ++i)
+    for (int i = 0; i < 24'000 && !operation()->problem; ++i)
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
     REQUIRE(operation()->problem);
     CHECK(operation()->problem->code == "keys.still_in_use");
@@ -380,7 +380,7 @@ TEST_CASE("calls and changes go on while keys are rotated", "[vault][rotation]")
                 const auto right = "token " + std::to_string(i);
                 auto token = token_of(records, world.credentials[i]);
                 // A value that is replaced is gone from the disk a moment before memory follows.
-                for (int again = 0; token != right && again < 20; ++again) {
+                for (int again = 0; token != right && again < 2000; ++again) {
                     std::this_thread::sleep_for(std::chrono::milliseconds(5));
                     token = token_of(records, world.credentials[i]);
                 }
@@ -422,7 +422,7 @@ TEST_CASE("a commit that fails leaves rotations where they were", "[vault][rotat
     CHECK(code_of(steer(*world.store->records, *id, roll_back)) == "log.not_durable");
     world.opens_through_every_slot(world.engine);
     CHECK(world.epochs().size() == 2);
-    for (int i = 0; i < 400 && !steer(*world.store->records, *id, resume); ++i)
+    for (int i = 0; i < 6000 && !steer(*world.store->records, *id, resume); ++i)
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
     CHECK(world.store->finished(id).state == OperationState::waiting);
     world.all_is_well();

@@ -484,7 +484,7 @@ TEST_CASE("A change that the disk refuses is not seen by anybody", "[vault][reco
     CHECK(token_of(**records, objects.github.id) == "ghp_1");  // reading goes on
     engine.heal();
     bool stored = false;
-    for (int i = 0; i < 100 && !stored; ++i) {
+    for (int i = 0; i < 1200 && !stored; ++i) {
         stored = store(**records, renamed).has_value();
         if (!stored) std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
