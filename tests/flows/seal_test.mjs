@@ -1,10 +1,12 @@
 // Seal slots over the wire: shares that are wrong in every way, attempts that are slowed down, key files from systemd.
 import assert from 'node:assert/strict';
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { binary, makeStore, run, serve, startProcess, stopProcess } from './harness.mjs';
+import { binary, eventually, freePort, makeStore, run, serve, startProcess, stopProcess } from './harness.mjs';
 
 /// One request to the local socket.
 const knock = (socket, method, body = '', headers = {}) =>
@@ -146,24 +148,85 @@ describe('shares', () => {
     });
 });
 
+/// A TPM 2.0 in software, new in this folder. Its control port is the next one: those who use it know no other place.
+async function startTpm(folder) {
+    mkdirSync(folder);
+    const port = await freePort();
+    const control = port + 1;
+    const socket = (number) => `type=tcp,port=${number},bindaddr=127.0.0.1`;
+    const child = spawn(
+        'swtpm',
+        ['socket', '--tpm2', '--tpmstate', `dir=${folder}`, '--server', socket(port), '--ctrl', socket(control),
+            '--flags', 'not-need-init,startup-clear'],
+        { stdio: 'ignore' },
+    );
+    child.exited = new Promise((resolve) => child.once('exit', resolve));
+    const listens = () =>
+        new Promise((resolve) => {
+            const probe = connect(control, '127.0.0.1', () => resolve(probe.destroy()));
+            probe.once('error', () => resolve(undefined));
+        });
+    await eventually('the TPM listens', listens, 10_000);
+    return { device: `swtpm:host=127.0.0.1,port=${port}`, stop: () => stopProcess(child) };
+}
+
+/// The store's server reads its key from this folder, as from the one that systemd makes for a service.
+function takeKeyFrom(store, credentials) {
+    mkdirSync(credentials, { mode: 0o700 });
+    const settings = JSON.parse(readFileSync(store.file, 'utf8').replace(/^\/\/.*\n/, ''));
+    settings.seal = { key_file: path.join(credentials, 'seal.key') };
+    writeFileSync(store.file, JSON.stringify(settings));
+    return settings.seal.key_file;
+}
+
+const serveWith = (store, credentials) =>
+    startProcess(binary, ['serve', '--config', store.file], {
+        env: { ...process.env, CREDENTIALS_DIRECTORY: credentials },
+    });
+
 describe('a key file that systemd hands over', () => {
     it('may show rights of the group in the folder of credentials, and nowhere else', async () => {
         const store = await makeStore();
         const credentials = path.join(store.folder, 'credentials');
-        mkdirSync(credentials, { mode: 0o700 });
-        const file = path.join(credentials, 'seal.key');
+        const file = takeKeyFrom(store, credentials);
         copyFileSync(path.join(store.folder, 'seal.key'), file);
         chmodSync(file, 0o440);
-        const settings = JSON.parse(readFileSync(store.file, 'utf8').replace(/^\/\/.*\n/, ''));
-        settings.seal = { key_file: file };
-        writeFileSync(store.file, JSON.stringify(settings));
 
         const refused = await run(binary, ['serve', '--config', store.file], { limitMs: 20_000 });
         assert.equal(refused.code, 1);
         assert.match(refused.stderr, /can be read by others/);
-        const child = await startProcess(binary, ['serve', '--config', store.file], {
-            env: { ...process.env, CREDENTIALS_DIRECTORY: credentials },
-        });
+        const child = await serveWith(store, credentials);
+        assert.equal(child.ready.sealed, false);
+        await stopProcess(child);
+    });
+
+    it('opens the store when it was sealed to the TPM of this machine, and to no other', async () => {
+        const store = await makeStore();
+        const credentials = path.join(store.folder, 'credentials');
+        const file = takeKeyFrom(store, credentials);
+        const plain = path.join(store.folder, 'seal.key');
+        const sealed = path.join(store.folder, 'seal.key.cred');
+        const machine = await startTpm(path.join(store.folder, 'machine'));
+        const another = await startTpm(path.join(store.folder, 'another'));
+        const creds = (tpm, ...args) =>
+            run('systemd-creds', [`--tpm2-device=${tpm.device}`, '--name=seal.key', ...args], {
+                env: { ...process.env, SYSTEMD_CREDENTIAL_SECRET: path.join(store.folder, 'host.secret') },
+            });
+        try {
+            const made = await creds(machine, '--with-key=host+tpm2', 'encrypt', plain, sealed);
+            assert.equal(made.code, 0, made.stderr);
+            const elsewhere = await creds(another, 'decrypt', sealed, file);
+            assert.notEqual(elsewhere.code, 0, 'the key was opened with another TPM');
+            const opened = await creds(machine, 'decrypt', sealed, file);
+            assert.equal(opened.code, 0, opened.stderr);
+            chmodSync(file, 0o440); // as systemd does
+        } finally {
+            await machine.stop();
+            await another.stop();
+        }
+        rmSync(plain);
+        assert.ok(!readFileSync(sealed).includes(readFileSync(file)));
+        const child = await serveWith(store, credentials);
         assert.equal(child.ready.sealed, false);
         await stopProcess(child);
     });
