@@ -1,74 +1,38 @@
-// Makes a store, changes its seal slots and rotates its keys, until it is killed at the batch that was named;
-// or opens what is left through every slot, carries on what was begun, and says what is missing.
-//   key_crash prepare DIRECTORY                        makes the token that the store's slot is in
-//   key_crash run DIRECTORY BATCH before|after|never   kills itself at that batch; prints "batch NUMBER
-//   STAGE" for
-//                                                      every one, "try ID TOKEN" and "kept ID TOKEN" around
-//                                                      writes
-//   key_crash check DIRECTORY                          reads those lines; exit code 1 and a sentence when
-//   something
-//                                                      is wrong
-#include "tests/support/vault_forwarding_engine.h"
+// Makes a store, changes its seal slots, rotates its keys and a value, restores and shreds, until it is
+// killed at the batch that was named; or opens what is left through every slot, carries on what was begun,
+// and says what is missing.
+//   key_crash prepare DIRECTORY
+//       Makes the token that the store's slot is in.
+//   key_crash run DIRECTORY BATCH before|after|never
+//       Kills itself at that batch. Prints "batch NUMBER STAGE" for every one, "try ID TOKEN" and "kept ID
+//       TOKEN" around writes, and the steps of the restored store.
+//   key_crash check DIRECTORY
+//       Reads those lines; exit code 1 and a sentence when something is wrong.
+#include "tests/crash/deadly_engine.h"
 #include "tests/support/vault_rotation_world.h"
+#include "vault/backup.h"
+#include "vault/fence.h"
+#include "vault/rotation.h"
+#include "vault/shredding.h"
 #include "vault/store_examination.h"
 
-#include <signal.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <map>
-#include <mutex>
 #include <set>
 #include <sstream>
 
 namespace claviger::vault {
 namespace {
 
+using test::Death;
+using test::say;
 using test::keys::must;
-
-void say(const std::string& line) {
-    const auto text = line + "\n";
-    must(::write(STDOUT_FILENO, text.data(), text.size()) == static_cast<ssize_t>(text.size()), "no output");
-}
-
-enum class Dies { never, before, after };
-
-/// The real engine, and a batch at which the process ends as the kernel would end it.
-class DeadlyEngine final : public test::ForwardingEngine {
-public:
-    DeadlyEngine(std::unique_ptr<StorageEngine> inner, std::uint64_t batch, Dies dies)
-        : ForwardingEngine(*inner), owned_(std::move(inner)), batch_(batch), dies_(dies) {}
-
-    void enter(std::string stage) {
-        const std::lock_guard lock(mutex_);
-        stage_ = std::move(stage);
-    }
-
-    base::Status commit(std::uint64_t commit_seq, const Batch& batch) override {
-        const auto number = ++commits_;
-        say("batch " + std::to_string(number) + " " + stage());
-        if (number == batch_ && dies_ == Dies::before) ::raise(SIGKILL);
-        auto committed = inner_.commit(commit_seq, batch);
-        if (number == batch_ && dies_ == Dies::after) ::raise(SIGKILL);
-        return committed;
-    }
-
-private:
-    std::string stage() const {
-        const std::lock_guard lock(mutex_);
-        return stage_;
-    }
-
-    const std::unique_ptr<StorageEngine> owned_;
-    const std::uint64_t batch_;
-    const Dies dies_;
-    std::atomic<std::uint64_t> commits_ = 0;
-    mutable std::mutex mutex_;
-    std::string stage_;
-};
 
 struct Store {
     Store(StorageEngine& engine, const base::Clock& clock, const test::keys::RotationWorld& people,
@@ -94,41 +58,65 @@ std::unique_ptr<StorageEngine> open_engine(const std::filesystem::path& folder) 
     return std::move(*engine);
 }
 
+std::filesystem::path backup_in(const std::filesystem::path& folder) { return folder / "backup"; }
+std::filesystem::path restored_in(const std::filesystem::path& folder) { return folder / "restored"; }
+
 class Scenario {
 public:
-    Scenario(const std::filesystem::path& folder, std::uint64_t batch, Dies dies)
-        : people_(folder), engine_(open_engine(folder), batch, dies) {}
+    Scenario(const std::filesystem::path& folder, std::uint64_t batch, Death::Moment moment)
+        : folder_(folder), people_(folder), death_(batch, moment), engine_(open_engine(folder), death_) {}
 
     void run() {
-        engine_.enter("init");
+        death_.enter("init");
         people_.initialise(engine_, clock_);
         store_.emplace(engine_, clock_, people_, people_.ways_in(engine_).back().input());
-        engine_.enter("slots");
+        death_.enter("slots");
         people_.add_slots(*store_->records);
-        engine_.enter("vault");
-        const auto vault = test::keys::make_vault(*store_->records, "first");
-        for (int i = 0; i < 4; ++i) {
-            const auto token = "token-" + std::to_string(i);
-            credentials_.push_back(test::keys::make_credential(*store_->records, vault, token));
-            say("kept " + credentials_.back().text() + " " + token);
-        }
+        death_.enter("vault");
+        const auto vault = fill("first", 5);
+        const auto doomed = fill("second", 1);
         root("root-rolled-back-pending", {.paused = true}, roll_back);
         root("root-rolled-back-in-use", {}, roll_back);
         root("root-retired", {}, retire);
-        engine_.enter("vault-rolled-back");
-        begun(test::keys::rotate_vault(*store_->records, vault.id, {.paused = true}), roll_back);
-        engine_.enter("vault-rotated");
-        const auto id = test::keys::rotate_vault(*store_->records, vault.id);
-        store_->rotations->wake();
-        for (std::size_t i = 0; i < credentials_.size(); ++i) set(i, "while-" + std::to_string(i));
-        must(id && test::keys::settled(*store_->records, *id).state == OperationState::succeeded,
-             "the vault's key is not rotated");
-        engine_.enter("end");
+        rotate_vault_key(vault);
+        rotate_value();
+        restore();
+        shred(doomed);
+        death_.enter("end");
         set(0, "at-the-end");
         say("done");
     }
 
 private:
+    Vault fill(const std::string& name, int credentials) {
+        auto vault = test::keys::make_vault(*store_->records, name);
+        for (int i = 0; i < credentials; ++i) {
+            const auto token = name + "-" + std::to_string(i);
+            credentials_.push_back(test::keys::make_credential(*store_->records, vault, token));
+            say("kept " + credentials_.back().text() + " " + token);
+        }
+        return vault;
+    }
+
+    /// What changes which token the credential has, told before and after.
+    void telling(std::size_t which, const std::string& token,
+                 const std::function<base::Status(Change&, Credential&)>& apply) {
+        const auto id = credentials_[which];
+        say("try " + id.text() + " " + token);
+        changed(which, apply);
+        say("kept " + id.text() + " " + token);
+    }
+
+    void changed(std::size_t which, const std::function<base::Status(Change&, Credential&)>& apply) {
+        const auto id = credentials_[which];
+        const auto done = test::keys::change(*store_->records, [&](Change& now) {
+            auto credential = *now.catalog().find<Credential>(id);
+            now.note(EntryKind::rotate, Action::update, ObjectKind::credential, id.raw, credential.vault.raw);
+            return apply(now, credential);
+        });
+        must(done.has_value(), "a change is refused: " + (done ? "" : done.error().message));
+    }
+
     void set(std::size_t which, const std::string& token) {
         const auto id = credentials_[which].text();
         say("try " + id + " " + token);
@@ -147,29 +135,146 @@ private:
     }
 
     void root(const std::string& stage, const RotationWish& wish, test::keys::Steering steering) {
-        engine_.enter(stage);
+        death_.enter(stage);
         begun(test::keys::rotate_root(*store_->records, people_.access(), wish), steering);
         set(1, stage);
     }
 
+    void rotate_vault_key(const Vault& vault) {
+        death_.enter("vault-rolled-back");
+        begun(test::keys::rotate_vault(*store_->records, vault.id, {.paused = true}), roll_back);
+        death_.enter("vault-rotated");
+        const auto id = test::keys::rotate_vault(*store_->records, vault.id);
+        store_->rotations->wake();
+        for (std::size_t i = 0; i < 4; ++i) set(i, "while-" + std::to_string(i));
+        must(id && test::keys::settled(*store_->records, *id).state == OperationState::succeeded,
+             "the vault's key is not rotated");
+    }
+
+    /// A value goes through all its states: staged, in use, rolled back; what is kept is retired.
+    void rotate_value() {
+        constexpr std::size_t which = 2;
+        const auto kept_until = clock_.now() + std::chrono::hours(1);
+        const auto stage = [](const std::string& token) {
+            return [token](Change& now, Credential& credential) -> base::Status {
+                SecretParts parts;
+                parts.token = crypto::Secret::copy_of(token);
+                const auto staged = stage_value(now, credential, parts, {});
+                return staged ? base::Status() : std::unexpected(staged.error());
+            };
+        };
+        const auto promote = [&](Change& now, Credential& credential) -> base::Status {
+            const auto& kept = now.catalog().find<Rotation>(credential.id)->kept;
+            const auto staged = std::ranges::find(kept, ValueState::staged, &KeptValue::state);
+            const auto promoted = promote_value(now, credential, staged->version, {true, kept_until});
+            return promoted ? base::Status() : std::unexpected(promoted.error());
+        };
+        death_.enter("value-staged");
+        changed(which, stage("staged-first"));
+        changed(which, stage("staged"));
+        death_.enter("value-promoted");
+        telling(which, "staged", promote);
+        death_.enter("value-rolled-back");
+        telling(which, "while-2", [&](Change& now, Credential& credential) -> base::Status {
+            const auto back = roll_value_back(now, credential, kept_until);
+            return back ? base::Status() : std::unexpected(back.error());
+        });
+        death_.enter("value-retired");
+        changed(which, [](Change& now, Credential& credential) -> base::Status {
+            const auto retired = retire_value(now, credential, ValueState::previous);
+            return retired ? base::Status() : std::unexpected(retired.error());
+        });
+    }
+
+    /// A backup of now, put back beside the store, fenced before anything else, and released.
+    void restore() {
+        death_.enter("backup");
+        const auto made = create_backup(engine_, store_->records->keys(), clock_, backup_in(folder_),
+                                        [](auto, auto) { return true; });
+        must(made.has_value(), "no backup: " + (made ? "" : made.error().message + made.error().detail));
+        death_.enter("restored");
+        std::filesystem::create_directory(restored_in(folder_));
+        const auto header =
+            restore_backup(backup_in(folder_), restored_in(folder_), [](auto, auto) { return true; });
+        must(header.has_value(), "not restored: " + (header ? "" : header.error().message));
+        test::DeadlyEngine engine(open_engine(restored_in(folder_)), death_);
+        Store restored(engine, clock_, people_, people_.ways_in(engine).front().input());
+        must(test::keys::change(*restored.records, [&](Change& now) { return put_fence(now, *header, 0); })
+                 .has_value(),
+             "not fenced");
+        say("fenced");
+        death_.enter("released");
+        say("releasing");
+        must(test::keys::change(*restored.records, [](Change& now) { return lift_fence(now); }).has_value(),
+             "not released");
+        say("released");
+    }
+
+    /// A credential, then a whole vault: erased in one batch, then gone from the files, then on record.
+    void shred(const Vault& doomed) {
+        death_.enter("shred");
+        const auto rows = rows_of(*store_->records->catalog().find<Credential>(credentials_[4]));
+        telling(4, "(no credential)",
+                [](Change& now, Credential& credential) { return now.erase(credential); });
+        purge(rows, ObjectKind::credential, credentials_[4].raw);
+        const auto prefixes = rows_of(doomed, store_->records->catalog());
+        say("try " + credentials_[5].text() + " (no credential)");
+        must(test::keys::change(
+                 *store_->records,
+                 [&](Change& now) -> base::Status {
+                     if (auto gone = now.erase(*now.catalog().find<Credential>(credentials_[5])); !gone)
+                         return gone;
+                     now.note(EntryKind::write, Action::erase, ObjectKind::vault, doomed.id.raw,
+                              doomed.id.raw);
+                     if (auto erased = now.erase(*now.catalog().find<Vault>(doomed.id)); !erased)
+                         return erased;
+                     return now.forget_key_of(doomed.id.raw);
+                 })
+                 .has_value(),
+             "the vault is not erased");
+        say("kept " + credentials_[5].text() + " (no credential)");
+        purge(prefixes, ObjectKind::vault, doomed.id.raw);
+    }
+
+    void purge(const std::vector<StorageEngine::KeyPrefix>& prefixes, ObjectKind kind,
+               const base::RawId& id) {
+        must(engine_.purge_erased(prefixes).has_value(), "not purged");
+        must(test::keys::change(*store_->records,
+                                [&](Change& now) -> base::Status {
+                                    now.note(EntryKind::write, Action::shred, kind, id, {});
+                                    return {};
+                                })
+                 .has_value(),
+             "the shredding is not on record");
+    }
+
+    const std::filesystem::path folder_;
     base::SystemClock clock_;
     test::keys::RotationWorld people_;
-    DeadlyEngine engine_;
+    Death death_;
+    test::DeadlyEngine engine_;
     std::optional<Store> store_;
     std::vector<base::CredentialId> credentials_;
 };
 
-/// What the credentials may hold, by what the process that died had said.
-std::map<std::string, std::set<std::string>> told() {
-    std::map<std::string, std::set<std::string>> allowed;
+/// What the process that died had said.
+struct Told {
+    std::map<std::string, std::set<std::string>> allowed;  // what each credential may hold
+    std::set<std::string> steps;                           // of the restored store
+};
+
+Told told() {
+    Told heard;
     for (std::string line; std::getline(std::cin, line);) {
         std::istringstream words(line);
         std::string verb, id, token;
-        words >> verb >> id >> token;
-        if (verb == "kept") allowed[id] = {token};
-        if (verb == "try" && !token.empty()) allowed[id].insert(token);
+        words >> verb >> id >> std::ws;
+        std::getline(words, token);
+        if (verb == "kept") heard.allowed[id] = {token};
+        if (verb == "try" && !token.empty()) heard.allowed[id].insert(token);
+        if (id.empty()) heard.steps.insert(verb);
     }
-    return allowed;
+    return heard;
 }
 
 void examine(const StorageEngine& engine, const test::keys::WayIn& way) {
@@ -183,8 +288,30 @@ void examine(const StorageEngine& engine, const test::keys::WayIn& way) {
                                               " " + found->named[0].why);
 }
 
+/// A restored store is whole or not there; until somebody began to release it, it is fenced, or the header
+/// that makes whoever opens it fence it is still beside it.
+void check_restored(const std::filesystem::path& folder, const test::keys::RotationWorld& people,
+                    const std::set<std::string>& steps) {
+    if (!std::filesystem::exists(folder / "store")) {
+        must(!steps.contains("fenced"), "the restored store is gone");
+        return;
+    }
+    const base::SystemClock clock;
+    const auto engine = open_engine(folder);
+    const auto ways = people.ways_in(*engine);
+    for (const auto& way : ways) examine(*engine, way);
+    Store store(*engine, clock, people, ways.front().input());
+    const auto fence = fence_of(*store.records);
+    must(fence.has_value(), "the fence cannot be read");
+    if (steps.contains("released"))
+        must(!*fence, "the restored store is fenced after its release");
+    else if (!steps.contains("releasing"))
+        must(*fence || (!steps.contains("fenced") && std::filesystem::exists(restored_header(folder))),
+             "the restored store is not fenced");
+}
+
 void check(const std::filesystem::path& folder) {
-    const auto allowed = told();
+    const auto [allowed, steps] = told();
     const base::SystemClock clock;
     const auto engine = open_engine(folder);
     if (engine->last_commit() == 0) {
@@ -219,6 +346,7 @@ void check(const std::filesystem::path& folder) {
     store.rotations.reset();
     store.records.reset();
     for (const auto& way : people.ways_in(*engine)) examine(*engine, way);
+    check_restored(restored_in(folder), people, steps);
     say("sound " + std::to_string(ways.size()) + " slots");
 }
 
@@ -229,9 +357,10 @@ int main(int count, char** words) {
     using namespace claviger::vault;
     const std::vector<std::string> given(words + 1, words + count);
     if (given.size() == 4 && given[0] == "run") {
-        const auto dies = given[3] == "before"  ? Dies::before
-                          : given[3] == "after" ? Dies::after
-                                                : Dies::never;
+        using claviger::test::Death;
+        const auto dies = given[3] == "before"  ? Death::Moment::before
+                          : given[3] == "after" ? Death::Moment::after
+                                                : Death::Moment::never;
         Scenario(given[1], std::stoull(given[2]), dies).run();
     } else if (given.size() == 2 && given[0] == "prepare") {
         claviger::test::keys::RotationWorld people(given[1]);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Kills a store at every synced batch of its making, of slot changes and of key rotations, and at random moments.
+"""Kills a store at every synced batch of its making, of slot changes, of key and value rotations, of a restore and of
+shredding, and at random moments.
 
 After each death the store must open through every seal slot, examine as sound, hold every acknowledged write, and
 carry on what was begun.
@@ -105,7 +106,8 @@ def main():
     if kills < KILLS * 0.95:
         sys.exit(f"FAILED: only {kills} kills")
     for stage in ("init", "slots", "root-rolled-back-pending", "root-rolled-back-in-use", "root-retired",
-                  "vault-rolled-back", "vault-rotated"):
+                  "vault-rolled-back", "vault-rotated", "value-staged", "value-promoted", "value-rolled-back", "value-retired",
+                  "restored", "released", "shred"):
         if stage not in stages:
             sys.exit(f"FAILED: no kill during {stage}")
     if not shutil.which("softhsm2-util"):
