@@ -4,9 +4,8 @@
 //
 // KILLS sets how often (default and least: 200). KILL_LOOP_SEED repeats a run's choice of moments.
 import assert from 'node:assert/strict';
-import http from 'node:http';
 import { after, before, describe, it } from 'node:test';
-import { freshSecret, grant, makeStore, serve } from '../flows/harness.mjs';
+import { freshSecret, grant, makeStore, serve, startUpstream } from '../flows/harness.mjs';
 import { post, rpc } from '../flows/wire.mjs';
 
 const kills = Math.max(200, Number(process.env.KILLS ?? 200));
@@ -22,21 +21,6 @@ function randomFrom(state) {
         mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
         return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
     };
-}
-
-/// Notes the tool of every call that reaches it, and with which token.
-function startUpstream(seen) {
-    const server = http.createServer((request, response) => {
-        let body = '';
-        request.on('data', (part) => (body += part));
-        request.on('end', () => {
-            const { id, params } = JSON.parse(body);
-            seen.push({ tool: params.name, token: request.headers.authorization });
-            response.writeHead(200, { 'content-type': 'application/json' });
-            response.end(JSON.stringify({ jsonrpc: '2.0', id, result: { content: [] } }));
-        });
-    });
-    return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
 }
 
 describe(`kill -9, ${kills} times under load (seed ${seed})`, () => {
@@ -57,17 +41,16 @@ describe(`kill -9, ${kills} times under load (seed ${seed})`, () => {
     let restartMs = 0;
 
     before(async () => {
-        upstream = await startUpstream(seen);
+        upstream = await startUpstream((call) => seen.push(call));
         store = await makeStore();
         claviger = await serve(store);
         newest = freshSecret('first');
         tokens.add(newest);
-        granted = await grant(claviger, { url: `http://127.0.0.1:${upstream.address().port}/mcp`, token: newest });
+        granted = await grant(claviger, { url: upstream.url, token: newest });
     });
     after(async () => {
         await claviger?.kill();
-        upstream?.closeAllConnections();
-        upstream?.close();
+        upstream?.stop();
     });
 
     const endpoint = () => `${claviger.agentsUrl}/mcp/upstream`;

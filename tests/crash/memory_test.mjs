@@ -2,9 +2,8 @@
 // requests a secret in no region but the locked ones. Needs root, because the process keeps everybody else out.
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync, readSync, readdirSync } from 'node:fs';
-import http from 'node:http';
 import { after, before, describe, it } from 'node:test';
-import { binary, freshSecret, grant, makeStore, run, serve } from '../flows/harness.mjs';
+import { binary, freshSecret, grant, makeStore, run, serve, startUpstream } from '../flows/harness.mjs';
 import { post, rpc } from '../flows/wire.mjs';
 
 const skip = process.getuid() === 0 ? undefined : 'only root may read the memory of a process that keeps others out';
@@ -58,22 +57,13 @@ describe('memory of the process', { skip: skip ?? (sanitized ? 'the sanitizers k
     let claviger;
     let held; // a call that the upstream answers only when told to
     before(async () => {
-        upstream = http.createServer((request, response) => {
-            let body = '';
-            request.on('data', (part) => (body += part));
-            request.on('end', async () => {
-                const { id, params } = JSON.parse(body);
-                if (params.name === 'slow') await new Promise((resolve) => (held = resolve));
-                response.writeHead(200, { 'content-type': 'application/json' });
-                response.end(JSON.stringify({ jsonrpc: '2.0', id, result: { content: [] } }));
-            });
+        upstream = await startUpstream(async ({ tool }) => {
+            if (tool === 'slow') await new Promise((resolve) => (held = resolve));
         });
-        await new Promise((resolve) => upstream.listen(0, '127.0.0.1', resolve));
         claviger = await serve(await makeStore());
     });
     after(async () => {
-        upstream.close();
-        upstream.closeAllConnections();
+        upstream.stop();
         await claviger.stop();
     });
 
@@ -96,7 +86,7 @@ describe('memory of the process', { skip: skip ?? (sanitized ? 'the sanitizers k
         const pid = claviger.child.pid;
         const secret = freshSecret();
         const needles = [Buffer.from(secret), Buffer.from(JSON.stringify(secret).slice(1, -1)), Buffer.from(Buffer.from(secret).toString('base64'))];
-        const granted = await grant(claviger, { url: `http://127.0.0.1:${upstream.address().port}/mcp`, token: secret });
+        const granted = await grant(claviger, { url: upstream.url, token: secret });
         const call = (id, name) => post(`${claviger.agentsUrl}/mcp/upstream`, granted.sessionToken, rpc(id, 'tools/call', { name, arguments: {} }));
         for (let i = 0; i < 50; ++i) assert.ok((await call(i, 'quick')).message.result);
         // The search can find it: while a call is on its way its secret is in memory.

@@ -4,10 +4,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { eventually, freshSecret, grant, makeStore, serve } from '../flows/harness.mjs';
+import { eventually, freshSecret, grant, makeStore, serve, startUpstream } from '../flows/harness.mjs';
 import { post, rpc } from '../flows/wire.mjs';
 
 const missing = spawnSync('strace', ['-V']).error ? 'strace is not installed' : undefined;
@@ -54,22 +53,14 @@ function unsynced(events, of) {
 
 describe('durability by system call', { skip: missing }, () => {
     it('syncs every change before its answer, and every intent before the credential leaves', async () => {
-        const upstream = http.createServer((request, response) => {
-            let body = '';
-            request.on('data', (part) => (body += part));
-            request.on('end', () => {
-                response.writeHead(200, { 'content-type': 'application/json' });
-                response.end(JSON.stringify({ jsonrpc: '2.0', id: JSON.parse(body).id, result: { content: [] } }));
-            });
-        });
-        await new Promise((resolve) => upstream.listen(0, '127.0.0.1', resolve));
+        const upstream = await startUpstream();
         const store = await makeStore();
         const file = path.join(store.folder, 'trace');
         const watched = 'trace=write,pwrite64,writev,pwritev,fdatasync,sendmsg,sendto';
         const claviger = await serve(store, { prefix: ['strace', '-D', '-f', '-y', '-s', '4096', '-o', file, '-e', watched] });
         try {
             const granted = await grant(claviger, {
-                url: `http://127.0.0.1:${upstream.address().port}/mcp`,
+                url: upstream.url,
                 token: freshSecret(),
             });
             for (let i = 0; i < changes; ++i) await claviger.admin('POST', '/v1/vaults', { display_name: `vault ${i}` });
@@ -79,8 +70,7 @@ describe('durability by system call', { skip: missing }, () => {
             }
         } finally {
             await claviger.stop();
-            upstream.close();
-            upstream.closeAllConnections();
+            upstream.stop();
         }
         const ended = new RegExp(`^${claviger.child.pid} +\\+\\+\\+ `, 'm'); // what strace writes last
         await eventually('strace has written everything', () => ended.test(readFileSync(file, 'latin1')));

@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { eventually, binary, freshSecret, grant, makeStore, run, serve, temporaryFolder } from '../flows/harness.mjs';
+import { binary, eventually, freshSecret, grant, makeStore, run, serve, startUpstream, temporaryFolder } from '../flows/harness.mjs';
 import { post, rpc } from '../flows/wire.mjs';
 
 const unit = fileURLToPath(new URL('../../deploy/systemd/claviger.service', import.meta.url));
@@ -36,25 +35,19 @@ function allowedBy(text) {
 
 describe('deploy/systemd/claviger.service', { skip }, () => {
     it('allows every system call of the server, and none of those that it must not make', { skip: sanitized ? 'the sanitizers make calls of their own' : undefined }, async () => {
-        const upstream = http.createServer((request, response) => {
-            let body = '';
-            request.on('data', (part) => (body += part));
-            request.on('end', () => response.end(JSON.stringify({ jsonrpc: '2.0', id: JSON.parse(body).id, result: { content: [] } })));
-        });
-        await new Promise((resolve) => upstream.listen(0, '127.0.0.1', resolve));
+        const upstream = await startUpstream();
         const backups = temporaryFolder();
         const pins = temporaryFolder();
         const store = await makeStore({ config: { backup: { dir: backups }, access_log: { pin_dir: pins } } });
         const trace = path.join(store.folder, 'trace');
         const claviger = await serve(store, { prefix: ['strace', '-D', '-f', '-o', trace] });
-        const granted = await grant(claviger, { url: `http://127.0.0.1:${upstream.address().port}/mcp`, token: freshSecret() });
+        const granted = await grant(claviger, { url: upstream.url, token: freshSecret() });
         for (let i = 0; i < 20; ++i)
             await post(`${claviger.agentsUrl}/mcp/upstream`, granted.sessionToken, rpc(i, 'tools/call', { name: 't', arguments: {} }));
         await claviger.admin('POST', '/v1/backups', { name: 'one' });
         await claviger.admin('POST', `/v1/vaults/${granted.vault.id}/credentials/${granted.credential.id}/shred`);
         await claviger.stop();
-        upstream.close();
-        upstream.closeAllConnections();
+        upstream.stop();
 
         const ended = new RegExp(`^${claviger.child.pid} +\\+\\+\\+ `, 'm'); // what strace writes last
         await eventually('strace has written everything', () => ended.test(readFileSync(trace, 'latin1')));

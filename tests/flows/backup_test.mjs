@@ -2,10 +2,9 @@
 // older copy of the store never goes into service unnoticed.
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { binary, freshSecret, grant, makeStore, run, serve, temporaryFolder } from './harness.mjs';
+import { binary, freshSecret, grant, makeStore, run, serve, startUpstream, temporaryFolder } from './harness.mjs';
 import { post, rpc } from './wire.mjs';
 
 /// A store whose log is pinned and that has a folder for backups.
@@ -31,23 +30,14 @@ describe('backup and restore', () => {
     let upstream;
     const seen = [];
     before(async () => {
-        upstream = http.createServer((request, response) => {
-            seen.push(request.headers.authorization);
-            let body = '';
-            request.on('data', (part) => (body += part));
-            request.on('end', () => {
-                response.writeHead(200, { 'content-type': 'application/json' });
-                response.end(JSON.stringify({ jsonrpc: '2.0', id: JSON.parse(body).id, result: { content: [] } }));
-            });
-        });
-        await new Promise((resolve) => upstream.listen(0, '127.0.0.1', resolve));
+        upstream = await startUpstream(({ token }) => seen.push(token));
     });
-    after(() => upstream.close());
+    after(() => upstream.stop());
 
     const callOnce = (claviger, token, id = 1) =>
         post(`${claviger.agentsUrl}/mcp/upstream`, token, rpc(id, 'tools/call', { name: 'tool', arguments: {} }));
     const granting = (claviger, token) =>
-        grant(claviger, { url: `http://127.0.0.1:${upstream.address().port}/mcp`, token });
+        grant(claviger, { url: upstream.url, token });
 
     it('copies while it serves, verifies without and with the key, and restores fenced', async () => {
         const store = await safeStore();

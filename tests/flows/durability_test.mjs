@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, unlinkSync, writeSync } from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { binary, eventually, freshSecret, grant, makeStore, run, serve, temporaryFolder } from './harness.mjs';
+import { binary, eventually, freshSecret, grant, makeStore, run, serve, startUpstream, temporaryFolder } from './harness.mjs';
 import { rpc } from './wire.mjs';
 
 // Room for the store's own reserve (it fills about 40 MiB of a file that it took beforehand) and for writing all of it
@@ -40,20 +39,6 @@ function fill() {
 }
 const free = () => existsSync(filler) && unlinkSync(filler);
 
-function startUpstream(seen) {
-    const server = http.createServer((request, response) => {
-        let body = '';
-        request.on('data', (part) => (body += part));
-        request.on('end', () => {
-            const { id, params } = JSON.parse(body);
-            seen.add(params.name);
-            response.writeHead(200, { 'content-type': 'application/json' });
-            response.end(JSON.stringify({ jsonrpc: '2.0', id, result: { content: [] } }));
-        });
-    });
-    return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
-}
-
 if (skip) it('a full disk', { skip }, () => {});
 
 describe('a full disk', { skip }, () => {
@@ -66,14 +51,14 @@ describe('a full disk', { skip }, () => {
     let calls = 0;
 
     before(async () => {
-        upstream = await startUpstream(seen);
+        upstream = await startUpstream(({ tool }) => seen.add(tool));
         store = await makeStore({ data: path.join(disk, 'data') });
         claviger = await serve(store);
-        granted = await grant(claviger, { url: `http://127.0.0.1:${upstream.address().port}/mcp`, token: freshSecret() });
+        granted = await grant(claviger, { url: upstream.url, token: freshSecret() });
     });
     after(async () => {
         await claviger?.kill();
-        upstream?.close();
+        upstream?.stop();
         execFileSync('umount', ['-l', disk]);
     });
 

@@ -12,6 +12,7 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { adminClient } from '../support/node/admin_client.mjs';
 export { grant } from '../support/node/admin_client.mjs';
+export { startUpstream } from '../support/node/plain_upstream.mjs';
 export { secretForms, tracesOf } from '../support/node/secret_forms.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));

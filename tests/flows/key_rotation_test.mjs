@@ -1,25 +1,10 @@
 // Keys rotate while agents call and admins write: over the admin API and the command line, on the real binary.
 import assert from 'node:assert/strict';
-import http from 'node:http';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { binary, eventually, freshSecret, grant, makeStore, run, serve } from './harness.mjs';
+import { binary, eventually, freshSecret, grant, makeStore, run, serve, startUpstream } from './harness.mjs';
 import { post, rpc } from './wire.mjs';
-
-function startUpstream(seen) {
-    const server = http.createServer((request, response) => {
-        let body = '';
-        request.on('data', (part) => (body += part));
-        request.on('end', () => {
-            const { id, params } = JSON.parse(body);
-            seen.push({ tool: params.name, token: request.headers.authorization });
-            response.writeHead(200, { 'content-type': 'application/json' });
-            response.end(JSON.stringify({ jsonrpc: '2.0', id, result: { content: [] } }));
-        });
-    });
-    return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
-}
 
 describe('keys are rotated while everything goes on', () => {
     const seen = [];
@@ -31,18 +16,17 @@ describe('keys are rotated while everything goes on', () => {
     let environment;
 
     before(async () => {
-        upstream = await startUpstream(seen);
+        upstream = await startUpstream((call) => seen.push(call));
         store = await makeStore();
         claviger = await serve(store);
-        granted = await grant(claviger, { url: `http://127.0.0.1:${upstream.address().port}/mcp`, token });
+        granted = await grant(claviger, { url: upstream.url, token });
         const key = path.join(store.folder, 'admin.key');
         writeFileSync(key, claviger.admin_api_key, { mode: 0o600 });
         environment = { PATH: process.env.PATH, HOME: store.folder, CLAVIGER_URL: claviger.adminUrl, CLAVIGER_API_KEY_FILE: key };
     });
     after(async () => {
         await claviger?.kill();
-        upstream?.closeAllConnections();
-        upstream?.close();
+        upstream?.stop();
     });
 
     const api = (method, target, body, options) => claviger.admin(method, target, body, options);

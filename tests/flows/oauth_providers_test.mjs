@@ -2,27 +2,11 @@
 // with the built-in profiles, only their addresses changed.
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { binary, freePort, grant, node22, run, startClaviger, startNode, temporaryFolder } from './harness.mjs';
+import { binary, freePort, grant, node22, run, startClaviger, startNode, startUpstream, temporaryFolder } from './harness.mjs';
 import { browse, call, callWell, grantOf } from './oauth_world.mjs';
-
-/// An MCP server that takes any token and remembers it.
-function startServer(tokens) {
-    const server = http.createServer((request, response) => {
-        let body = '';
-        request.on('data', (part) => (body += part));
-        request.on('end', () => {
-            tokens.push([request.url, request.headers.authorization]);
-            response.writeHead(200, { 'content-type': 'application/json' });
-            const { id } = JSON.parse(body || '{}');
-            response.end(JSON.stringify({ jsonrpc: '2.0', id, result: { content: [] } }));
-        });
-    });
-    return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
-}
 
 describe('An emulated provider', () => {
     const tokens = []; // [path, Authorization]
@@ -55,8 +39,8 @@ describe('An emulated provider', () => {
     before(async () => {
         const port = await freePort();
         emulators = await startNode('provider_emulators.mjs', [`http://127.0.0.1:${port}/oauth/callback`], { node: node22() });
-        server = await startServer(tokens);
-        origin = `http://127.0.0.1:${server.address().port}`;
+        server = await startUpstream(({ path: where, token }) => tokens.push([where, token]));
+        origin = server.origin;
         const folder = path.join(temporaryFolder(), 'providers');
         mkdirSync(folder);
         await profileOf(folder, 'google', 'google', { authorization: '/o/oauth2/v2/auth', token: '/oauth2/token', revocation: '/oauth2/revoke' });
@@ -73,7 +57,7 @@ describe('An emulated provider', () => {
     });
     after(async () => {
         await claviger?.stop();
-        server?.close();
+        server?.stop();
     });
 
     const sent = (name) => tokens.filter(([at]) => at === `/${name}`).map(([, token]) => token);

@@ -4,28 +4,22 @@
 #include "proxy/handle_rewriter.h"
 #include "proxy/json_rpc.h"
 #include "proxy/json_span.h"
+#include "tests/fuzz/require.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 using namespace claviger;
+using fuzz::require;
 using nlohmann::json;
 using proxy::HandleSpot;
 using proxy::Towards;
 
 namespace {
-
-void require(bool holds, const char* what) {
-    if (holds) return;
-    std::fprintf(stderr, "does not hold: %s\n", what);
-    std::abort();
-}
 
 std::string mark(HandleSpot spot, std::string_view handle) {
     return "<" + std::to_string(static_cast<int>(spot)) + std::string(handle) + ">";

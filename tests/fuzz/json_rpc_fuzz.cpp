@@ -2,25 +2,19 @@
 #include "proxy/eras.h"
 #include "proxy/json_rpc.h"
 #include "proxy/json_span.h"
+#include "tests/fuzz/require.h"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 using namespace claviger;
+using fuzz::require;
 using nlohmann::json;
 
 namespace {
-
-void require(bool holds, const char* what) {
-    if (holds) return;
-    std::fprintf(stderr, "does not hold: %s\n", what);
-    std::abort();
-}
 
 std::string text_of(const json& object, const char* key) {
     const auto found = object.find(key);

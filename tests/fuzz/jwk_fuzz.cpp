@@ -3,26 +3,20 @@
 #include "base/bytes.h"
 #include "oauth/jose_key.h"
 #include "oauth/jose_signing_key.h"
+#include "tests/fuzz/require.h"
 
 #include <openssl/err.h>
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 using namespace claviger;
+using fuzz::require;
 using nlohmann::json;
 
 namespace {
-
-void require(bool holds, const char* what) {
-    if (holds) return;
-    std::fprintf(stderr, "does not hold: %s\n", what);
-    std::abort();
-}
 
 void check_public(const oauth::PublicKey& key) {
     const auto again = oauth::PublicKey::from_jwk(json::parse(key.jwk()));

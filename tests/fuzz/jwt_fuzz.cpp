@@ -2,16 +2,16 @@
 // it.
 #include "base/bytes.h"
 #include "oauth/jose.h"
+#include "tests/fuzz/require.h"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 using namespace claviger;
+using fuzz::require;
 using nlohmann::json;
 
 namespace {
@@ -28,12 +28,6 @@ constexpr std::string_view kKeys =
 constexpr oauth::Algorithm kAll[] = {oauth::Algorithm::rs256, oauth::Algorithm::ps256,
                                      oauth::Algorithm::es256, oauth::Algorithm::es384,
                                      oauth::Algorithm::es512, oauth::Algorithm::eddsa};
-
-void require(bool holds, const char* what) {
-    if (holds) return;
-    std::fprintf(stderr, "does not hold: %s\n", what);
-    std::abort();
-}
 
 void check_refusal(const base::Error& error) {
     require(error.kind == base::ErrorKind::invalid_request || error.kind == base::ErrorKind::unauthenticated,

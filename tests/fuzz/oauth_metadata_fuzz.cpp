@@ -1,17 +1,15 @@
 // Fuzzes claviger_oauth: metadata documents, registrations and addresses; the first line is the address.
 #include "oauth/metadata.h"
+#include "tests/fuzz/require.h"
 
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 using namespace claviger::oauth;
 
 namespace {
 
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using claviger::fuzz::require;
 
 }  // namespace
 

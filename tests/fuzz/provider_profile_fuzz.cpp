@@ -1,21 +1,18 @@
 // Fuzzes claviger_oauth: a profile file is refused with reasons or gives a profile that reads back the same,
 // and whose URLs stay what they are whatever its variables become.
 #include "oauth/provider_profile.h"
+#include "tests/fuzz/require.h"
 
 #include <nlohmann/json.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 namespace {
 
 using namespace claviger;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using fuzz::require;
 
 bool printable(std::string_view text) {
     for (const char c : text)

@@ -1,27 +1,21 @@
 // Fuzzes claviger_proxy: redaction. However the stream is cut, the same bytes leave, and never the secret.
 #include "base/bytes.h"
 #include "proxy/redact.h"
+#include "tests/fuzz/require.h"
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
 using namespace claviger;
+using fuzz::require;
 
 namespace {
 
 const std::string_view kSecrets[] = {"up_s3cret/with+specials==", "q\"uo\\te/d", "abcdefgh", "a+b/",
                                      "50%25%41\\u0041"};
-
-void require(bool holds, const char* what) {
-    if (holds) return;
-    std::fprintf(stderr, "does not hold: %s\n", what);
-    std::abort();
-}
 
 std::string escaped(std::string_view secret) {
     std::string out;

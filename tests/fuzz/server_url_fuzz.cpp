@@ -2,17 +2,15 @@
 // the wire.
 #include "policy/network_rules.h"
 #include "policy/server_url.h"
+#include "tests/fuzz/require.h"
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 namespace {
 
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using claviger::fuzz::require;
 
 bool printable(std::string_view text) {
     for (const char c : text)

@@ -2,22 +2,19 @@
 // line the content type.
 #include "oauth/classify.h"
 #include "oauth/device_authorization.h"
+#include "tests/fuzz/require.h"
 
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string_view>
 
 using namespace claviger;
+using fuzz::require;
 using namespace claviger::oauth;
 
 namespace {
 
 constexpr base::Time kSent{std::chrono::seconds(1'800'000'000)};
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 void check(const TokenSet& tokens) {
     tokens.access_token.expose([](std::span<const std::byte> bytes) {

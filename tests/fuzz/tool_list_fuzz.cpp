@@ -2,25 +2,19 @@
 // was.
 #include "proxy/json_span.h"
 #include "proxy/tool_list.h"
+#include "tests/fuzz/require.h"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 using namespace claviger;
+using fuzz::require;
 using nlohmann::json;
 
 namespace {
-
-void require(bool holds, const char* what) {
-    if (holds) return;
-    std::fprintf(stderr, "does not hold: %s\n", what);
-    std::abort();
-}
 
 bool visible(std::string_view tool) { return tool.find('h') == tool.npos; }
 

@@ -1,8 +1,8 @@
 // Fuzzes claviger_oauth: WWW-Authenticate fields; lines of the input are fields.
 #include "oauth/challenge.h"
+#include "tests/fuzz/require.h"
 
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,9 +11,7 @@ using namespace claviger::oauth;
 
 namespace {
 
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using claviger::fuzz::require;
 
 void check(const Challenge& challenge) {
     require(!challenge.scheme.empty());
