@@ -31,7 +31,7 @@ base::Status enqueue(vault::Change& change, const vault::Credential& credential,
     item.workspace = credential.workspace;
     item.kind = vault::OutboxKind::revocation;
     item.about = credential.id.raw;
-    item.body = json{{"credential", vault::encode_object(credential)},
+    item.body = json{{"credential", base::to_hex(vault::encode_object(credential))},
                      {"grant", encode(grant)},
                      {"ends_grant", ends_grant}}
                     .dump();
@@ -93,8 +93,9 @@ base::Result<RevocationJob> read_job(const vault::KeyRing& keys, const vault::Ou
     if (!body.is_object() || !body.contains("credential") || !body["credential"].is_string() ||
         !body.contains("grant") || !body["grant"].is_string())
         return refused();
-    auto credential =
-        vault::decode_object<vault::Credential>(body["credential"].get_ref<const std::string&>());
+    const auto encoded = base::from_hex(body["credential"].get_ref<const std::string&>());
+    if (!encoded) return refused();
+    auto credential = vault::decode_object<vault::Credential>(*encoded);
     auto grant = decode_stored_grant(body["grant"].get_ref<const std::string&>());
     auto plain =
         crypto::open_text(keys.derived(crypto::Purpose::outbox_secrets), binding(item.id), item.secrets);

@@ -50,6 +50,9 @@ public:
         return taken;
     }
 
+    /// For what was read and must not be.
+    void refuse() { good_ = false; }
+
     std::size_t left() const { return rest_.size(); }
     bool good() const { return good_; }
     /// Every read fitted and nothing is left over.

@@ -1,5 +1,6 @@
 #include "vault/catalog.h"
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <type_traits>
@@ -34,6 +35,27 @@ Ref<SessionToken> Catalog::session_token_by_hash(const crypto::Digest& hash) con
     const std::shared_lock lock(mutex_);
     const auto found = session_tokens_by_hash_.find(hash);
     return found == session_tokens_by_hash_.end() ? nullptr : table<SessionToken>().by_id.at(found->second);
+}
+
+template <class T>
+void Catalog::load(std::vector<Ref<T>> objects) {
+    const std::unique_lock lock(mutex_);
+    auto& [by_id, by_age] = table<T>();
+    // An ordered map takes in what comes in its order at once, and what does not by a search each.
+    using Aged = std::pair<std::pair<base::RawId, std::uint64_t>, decltype(T::id)>;
+    std::vector<Aged> aged;
+    aged.reserve(objects.size());
+    for (const auto& object : objects) aged.push_back({{object->scope(), object->created_seq}, object->id});
+    std::ranges::sort(aged, {}, &Aged::first);
+    for (const auto& [age, id] : aged) by_age.emplace_hint(by_age.end(), age, id);
+
+    by_id.reserve(objects.size());
+    for (auto& object : objects) {
+        if constexpr (std::is_same_v<T, ApiKey>) api_keys_by_hash_[object->hash] = object->id;
+        if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_[object->hash] = object->id;
+        const auto id = object->id;
+        by_id.emplace(id, std::move(object));
+    }
 }
 
 template <class T>
@@ -74,6 +96,21 @@ void Catalog::erase(const decltype(T::id)& id) {
     revision_.fetch_add(1, std::memory_order_release);
 }
 
+template void Catalog::load(std::vector<Ref<Workspace>>);
+template void Catalog::load(std::vector<Ref<ApiKey>>);
+template void Catalog::load(std::vector<Ref<Vault>>);
+template void Catalog::load(std::vector<Ref<Credential>>);
+template void Catalog::load(std::vector<Ref<Grant>>);
+template void Catalog::load(std::vector<Ref<Rotation>>);
+template void Catalog::load(std::vector<Ref<ConnectFlow>>);
+template void Catalog::load(std::vector<Ref<OauthClient>>);
+template void Catalog::load(std::vector<Ref<WebhookEndpoint>>);
+template void Catalog::load(std::vector<Ref<OutboxItem>>);
+template void Catalog::load(std::vector<Ref<Operation>>);
+template void Catalog::load(std::vector<Ref<Environment>>);
+template void Catalog::load(std::vector<Ref<Agent>>);
+template void Catalog::load(std::vector<Ref<Session>>);
+template void Catalog::load(std::vector<Ref<SessionToken>>);
 template void Catalog::put(Workspace);
 template void Catalog::put(ApiKey);
 template void Catalog::put(Vault);

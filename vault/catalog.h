@@ -75,6 +75,9 @@ public:
     /// path.
     std::uint64_t revision() const { return revision_.load(std::memory_order_acquire); }
 
+    /// Takes in all objects of a kind, before anybody reads and while there is none of it.
+    template <class T>
+    void load(std::vector<Ref<T>> objects);
     template <class T>
     void put(T object);
     template <class T>

@@ -182,10 +182,10 @@ base::Result<Operation> activate(Change& change, Operation operation) {
     return stored(change, std::move(operation), Action::promote);
 }
 
-base::Result<Operation> move_rows(Change& change, Operation operation, const std::vector<Resealed>& rows) {
+base::Result<Operation> move_rows(Change& change, Operation operation, std::vector<Resealed> rows) {
     if (const auto vault = vault_of(change, operation); !vault) return std::unexpected(vault.error());
-    put(change, rows);
     operation.done += rows.size();
+    put(change, std::move(rows));
     operation.problem.reset();
     return stored(change, std::move(operation), Action::rewrap);
 }

@@ -40,7 +40,7 @@ base::Result<Operation> retire(Change& change, Operation operation);
 /// The pending root key is in use, and what it replaces is kept until it is retired.
 base::Result<Operation> activate(Change& change, Operation operation);
 /// Some of the vault's rows are moved. `total` is what the operation then says, `cursor` where it goes on.
-base::Result<Operation> move_rows(Change& change, Operation operation, const std::vector<Resealed>& rows);
+base::Result<Operation> move_rows(Change& change, Operation operation, std::vector<Resealed> rows);
 /// Nothing is left under the old key of the vault: it is gone.
 base::Result<Operation> finish_vault_rotation(Change& change, Operation operation);
 /// The last step of a rotation of the root key.

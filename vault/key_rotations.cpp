@@ -16,6 +16,13 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kIdle{60'000};
 
+// A commit for many rows delays every call that waits for the same commit. Beside calls they are few, and
+// at most a part of the time is theirs: one part in kParts.
+constexpr std::size_t kBesideCalls = 64;
+constexpr int kParts = 4;
+constexpr milliseconds kLongestPause{100};
+constexpr milliseconds kOthersGone{1'000};  // after this long without them nobody is there to be delayed
+
 /// Claviger itself, in the workspace whose administrators see the operation.
 Actor own_actor(const Operation& operation) { return {.workspace = operation.workspace.raw}; }
 
@@ -131,21 +138,36 @@ base::Status KeyRotations::advance_vault(const Operation& operation) {
     const GenerationRows rows(records_, *vault, table_of(operation.step), operation.from, operation.to);
     if (operation.total != 0) return move_stretch(operation, rows);
 
-    const GenerationRows objects(records_, *vault, Table::meta, operation.from, operation.to);
-    const auto data_keys = rows.count();
-    if (!data_keys) return std::unexpected(data_keys.error());
-    const auto others = objects.count();
-    if (!others) return std::unexpected(others.error());
     auto counted = operation;
-    counted.total = std::max<std::uint64_t>(1, *data_keys + *others);
+    counted.total = std::max<std::uint64_t>(1, count_sealed_rows(records_.catalog(), *vault));
     return move_stretch(counted, rows);
+}
+
+/// Whether calls or changes were made a moment ago.
+bool KeyRotations::others_at_work() {
+    const auto now = steady_clock::now();
+    const auto entries = records_.ledger().counters().entries.load(std::memory_order_relaxed);
+    if (entries > entries_ + 1) others_seen_ = now;  // one is that of the stretch before
+    entries_ = entries;
+    return now - others_seen_ < kOthersGone;
+}
+
+/// Leaves the commit thread to others for as long as their part is.
+void KeyRotations::leave_room(steady_clock::duration taken) {
+    const auto pause = std::min<steady_clock::duration>(taken * (kParts - 1), kLongestPause);
+    std::unique_lock lock(mutex_);
+    woken_.wait_for(lock, pause, [&] { return stopping_; });
 }
 
 /// Commits the rows that come next, and reads on meanwhile.
 base::Status KeyRotations::move_stretch(const Operation& operation, const GenerationRows& rows) {
+    const bool beside_others = others_at_work();
+    const auto credentials = beside_others ? std::min(kBesideCalls, settings_.credentials_per_commit)
+                                           : settings_.credentials_per_commit;
+    const auto look = GenerationRows::Look::named_rows;
     auto now = ahead_ && ahead_->operation == operation.id && ahead_->stretch.from == operation.cursor
                    ? base::Result<Stretch>(std::move(ahead_->stretch))
-                   : rows.next(operation.cursor, settings_.credentials_per_commit);
+                   : rows.next(operation.cursor, credentials, look);
     ahead_.reset();
     if (!now) return std::unexpected(std::move(now).error());
 
@@ -156,8 +178,10 @@ base::Status KeyRotations::move_stretch(const Operation& operation, const Genera
         if (last)
             newest.step =
                 newest.step == OperationStep::data_keys ? OperationStep::objects : OperationStep::last_look;
-        return move_rows(change, std::move(newest), now->rows);
+        return move_rows(change, std::move(newest), std::move(now->rows));
     };
+    const auto begun = steady_clock::now();
+    auto ended = begun;
     std::promise<base::Status> answer;
     auto answered = answer.get_future();
     const auto id = operation.id;
@@ -171,13 +195,17 @@ base::Status KeyRotations::move_stretch(const Operation& operation, const Genera
             const auto moved = step(change, *newest);
             return moved ? base::Status() : std::unexpected(moved.error());
         },
-        [&](base::Status done) { answer.set_value(std::move(done)); });
+        [&](base::Status done) {
+            ended = steady_clock::now();
+            answer.set_value(std::move(done));
+        });
     std::optional<Ahead> read_ahead;
     if (!last)
-        if (auto next = rows.next(now->next, settings_.credentials_per_commit))
+        if (auto next = rows.next(now->next, credentials, look))
             read_ahead = Ahead{operation.id, std::move(*next)};
     auto done = answered.get();
     if (done) ahead_ = std::move(read_ahead);
+    if (beside_others) leave_room(ended - begun);
     return done;
 }
 
@@ -186,11 +214,11 @@ base::Status KeyRotations::look_for_the_rest(const Operation& operation, const V
     for (const auto table : {Table::data_key, Table::meta}) {
         const GenerationRows rows(records_, vault, table, operation.from, operation.to);
         for (std::string at;;) {
-            const auto stretch = rows.next(at, settings_.credentials_per_commit);
+            auto stretch = rows.next(at, settings_.credentials_per_commit, GenerationRows::Look::every_row);
             if (!stretch) return std::unexpected(stretch.error());
             if (!stretch->rows.empty())
                 return commit(operation, [&](Change& change, Operation newest) {
-                    return move_rows(change, std::move(newest), stretch->rows);
+                    return move_rows(change, std::move(newest), std::move(stretch->rows));
                 });
             if (stretch->next.empty()) break;
             at = stretch->next;

@@ -15,8 +15,8 @@
 namespace claviger::vault {
 
 struct RotationSettings {
-    SlotAccess slots = {};  // for tokens; openings are only needed to begin
-    std::size_t credentials_per_commit = 256;
+    SlotAccess slots = {};                       // for tokens; openings are only needed to begin
+    std::size_t credentials_per_commit = 1'024;  // fewer while others use the store
     std::chrono::milliseconds retry_after{1'000};
     /// Whether something outside the store is still sealed with that generation of the vault's key; absent:
     /// nothing ever is.
@@ -60,6 +60,8 @@ private:
     base::Status advance_root(const Operation& operation);
     base::Status advance_vault(const Operation& operation);
     base::Status move_stretch(const Operation& operation, const GenerationRows& rows);
+    bool others_at_work();
+    void leave_room(std::chrono::steady_clock::duration taken);
     base::Status look_for_the_rest(const Operation& operation, const Vault& vault);
     base::Status commit(const Operation& operation, const Step& step);
     void report(const Operation& operation, const base::Error& problem);
@@ -77,6 +79,8 @@ private:
         Stretch stretch;
     };
     std::optional<Ahead> ahead_;  // read while the rows before it were being committed
+    std::uint64_t entries_ = 0;   // of the log, when it was last looked who works
+    std::chrono::steady_clock::time_point others_seen_{};
     std::thread thread_;
 };
 

@@ -83,9 +83,11 @@ base::Status examine(const Attempt& attempt, const StorageEngine& engine) {
             return base::failure(ErrorKind::internal, "ledger.reserved_row",
                                  "The change was refused because it touches the log itself.",
                                  "This is a mistake in Claviger; please report it.");
-    for (const auto& write :
-         batch.writes())  // the group's commit will need the row; a broken one fails this change alone
+    for (const auto& write : batch.writes()) {
+        if (write.was) continue;
+        // The group's commit will need the row; a broken one fails this change alone.
         if (const auto row = engine.get(write.table, write.key); !row) return std::unexpected(row.error());
+    }
     for (const auto& required : batch.preconditions()) {
         const auto row = engine.get(required.table, required.key);
         if (!row) return std::unexpected(row.error());

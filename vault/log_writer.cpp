@@ -113,7 +113,9 @@ base::Status LogWriter::account(Batch& batch) {
         if (i + 1 < summed.size() && place(summed[i + 1]) == place(summed[i]))
             continue;  // a later write wins
         std::uint64_t version = 0;
-        if (engine_ != nullptr) {
+        if (write.was) {
+            sums_.subtract(prf_, write.table, write.key, write.was->value);
+        } else if (engine_ != nullptr) {
             const auto old = engine_->get(write.table, write.key);
             if (!old) return std::unexpected(old.error());
             if (*old) {
@@ -122,7 +124,7 @@ base::Status LogWriter::account(Batch& batch) {
             }
         }
         if (write.value) sums_.add(prf_, write.table, write.key, *write.value);
-        versions.emplace_back(&write, version);
+        if (!write.was) versions.emplace_back(&write, version);
     }
     for (const auto& [write, version] : versions) batch.require(write->table, write->key, version);
     return {};

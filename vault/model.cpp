@@ -1,14 +1,15 @@
 #include "vault/model.h"
 
-#include <nlohmann/json.hpp>
+#include "vault/byte_reader.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace claviger::vault {
 namespace {
 
+using base::Bytes;
 using base::ErrorKind;
-using nlohmann::json;
 
 template <std::size_t N, class Enum>
 std::optional<Enum> from_name(const std::pair<Enum, std::string_view> (&names)[N], std::string_view name) {
@@ -56,9 +57,8 @@ constexpr std::pair<OperationStep, std::string_view> kOperationSteps[] = {
     {OperationStep::last_look, "last_look"},
     {OperationStep::done, "done"}};
 
-// One field list per object serves both directions, so that writing and reading cannot drift apart.
-// A Writer fills a JSON object; a Reader takes the members out and counts them, so that unknown ones are
-// noticed.
+// One field list per object serves both directions, so that writing and reading cannot drift apart. Its order
+// is that of the bytes: docs/storage_format.md.
 
 template <class F>
 void fields(base::ToolConfig& object, F&& field);
@@ -121,526 +121,504 @@ void fields(SessionToken& object, F&& field);
 template <class F>
 void fields(Operation& object, F&& field);
 
-json to_json(std::uint64_t value) { return value; }
-json to_json(bool value) { return value; }
-json to_json(const std::string& value) { return value; }
-json to_json(Time value) { return static_cast<std::int64_t>(value.time_since_epoch().count()); }
-json to_json(const base::RawId& value) {
-    return base::to_hex({reinterpret_cast<const char*>(value.data()), value.size()});
-}
-json to_json(const crypto::Digest& value) { return base::to_hex(crypto::view(value)); }
-template <base::IdPrefix Prefix>
-json to_json(const base::Id<Prefix>& value) {
-    return to_json(value.raw);
-}
-template <class Enum>
-    requires std::is_enum_v<Enum>
-json to_json(Enum value) {
-    return static_cast<std::int64_t>(value);
-}
-json to_json(const Metadata& value) { return value; }
-template <class T>
-json to_json(const std::optional<T>& value);
-template <class T>
-json to_json(const std::vector<T>& value);
-template <class T>
-    requires requires(T& object) { fields(object, 0); }
-json to_json(const T& object);
+/// Appends values to an object's bytes.
+class Writer {
+public:
+    explicit Writer(Bytes& out) : out_(out) {}
 
-class Malformed {};  // thrown and caught in this file only: a reader's way out of nested fields
-
-void from_json(const json& in, std::int64_t& out) {
-    if (!in.is_number_integer()) throw Malformed{};
-    out = in.get<std::int64_t>();
-}
-void from_json(const json& in, std::uint64_t& out) {
-    if (!in.is_number_unsigned()) throw Malformed{};
-    out = in.get<std::uint64_t>();
-}
-void from_json(const json& in, bool& out) {
-    if (!in.is_boolean()) throw Malformed{};
-    out = in.get<bool>();
-}
-void from_json(const json& in, std::string& out) {
-    if (!in.is_string()) throw Malformed{};
-    out = in.get<std::string>();
-}
-void from_json(const json& in, Time& out) {
-    std::int64_t millis = 0;
-    from_json(in, millis);
-    out = Time(std::chrono::milliseconds(millis));
-}
-template <std::size_t N>
-void from_json(const json& in, std::array<unsigned char, N>& out) {
-    if (!in.is_string()) throw Malformed{};
-    const auto bytes = base::from_hex(in.get_ref<const std::string&>());
-    if (!bytes || bytes->size() != N) throw Malformed{};
-    std::memcpy(out.data(), bytes->data(), N);
-}
-template <base::IdPrefix Prefix>
-void from_json(const json& in, base::Id<Prefix>& out) {
-    from_json(in, out.raw);
-}
-template <class Enum>
-    requires std::is_enum_v<Enum>
-void from_json(const json& in, Enum& out) {
-    std::int64_t number = 0;
-    from_json(in, number);
-    if (number < 0 || number > 16) throw Malformed{};
-    out = static_cast<Enum>(number);
-}
-void from_json(const json& in, Metadata& out) {
-    if (!in.is_object()) throw Malformed{};
-    for (const auto& [key, value] : in.items()) from_json(value, out[key]);
-}
-template <class T>
-void from_json(const json& in, std::optional<T>& out);
-template <class T>
-void from_json(const json& in, std::vector<T>& out);
-template <class T>
-    requires requires(T& object) { fields(object, 0); }
-void from_json(const json& in, T& object);
-
-struct Writer {
-    json out = json::object();
-    template <class T>
-    void operator()(const char* name, const T& value) {
-        json member = to_json(value);
-        if (!member.is_null()) out[name] = std::move(member);
+    void operator()(std::uint64_t value) { base::append_big_endian(out_, value); }
+    void operator()(bool value) { out_.push_back(value ? 1 : 0); }
+    void operator()(Time value) { (*this)(static_cast<std::uint64_t>(value.time_since_epoch().count())); }
+    void operator()(const std::string& value) {
+        count(value.size());
+        out_.append(value);
     }
+    template <std::size_t N>
+    void operator()(const std::array<unsigned char, N>& value) {
+        append_array(out_, value);
+    }
+    template <base::IdPrefix Prefix>
+    void operator()(const base::Id<Prefix>& value) {
+        append_array(out_, value.raw);
+    }
+    template <class Enum>
+        requires std::is_enum_v<Enum>
+    void operator()(Enum value) {
+        out_.push_back(static_cast<char>(value));
+    }
+    void operator()(const Metadata& value) {
+        count(value.size());
+        for (const auto& [key, text] : value) (*this)(key), (*this)(text);
+    }
+    template <class T>
+    void operator()(const std::optional<T>& value) {
+        (*this)(value.has_value());
+        if (value) (*this)(*value);
+    }
+    template <class T>
+    void operator()(const std::vector<T>& value) {
+        count(value.size());
+        for (const auto& item : value) (*this)(item);
+    }
+    template <class T>
+        requires requires(T& object) { fields(object, 0); }
+    void operator()(const T& object) {
+        fields(const_cast<T&>(object), *this);  // the writer only reads
+    }
+
+private:
+    void count(std::size_t value) { append_varint(out_, static_cast<std::uint32_t>(value)); }
+    Bytes& out_;
 };
-struct Reader {
-    const json& in;
-    std::size_t taken = 0;
-    template <class T>
-    void operator()(const char* name, T& value) {
-        const auto found = in.find(name);
-        if (found == in.end()) {
-            if constexpr (requires { value.has_value(); }) return;
-            throw Malformed{};
-        }
-        ++taken;
-        from_json(*found, value);
+
+/// Takes them off again; what no Writer writes makes it fail, at the latest in complete().
+class Reader {
+public:
+    explicit Reader(base::ByteView bytes) : in_(bytes) {}
+    bool complete() const { return in_.complete(); }
+
+    void operator()(std::uint64_t& value) { value = in_.number<std::uint64_t>(); }
+    void operator()(bool& value) { value = number_up_to(1) == 1; }
+    void operator()(Time& value) {
+        value = Time(std::chrono::milliseconds(static_cast<std::int64_t>(in_.number<std::uint64_t>())));
     }
+    void operator()(std::string& value) { value = in_.bytes(in_.varint()); }
+    template <std::size_t N>
+    void operator()(std::array<unsigned char, N>& value) {
+        value = in_.array<N>();
+    }
+    template <base::IdPrefix Prefix>
+    void operator()(base::Id<Prefix>& value) {
+        value.raw = in_.array<std::tuple_size_v<base::RawId>>();
+    }
+    template <class Enum>
+        requires std::is_enum_v<Enum>
+    void operator()(Enum& value) {
+        value = static_cast<Enum>(number_up_to(kMostOfAnyEnum));
+    }
+    void operator()(Metadata& value) {
+        for (auto left = count(); left > 0 && in_.good(); --left) {
+            std::string key, text;
+            (*this)(key), (*this)(text);
+            if (!value.empty() && key <= value.rbegin()->first) in_.refuse();
+            value.emplace_hint(value.end(), std::move(key), std::move(text));
+        }
+    }
+    template <class T>
+    void operator()(std::optional<T>& value) {
+        if (number_up_to(1) == 1) (*this)(value.emplace());
+    }
+    template <class T>
+    void operator()(std::vector<T>& value) {
+        const auto items = count();
+        value.reserve(items);
+        for (auto left = items; left > 0 && in_.good(); --left) (*this)(value.emplace_back());
+    }
+    template <class T>
+        requires requires(T& object) { fields(object, 0); }
+    void operator()(T& object) {
+        fields(object, *this);
+    }
+
+private:
+    static constexpr std::uint8_t kMostOfAnyEnum = 16;
+
+    std::uint8_t number_up_to(std::uint8_t most) {
+        const auto value = in_.number<std::uint8_t>();
+        if (value > most) in_.refuse();
+        return in_.good() ? value : std::uint8_t{0};
+    }
+    /// Of items, each of which takes a byte or more.
+    std::uint32_t count() {
+        const auto value = in_.varint();
+        if (value > in_.left()) in_.refuse();
+        return in_.good() ? value : 0;
+    }
+    ByteReader in_;
 };
 
 template <class F>
 void fields(base::ToolConfig& o, F&& f) {
-    f("name", o.name);
-    f("enabled", o.enabled);
-    f("policy", o.policy);
+    f(o.name);
+    f(o.enabled);
+    f(o.policy);
 }
 template <class F>
 void fields(base::Toolset& o, F&& f) {
-    f("server", o.server);
-    f("enabled_by_default", o.enabled_by_default);
-    f("default_policy", o.default_policy);
-    f("configs", o.configs);
+    f(o.server);
+    f(o.enabled_by_default);
+    f(o.default_policy);
+    f(o.configs);
 }
 template <class F>
 void fields(base::McpServer& o, F&& f) {
-    f("name", o.name);
-    f("url", o.url);
-    f("normal_url", o.normal_url);
+    f(o.name);
+    f(o.url);
+    f(o.normal_url);
 }
 template <class F>
 void fields(base::NetworkRules& o, F&& f) {
-    f("limited", o.limited);
-    f("allow_mcp_servers", o.allow_mcp_servers);
-    f("allow_package_managers", o.allow_package_managers);
-    f("allowed_hosts", o.allowed_hosts);
+    f(o.limited);
+    f(o.allow_mcp_servers);
+    f(o.allow_package_managers);
+    f(o.allowed_hosts);
 }
 template <class F>
 void fields(base::ArgumentCondition& o, F&& f) {
-    f("pointer", o.pointer);
-    f("test", o.test);
-    f("value", o.value);
+    f(o.pointer);
+    f(o.test);
+    f(o.value);
 }
 template <class F>
 void fields(base::ToolRule& o, F&& f) {
-    f("name", o.name);
-    f("effect", o.effect);
-    f("server", o.server);
-    f("tool", o.tool);
-    f("agents", o.agents);
-    f("when", o.when);
+    f(o.name);
+    f(o.effect);
+    f(o.server);
+    f(o.tool);
+    f(o.agents);
+    f(o.when);
 }
 template <class F>
 void fields(Refresh& o, F&& f) {
-    f("token_endpoint", o.token_endpoint);
-    f("client_id", o.client_id);
-    f("scope", o.scope);
-    f("resource", o.resource);
-    f("auth", o.auth);
-    f("grant", o.grant);
-    f("variables", o.variables);
-    f("client_from", o.client_from);
-    f("subject", o.subject);
-    f("key_id", o.key_id);
-    f("exchange", o.exchange);
-    f("bound_to", o.bound_to);
+    f(o.token_endpoint);
+    f(o.client_id);
+    f(o.scope);
+    f(o.resource);
+    f(o.auth);
+    f(o.grant);
+    f(o.variables);
+    f(o.client_from);
+    f(o.subject);
+    f(o.key_id);
+    f(o.exchange);
+    f(o.bound_to);
 }
 template <class F>
 void fields(Exchange& o, F&& f) {
-    f("credential", o.credential);
-    f("token_type", o.token_type);
-    f("audience", o.audience);
-    f("requested_type", o.requested_type);
-    f("issuer", o.issuer);
+    f(o.credential);
+    f(o.token_type);
+    f(o.audience);
+    f(o.requested_type);
+    f(o.issuer);
 }
 template <class F>
 void fields(Injection& o, F&& f) {
-    f("header", o.header);
-    f("scheme", o.scheme);
+    f(o.header);
+    f(o.scheme);
 }
 template <class F>
 void fields(Workspace& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("name", o.name);
-    f("created", o.created);
+    f(o.id);
+    f(o.created_seq);
+    f(o.name);
+    f(o.created);
 }
 template <class F>
 void fields(ApiKey& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("name", o.name);
-    f("role", o.role);
-    f("hash", o.hash);
-    f("created", o.created);
-    f("revoked", o.revoked);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.name);
+    f(o.role);
+    f(o.hash);
+    f(o.created);
+    f(o.revoked);
 }
 template <class F>
 void fields(Vault& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("display_name", o.display_name);
-    f("metadata", o.metadata);
-    f("key_generation", o.key_generation);
-    f("last_generation", o.last_generation);
-    f("key_rotated", o.key_rotated);
-    f("created", o.created);
-    f("updated", o.updated);
-    f("archived", o.archived);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.display_name);
+    f(o.metadata);
+    f(o.key_generation);
+    f(o.last_generation);
+    f(o.key_rotated);
+    f(o.created);
+    f(o.updated);
+    f(o.archived);
 }
 template <class F>
 void fields(Operation& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("kind", o.kind);
-    f("state", o.state);
-    f("step", o.step);
-    f("rolling_back", o.rolling_back);
-    f("about", o.about);
-    f("from", o.from);
-    f("to", o.to);
-    f("done", o.done);
-    f("total", o.total);
-    f("cursor", o.cursor);
-    f("retire_after_s", o.retire_after_s);
-    f("retire_at", o.retire_at);
-    f("finished", o.finished);
-    f("problem", o.problem);
-    f("created", o.created);
-    f("updated", o.updated);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.kind);
+    f(o.state);
+    f(o.step);
+    f(o.rolling_back);
+    f(o.about);
+    f(o.from);
+    f(o.to);
+    f(o.done);
+    f(o.total);
+    f(o.cursor);
+    f(o.retire_after_s);
+    f(o.retire_at);
+    f(o.finished);
+    f(o.problem);
+    f(o.created);
+    f(o.updated);
 }
 template <class F>
 void fields(Credential& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("vault", o.vault);
-    f("display_name", o.display_name);
-    f("metadata", o.metadata);
-    f("type", o.type);
-    f("mcp_server_url", o.mcp_server_url);
-    f("normal_url", o.normal_url);
-    f("injection", o.injection);
-    f("allowed_tools", o.allowed_tools);
-    f("expires", o.expires);
-    f("refresh", o.refresh);
-    f("secret_name", o.secret_name);
-    f("limited_hosts", o.limited_hosts);
-    f("allowed_hosts", o.allowed_hosts);
-    f("inject_header", o.inject_header);
-    f("inject_body", o.inject_body);
-    f("version", o.version);
-    f("value_commit_seq", o.value_commit_seq);
-    f("value_generation", o.value_generation);
-    f("value_created", o.value_created);
-    f("value_writer", o.value_writer);
-    f("created", o.created);
-    f("updated", o.updated);
-    f("archived", o.archived);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.vault);
+    f(o.display_name);
+    f(o.metadata);
+    f(o.type);
+    f(o.mcp_server_url);
+    f(o.normal_url);
+    f(o.injection);
+    f(o.allowed_tools);
+    f(o.expires);
+    f(o.refresh);
+    f(o.secret_name);
+    f(o.limited_hosts);
+    f(o.allowed_hosts);
+    f(o.inject_header);
+    f(o.inject_body);
+    f(o.version);
+    f(o.value_commit_seq);
+    f(o.value_generation);
+    f(o.value_created);
+    f(o.value_writer);
+    f(o.created);
+    f(o.updated);
+    f(o.archived);
 }
 template <class F>
 void fields(Grant& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("vault", o.vault);
-    f("facts", o.facts);
-    f("created", o.created);
-    f("updated", o.updated);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.vault);
+    f(o.facts);
+    f(o.created);
+    f(o.updated);
 }
 template <class F>
 void fields(KeptValue& o, F&& f) {
-    f("version", o.version);
-    f("state", o.state);
-    f("commit_seq", o.commit_seq);
-    f("generation", o.generation);
-    f("created", o.created);
-    f("writer", o.writer);
-    f("verified", o.verified);
-    f("rotate_by", o.rotate_by);
-    f("left", o.left);
-    f("kept_until", o.kept_until);
+    f(o.version);
+    f(o.state);
+    f(o.commit_seq);
+    f(o.generation);
+    f(o.created);
+    f(o.writer);
+    f(o.verified);
+    f(o.rotate_by);
+    f(o.left);
+    f(o.kept_until);
 }
 template <class F>
 void fields(PastValue& o, F&& f) {
-    f("version", o.version);
-    f("created", o.created);
-    f("ended", o.ended);
-    f("writer", o.writer);
+    f(o.version);
+    f(o.created);
+    f(o.ended);
+    f(o.writer);
 }
 template <class F>
 void fields(Rotation& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("vault", o.vault);
-    f("rotate_by", o.rotate_by);
-    f("verified", o.verified);
-    f("reminders", o.reminders);
-    f("kept", o.kept);
-    f("past", o.past);
-    f("last_version", o.last_version);
-    f("created", o.created);
-    f("updated", o.updated);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.vault);
+    f(o.rotate_by);
+    f(o.verified);
+    f(o.reminders);
+    f(o.kept);
+    f(o.past);
+    f(o.last_version);
+    f(o.created);
+    f(o.updated);
 }
 template <class F>
 void fields(ConnectWish& o, F&& f) {
-    f("grant", o.grant);
-    f("server_url", o.server_url);
-    f("normal_url", o.normal_url);
-    f("provider", o.provider);
-    f("variables", o.variables);
-    f("credential", o.credential);
-    f("display_name", o.display_name);
-    f("metadata", o.metadata);
-    f("scopes", o.scopes);
-    f("other_account", o.other_account);
-    f("issuer", o.issuer);
-    f("client_id", o.client_id);
-    f("client_auth", o.client_auth);
-    f("key_id", o.key_id);
-    f("subject", o.subject);
-    f("exchange", o.exchange);
+    f(o.grant);
+    f(o.server_url);
+    f(o.normal_url);
+    f(o.provider);
+    f(o.variables);
+    f(o.credential);
+    f(o.display_name);
+    f(o.metadata);
+    f(o.scopes);
+    f(o.other_account);
+    f(o.issuer);
+    f(o.client_id);
+    f(o.client_auth);
+    f(o.key_id);
+    f(o.subject);
+    f(o.exchange);
 }
 template <class F>
 void fields(ConnectTerms& o, F&& f) {
-    f("issuer", o.issuer);
-    f("token_endpoint", o.token_endpoint);
-    f("revocation_endpoint", o.revocation_endpoint);
-    f("jwks_uri", o.jwks_uri);
-    f("names_issuer", o.names_issuer);
-    f("answered_by", o.answered_by);
-    f("client_id", o.client_id);
-    f("client_from", o.client_from);
-    f("client_auth", o.client_auth);
-    f("client", o.client);
-    f("redirect_uri", o.redirect_uri);
-    f("resource", o.resource);
-    f("scopes", o.scopes);
-    f("bound_to", o.bound_to);
+    f(o.issuer);
+    f(o.token_endpoint);
+    f(o.revocation_endpoint);
+    f(o.jwks_uri);
+    f(o.names_issuer);
+    f(o.answered_by);
+    f(o.client_id);
+    f(o.client_from);
+    f(o.client_auth);
+    f(o.client);
+    f(o.redirect_uri);
+    f(o.resource);
+    f(o.scopes);
+    f(o.bound_to);
 }
 template <class F>
 void fields(DeviceWait& o, F&& f) {
-    f("user_code", o.user_code);
-    f("verification_uri", o.verification_uri);
-    f("verification_uri_complete", o.verification_uri_complete);
-    f("interval_s", o.interval_s);
-    f("next_poll", o.next_poll);
-    f("failures", o.failures);
+    f(o.user_code);
+    f(o.verification_uri);
+    f(o.verification_uri_complete);
+    f(o.interval_s);
+    f(o.next_poll);
+    f(o.failures);
 }
 template <class F>
 void fields(Problem& o, F&& f) {
-    f("code", o.code);
-    f("message", o.message);
-    f("hint", o.hint);
+    f(o.code);
+    f(o.message);
+    f(o.hint);
 }
 template <class F>
 void fields(ConnectFlow& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("vault", o.vault);
-    f("link", o.link);
-    f("state", o.state);
-    f("wish", o.wish);
-    f("terms", o.terms);
-    f("state_digest", o.state_digest);
-    f("browser", o.browser);
-    f("starts", o.starts);
-    f("starting_until", o.starting_until);
-    f("step_until", o.step_until);
-    f("device", o.device);
-    f("problem", o.problem);
-    f("credential", o.credential);
-    f("secrets", o.secrets);
-    f("created", o.created);
-    f("updated", o.updated);
-    f("expires", o.expires);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.vault);
+    f(o.link);
+    f(o.state);
+    f(o.wish);
+    f(o.terms);
+    f(o.state_digest);
+    f(o.browser);
+    f(o.starts);
+    f(o.starting_until);
+    f(o.step_until);
+    f(o.device);
+    f(o.problem);
+    f(o.credential);
+    f(o.secrets);
+    f(o.created);
+    f(o.updated);
+    f(o.expires);
 }
 template <class F>
 void fields(OauthClient& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("issuer", o.issuer);
-    f("client_id", o.client_id);
-    f("auth", o.auth);
-    f("dynamic", o.dynamic);
-    f("redirect_uri", o.redirect_uri);
-    f("registration_uri", o.registration_uri);
-    f("secrets", o.secrets);
-    f("secret_expires", o.secret_expires);
-    f("created", o.created);
-    f("updated", o.updated);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.issuer);
+    f(o.client_id);
+    f(o.auth);
+    f(o.dynamic);
+    f(o.redirect_uri);
+    f(o.registration_uri);
+    f(o.secrets);
+    f(o.secret_expires);
+    f(o.created);
+    f(o.updated);
 }
 template <class F>
 void fields(WebhookEndpoint& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("name", o.name);
-    f("description", o.description);
-    f("url", o.url);
-    f("enabled_events", o.enabled_events);
-    f("enabled", o.enabled);
-    f("disabled_reason", o.disabled_reason);
-    f("secret", o.secret);
-    f("previous_secret", o.previous_secret);
-    f("previous_until", o.previous_until);
-    f("last_delivered", o.last_delivered);
-    f("last_failed", o.last_failed);
-    f("last_failure", o.last_failure);
-    f("created", o.created);
-    f("updated", o.updated);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.name);
+    f(o.description);
+    f(o.url);
+    f(o.enabled_events);
+    f(o.enabled);
+    f(o.disabled_reason);
+    f(o.secret);
+    f(o.previous_secret);
+    f(o.previous_until);
+    f(o.last_delivered);
+    f(o.last_failed);
+    f(o.last_failure);
+    f(o.created);
+    f(o.updated);
 }
 template <class F>
 void fields(OutboxItem& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("kind", o.kind);
-    f("about", o.about);
-    f("label", o.label);
-    f("body", o.body);
-    f("secrets", o.secrets);
-    f("attempts", o.attempts);
-    f("next_attempt", o.next_attempt);
-    f("last_failure", o.last_failure);
-    f("created", o.created);
-    f("updated", o.updated);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.kind);
+    f(o.about);
+    f(o.label);
+    f(o.body);
+    f(o.secrets);
+    f(o.attempts);
+    f(o.next_attempt);
+    f(o.last_failure);
+    f(o.created);
+    f(o.updated);
 }
 template <class F>
 void fields(Environment& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("name", o.name);
-    f("description", o.description);
-    f("metadata", o.metadata);
-    f("type", o.type);
-    f("network", o.network);
-    f("vault_bindings", o.vault_bindings);
-    f("tool_rules", o.tool_rules);
-    f("created", o.created);
-    f("updated", o.updated);
-    f("archived", o.archived);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.name);
+    f(o.description);
+    f(o.metadata);
+    f(o.type);
+    f(o.network);
+    f(o.vault_bindings);
+    f(o.tool_rules);
+    f(o.created);
+    f(o.updated);
+    f(o.archived);
 }
 template <class F>
 void fields(Agent& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("version", o.version);
-    f("name", o.name);
-    f("model", o.model);
-    f("description", o.description);
-    f("system", o.system);
-    f("metadata", o.metadata);
-    f("mcp_servers", o.mcp_servers);
-    f("toolsets", o.toolsets);
-    f("created", o.created);
-    f("updated", o.updated);
-    f("archived", o.archived);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.version);
+    f(o.name);
+    f(o.model);
+    f(o.description);
+    f(o.system);
+    f(o.metadata);
+    f(o.mcp_servers);
+    f(o.toolsets);
+    f(o.created);
+    f(o.updated);
+    f(o.archived);
 }
 template <class F>
 void fields(Session& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("agent", o.agent);
-    f("environment", o.environment);
-    f("vaults", o.vaults);
-    f("title", o.title);
-    f("metadata", o.metadata);
-    f("parent", o.parent);
-    f("source", o.source);
-    f("created", o.created);
-    f("updated", o.updated);
-    f("archived", o.archived);
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.agent);
+    f(o.environment);
+    f(o.vaults);
+    f(o.title);
+    f(o.metadata);
+    f(o.parent);
+    f(o.source);
+    f(o.created);
+    f(o.updated);
+    f(o.archived);
 }
 template <class F>
 void fields(SessionToken& o, F&& f) {
-    f("id", o.id);
-    f("created_seq", o.created_seq);
-    f("workspace", o.workspace);
-    f("session", o.session);
-    f("hash", o.hash);
-    f("created", o.created);
-    f("expires", o.expires);
-    f("revoked", o.revoked);
-}
-
-template <class T>
-json to_json(const std::optional<T>& value) {
-    return value ? to_json(*value) : json(nullptr);
-}
-template <class T>
-json to_json(const std::vector<T>& value) {
-    json out = json::array();
-    for (const auto& item : value) out.push_back(to_json(item));
-    return out;
-}
-template <class T>
-    requires requires(T& object) { fields(object, 0); }
-json to_json(const T& object) {
-    Writer writer;
-    fields(const_cast<T&>(object), writer);  // the writer only reads
-    return std::move(writer.out);
-}
-template <class T>
-void from_json(const json& in, std::optional<T>& out) {
-    from_json(in, out.emplace());
-}
-template <class T>
-void from_json(const json& in, std::vector<T>& out) {
-    if (!in.is_array()) throw Malformed{};
-    for (const auto& item : in) from_json(item, out.emplace_back());
-}
-template <class T>
-    requires requires(T& object) { fields(object, 0); }
-void from_json(const json& in, T& object) {
-    if (!in.is_object()) throw Malformed{};
-    Reader reader{in};
-    fields(object, reader);
-    if (reader.taken != in.size()) throw Malformed{};
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.session);
+    f(o.hash);
+    f(o.created);
+    f(o.expires);
+    f(o.revoked);
 }
 
 }  // namespace
@@ -688,22 +666,19 @@ crypto::Constraints constraints_of(const Credential& credential) {
 
 template <class T>
 base::Bytes encode_object(const T& object) {
-    return to_json(object).dump();
+    Bytes bytes;
+    Writer write(bytes);
+    write(object);
+    return bytes;
 }
 
 template <class T>
-base::Result<T> decode_object(base::ByteView text) {
-    const auto malformed = [] {
+base::Result<T> decode_object(base::ByteView bytes) {
+    base::Result<T> object;
+    Reader read(bytes);
+    read(*object);
+    if (!read.complete())
         return base::failure(ErrorKind::corrupt, "row.malformed", "A stored object cannot be read.");
-    };
-    const json in = json::parse(text, nullptr, false);
-    if (in.is_discarded()) return malformed();
-    T object;
-    try {
-        from_json(in, object);
-    } catch (const Malformed&) {
-        return malformed();
-    }
     return object;
 }
 

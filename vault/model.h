@@ -451,11 +451,11 @@ struct SessionToken {
     const base::RawId& scope() const { return session.raw; }
 };
 
-/// The plaintext of a metadata row: JSON, schema 1. Decoding refuses what it does not know (corrupt
-/// "row.malformed").
+/// The plaintext of a metadata row, schema 2: docs/storage_format.md. Decoding refuses what encoding does not
+/// write (corrupt "row.malformed").
 template <class T>
 base::Bytes encode_object(const T& object);
 template <class T>
-base::Result<T> decode_object(base::ByteView json);
+base::Result<T> decode_object(base::ByteView bytes);
 
 }  // namespace claviger::vault

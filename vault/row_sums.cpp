@@ -1,6 +1,9 @@
 #include "vault/row_sums.h"
 
+#include "vault/pieces.h"
+
 #include <algorithm>
+#include <vector>
 
 namespace claviger::vault {
 namespace {
@@ -27,15 +30,32 @@ void RowSums::subtract(const crypto::RowPrf& prf, Table table, ByteView key, Byt
     sum = crypto::subtract(sum, prf.plain_row(static_cast<std::uint8_t>(table), key, value));
 }
 
+RowSums& RowSums::operator+=(const RowSums& others) {
+    for (std::size_t i = 0; i < kSums; ++i) sums_[i] = crypto::add(sums_[i], others.sums_[i]);
+    return *this;
+}
+
 base::Result<RowSums> sums_on_disk(const StorageEngine& engine, const crypto::RowPrf& prf) {
+    struct Piece {
+        Table table;
+        RowRange range;
+        RowSums sums;
+        base::Status read;
+    };
+    std::vector<Piece> pieces;
+    for (const auto table : kSummedTables)
+        for (auto& range : ranges_of(table)) pieces.push_back({table, std::move(range), {}, {}});
+    in_pieces(pieces.size(), [&](std::size_t i) {
+        auto& [table, range, sums, read] = pieces[i];
+        read = scan(engine, table, range, [&](ByteView key, ByteView value, std::uint64_t) {
+            if (is_summed(table, key)) sums.add(prf, table, key, value);
+            return true;
+        });
+    });
     RowSums sums;
-    for (const auto table : kSummedTables) {
-        const auto scanned =
-            engine.scan(table, {}, {}, Order::ascending, [&](ByteView key, ByteView value, std::uint64_t) {
-                if (is_summed(table, key)) sums.add(prf, table, key, value);
-                return true;
-            });
-        if (!scanned) return std::unexpected(scanned.error());
+    for (const auto& piece : pieces) {
+        if (!piece.read) return std::unexpected(piece.read.error());
+        sums += piece.sums;
     }
     return sums;
 }

@@ -24,6 +24,8 @@ public:
     void add(const crypto::RowPrf& prf, Table table, ByteView key, ByteView value);
     void subtract(const crypto::RowPrf& prf, Table table, ByteView key, ByteView value);
 
+    RowSums& operator+=(const RowSums& others);
+
     const std::array<crypto::RowSum, kSums>& all() const { return sums_; }
     std::array<crypto::RowSum, kSums>& all() { return sums_; }
     bool operator==(const RowSums&) const = default;
@@ -32,7 +34,7 @@ private:
     std::array<crypto::RowSum, kSums> sums_{};
 };
 
-/// Reads every row of the summed tables.
+/// Reads every row of the summed tables, on several threads.
 base::Result<RowSums> sums_on_disk(const StorageEngine& engine, const crypto::RowPrf& prf);
 
 }  // namespace claviger::vault

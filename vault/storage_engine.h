@@ -46,7 +46,8 @@ public:
     struct Write {
         Table table;
         Bytes key;
-        std::optional<Bytes> value;  // nullopt erases
+        std::optional<Bytes> value;   // nullopt erases
+        std::optional<Row> was = {};  // the row before, where replace() told it
     };
     struct Precondition {
         Table table;
@@ -56,6 +57,12 @@ public:
 
     void put(Table table, ByteView key, Bytes value) {
         writes_.push_back({table, Bytes(key), std::move(value)});
+    }
+    /// For a row that was read already, so that nobody reads it again; on the condition that it still is
+    /// that.
+    void replace(Table table, Bytes key, Row was, Bytes value) {
+        require(table, key, was.version);
+        writes_.push_back({table, std::move(key), std::move(value), std::move(was)});
     }
     void erase(Table table, ByteView key) { writes_.push_back({table, Bytes(key), std::nullopt}); }
     void require(Table table, ByteView key, std::uint64_t version) {

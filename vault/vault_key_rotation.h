@@ -15,8 +15,9 @@ namespace claviger::vault {
 /// A row as it was read, and as it shall be.
 struct Resealed {
     Table table;
-    Bytes key, row;
-    std::uint64_t version = 0;  // of what was read
+    Bytes key;
+    Row was;
+    Bytes row;
 };
 
 /// What was found from one place on.
@@ -35,25 +36,28 @@ public:
                    std::uint64_t to)
         : records_(records), vault_(vault), table_(table), from_(from), to_(to) {}
 
+    /// Where it is looked: at the rows that the objects in memory name, or at every row that could be theirs.
+    /// The first costs a fraction, and may miss one while a change is being taken over into memory.
+    enum class Look { named_rows, every_row };
+
     /// The rows of the next `credentials` credentials after `at` (empty: from the first), sealed by the other
     /// generation; at the end those of the vault's other objects. corrupt "envelope.refused" for one that
     /// does not open.
-    base::Result<Stretch> next(const std::string& at, std::size_t credentials) const;
-    /// How many there are.
-    base::Result<std::uint64_t> count() const;
+    base::Result<Stretch> next(const std::string& at, std::size_t credentials, Look look) const;
 
 private:
     struct Found {
-        Bytes key, row;
-        std::uint64_t version = 0;
+        Bytes key;
+        Row row;
     };
     /// Gives where to go on.
-    base::Result<std::string> find(const std::string& at, std::size_t credentials,
+    base::Result<std::string> find(const std::string& at, std::size_t credentials, Look look,
                                    std::vector<Found>& found) const;
-    base::Status find(ByteView prefix, std::vector<Found>& found) const;
+    base::Status find(const Bytes& key, Look look, std::vector<Found>& found) const;
+    std::vector<Bytes> keys_of(const Credential& credential, Look look) const;
     bool wanted(ByteView key, ByteView row) const;
-    base::Result<Resealed> reseal(const Found& found) const;
-    base::Result<std::optional<Resealed>> reseal_if_still_there(const Found& found) const;
+    base::Result<Bytes> reseal(const Found& found) const;
+    base::Result<std::optional<Bytes>> reseal_if_still_there(const Found& found) const;
 
     const Records& records_;
     const Vault& vault_;
@@ -61,9 +65,12 @@ private:
     std::uint64_t from_, to_;
 };
 
+/// How many rows the vault's key seals, as far as the objects in memory tell.
+std::uint64_t count_sealed_rows(const Catalog& catalog, const Vault& vault);
+
 /// Puts the rows into the change's batch, each on the condition that it is still what was read; conflict
 /// "storage.conflict" afterwards when one is not: read them again.
-void put(Change& change, const std::vector<Resealed>& rows);
+void put(Change& change, std::vector<Resealed> rows);
 
 /// A fresh generation of the vault's key, which seals from here on; the one before still opens. Stores the
 /// vault and gives it as it then is.

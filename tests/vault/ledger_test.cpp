@@ -312,6 +312,19 @@ TEST_CASE("the sums follow every kind of write", "[vault][ledger]") {
             return {};
         }));
     }
+    const auto replaced = [&](const Row& was, const char* by) {
+        OpenStore store(*each.engine, each.clock);
+        return submit(*store.ledger, [&](Transaction& transaction) -> base::Status {
+            transaction.note(entry_of(EntryKind::write));
+            transaction.batch().replace(Table::meta, test::object_key(1), was, by);
+            return {};
+        });
+    };
+    const auto was = each.engine->get(Table::meta, test::object_key(1)).value().value();
+    REQUIRE(replaced(was, "read before"));
+    CHECK(replaced(was, "read too early").error().code == "storage.conflict");
+    CHECK(each.engine->get(Table::meta, test::object_key(1)).value()->value == "read before");
+
     OpenStore again(*each.engine, each.clock);  // verifies them
     REQUIRE_FALSE(has_object(*each.engine, 2));
     REQUIRE(has_object(*each.engine, 3));

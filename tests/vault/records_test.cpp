@@ -750,13 +750,26 @@ TEST_CASE("Rows edited while the program runs are refused when they are used", "
 TEST_CASE("A stored object that says what we do not know is refused", "[vault][model]") {
     Vault vault;
     vault.display_name = "v";
+    vault.metadata = {{"a", "1"}, {"b", "2"}};
+    vault.archived = base::Time(std::chrono::milliseconds(7));
     const auto good = encode_object(vault);
     REQUIRE(decode_object<Vault>(good));
     CHECK(encode_object(*decode_object<Vault>(good)) == good);
-    for (const auto& bad : {std::string(), std::string("{"), std::string("[]"), std::string("{}"),
-                            std::string("null"), good.substr(0, good.size() - 1) + ",\"more\":1}",
-                            good.substr(0, good.size() - 1) + ",\"display_name\":7}"}) {
-        INFO(bad);
+    CHECK(good == base::Bytes(16 + 8 + 16, '\0') + "\1v" + "\2\1a\0011\1b\0012" + base::Bytes(3 + 16, '\0') +
+                      "\1" + base::Bytes(7, '\0') + "\7");
+    for (std::size_t size = 0; size < good.size(); ++size)
+        CHECK_FALSE(decode_object<Vault>(good.substr(0, size)));
+
+    // id 16, created_seq 8, workspace 16, name 1 + 1, then the number of metadata and each as two texts.
+    constexpr std::size_t kCountAt = 42, kSecondKeyAt = 48;
+    const auto with = [&](std::size_t at, char byte) {
+        auto bytes = good;
+        bytes[at] = byte;
+        return bytes;
+    };
+    for (const auto& bad : {good + '\0', with(kCountAt, 1), with(kCountAt, 3), with(kCountAt, '\xff'),
+                            with(kSecondKeyAt, 'a'), with(kSecondKeyAt + 3, 2), with(good.size() - 9, 2)}) {
+        INFO(base::to_hex(bad));
         const auto decoded = decode_object<Vault>(bad);
         REQUIRE_FALSE(decoded);
         CHECK(decoded.error().code == "row.malformed");
