@@ -319,6 +319,23 @@ struct Redactor::State {
         return unescaped;
     }
 
+    /// What was held back and `bytes`, all found in it masked, and the same without escapes, as find_all().
+    std::pair<std::string_view, std::unique_ptr<const Unescaped>> masked(std::string_view bytes) {
+        std::string_view text = bytes;
+        if (!held.empty()) {
+            out.assign(held);
+            net::append_wiping(out, bytes);
+            net::wipe_and_clear(held);
+            text = out;
+        }
+        auto unescaped = find_all(text, [&](const std::vector<Span>& found) {
+            if (text.data() != out.data()) out.assign(text);  // ours to change from here on
+            mask(out.data(), found);
+            return std::string_view(out);
+        });
+        return {text, std::move(unescaped)};
+    }
+
     /// Where the longest tail begins that is a proper beginning of `wanted`.
     static std::size_t tail_start(std::string_view text, std::string_view wanted) {
         const auto first = text.size() - std::min(text.size(), wanted.size() - 1);
@@ -359,28 +376,16 @@ Redactor& Redactor::operator=(Redactor&&) noexcept = default;
 std::string_view Redactor::pass(std::string_view bytes) {
     auto& state = *state_;
     if (!state.store) return bytes;
-    std::string_view text = bytes;
-    if (!state.held.empty()) {
-        state.out.assign(state.held);
-        net::append_wiping(state.out, bytes);
-        net::wipe_and_clear(state.held);
-        text = state.out;
-    }
-    const auto unescaped = state.find_all(text, [&](const std::vector<Span>& found) {
-        if (text.data() != state.out.data()) state.out.assign(text);  // ours to change from here on
-        state.mask(state.out.data(), found);
-        return std::string_view(state.out);
-    });
+    const auto [text, unescaped] = state.masked(bytes);
     const std::size_t hold = state.hold_from(text, unescaped.get());
     state.held.assign(text.substr(hold));
     return text.substr(0, hold);
 }
 
-std::string_view Redactor::finish() {
+std::string_view Redactor::finish(std::string_view last) {
     auto& state = *state_;
-    state.out.swap(state.held);
-    state.held.clear();
-    return state.out;
+    if (!state.store || (last.empty() && state.held.empty())) return last;
+    return state.masked(last).first;
 }
 
 void Redactor::redact(std::string& text) {
