@@ -34,18 +34,31 @@ std::byte* write_hex(std::byte* out, Bytes secret, const char* digits) {
     return out;
 }
 
-/// The characters that depend on the secret alone when it begins at byte `alignment` of a group of three.
+/// The characters that depend on the secret alone when it begins at byte `alignment` of a group of three: of
+/// the first byte the bits after those that share a character with what stands before, then whole groups,
+/// then what fills characters behind these. `secret` has at least two bytes.
 std::byte* write_base64(std::byte* out, Bytes secret, std::size_t alignment, const char* alphabet) {
-    // Of the first byte these bits are in a character shared with what stands before.
-    unsigned shared = alignment == 0 ? 0 : alignment == 1 ? 4 : 2;
-    unsigned window = 0;
-    unsigned bits = 0;  // of the window that belong to the secret and are not written yet
-    for (const auto byte : secret) {
-        window = (window << 8) | static_cast<unsigned>(byte);
-        for (bits += 8 - std::exchange(shared, 0U); bits >= 6;) {
-            bits -= 6;
-            *out++ = static_cast<std::byte>(alphabet[(window >> bits) & 63U]);
-        }
+    const std::byte* at = secret.data();
+    const auto* const end = at + secret.size();
+    const auto next = [&at] { return static_cast<unsigned>(*at++); };
+    const auto put = [&](unsigned bits, unsigned characters) {
+        while (characters-- > 0) *out++ = static_cast<std::byte>(alphabet[(bits >> 6 * characters) & 63U]);
+    };
+    if (alignment == 2) put(next(), 1);
+    if (alignment == 1) {
+        const unsigned first = next();
+        put(first << 8 | next(), 2);
+    }
+    while (end - at >= 3) {
+        const unsigned first = next(), second = next();
+        put(first << 16 | second << 8 | next(), 4);
+    }
+    if (at == end) return out;
+    const unsigned first = next();
+    if (at == end) {
+        put(first >> 2, 1);
+    } else {
+        put((first << 8 | next()) >> 4, 2);
     }
     return out;
 }
