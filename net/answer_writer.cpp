@@ -9,6 +9,7 @@ namespace claviger::net {
 namespace {
 
 constexpr std::size_t kOneWrite = 64 * 1024;  // more than this is not copied together to be sent at once
+constexpr std::string_view kLastChunk = "0\r\n\r\n";
 
 base::Status client_gone() {
     return base::failure(base::ErrorKind::unavailable, "client.gone",
@@ -98,52 +99,63 @@ awaitable<base::Status> AnswerWriter::send(const Response& response) {
     co_return ended(io);
 }
 
-awaitable<base::Status> AnswerWriter::start(unsigned status, const Headers& headers,
-                                            std::optional<std::uint64_t> length) {
-    if (state_ == State::broken) co_return client_gone();
-    if (state_ != State::nothing) co_return misused("The request was answered twice.");
+base::Status AnswerWriter::start(unsigned status, const Headers& headers,
+                                 std::optional<std::uint64_t> length) {
+    if (state_ == State::broken) return client_gone();
+    if (state_ != State::nothing) return misused("The request was answered twice.");
     state_ = State::streaming;
     wipe_and_clear(*out_);
     append_head(*out_, head(status, length), headers);
     remaining_ = length.value_or(0);
-    connection_->watch_at_once();
-    co_return co_await put(*out_);
+    return {};
 }
 
-awaitable<base::Status> AnswerWriter::write(std::string_view bytes) {
-    if (state_ == State::broken) co_return client_gone();
-    if (state_ != State::streaming)
-        co_return misused("Bytes were written before the start or after the end.");
-    if (bytes.empty() || parser_->head_only() || framing_ == Framing::no_body) co_return base::Status{};
-    if (framing_ == Framing::length) {
-        if (bytes.size() > remaining_) {
-            abort();
-            co_return misused("More bytes were written than the declared length.");
-        }
-        remaining_ -= bytes.size();
-    }
-    if (framing_ != Framing::chunked) co_return co_await put(bytes);
+base::Status AnswerWriter::may_write() const {
+    if (state_ == State::broken) return client_gone();
+    if (state_ == State::streaming) return {};
+    return misused("Bytes were written, or the answer was finished, before the start or after the end.");
+}
 
-    base::Status done;
-    for (std::size_t at = 0; done && at < bytes.size(); at += kOneWrite) {
-        wipe_and_clear(*out_);
-        append_chunk(*out_, bytes.substr(at, kOneWrite));
-        done = co_await put(*out_);
+bool AnswerWriter::fits(std::string_view bytes, Piece piece) {
+    if (framing_ != Framing::length || !has_body()) return true;
+    if (bytes.size() > remaining_) return false;
+    remaining_ -= bytes.size();
+    return piece != Piece::last || remaining_ == 0;
+}
+
+awaitable<base::Status> AnswerWriter::put_piece(std::string_view bytes, Piece piece) {
+    if (!fits(bytes, piece)) {
+        abort();
+        co_return misused("More bytes were written than the declared length, or fewer.");
     }
+    if (piece == Piece::last) state_ = State::finished;
+    const bool chunked = framing_ == Framing::chunked && has_body();
+    if (!has_body()) bytes = {};
+    base::Status done;
+    do {
+        const auto part = bytes.substr(0, kOneWrite);
+        bytes.remove_prefix(part.size());
+        if (!chunked)
+            out_->append(part);
+        else if (!part.empty())
+            append_chunk(*out_, part);
+        if (chunked && piece == Piece::last && bytes.empty()) *out_ += kLastChunk;
+        if (out_->empty()) break;
+        done = co_await put(*out_);
+        wipe_and_clear(*out_);
+    } while (done && !bytes.empty());
     co_return done;
 }
 
-awaitable<base::Status> AnswerWriter::finish() {
-    if (state_ == State::broken) co_return client_gone();
-    if (state_ != State::streaming) co_return misused("The answer was finished before its start or twice.");
-    const bool has_body = !parser_->head_only() && framing_ != Framing::no_body;
-    if (has_body && framing_ == Framing::length && remaining_ > 0) {
-        abort();
-        co_return misused("Fewer bytes were written than the declared length.");
-    }
-    state_ = State::finished;
-    if (!has_body || framing_ != Framing::chunked) co_return base::Status{};
-    co_return co_await put("0\r\n\r\n");
+awaitable<base::Status> AnswerWriter::write(std::string_view bytes) {
+    if (auto may = may_write(); !may) co_return may;
+    connection_->watch_at_once();  // more is to come, who knows when
+    co_return co_await put_piece(bytes, Piece::one_of_many);
+}
+
+awaitable<base::Status> AnswerWriter::finish(std::string_view last) {
+    if (auto may = may_write(); !may) co_return may;
+    co_return co_await put_piece(last, Piece::last);
 }
 
 void AnswerWriter::abort() {
@@ -153,7 +165,7 @@ void AnswerWriter::abort() {
 
 void AnswerWriter::on_client_gone(std::function<void()> action) {
     connection_->watch_for_close(std::move(action));
-    if (state_ == State::streaming) connection_->watch_at_once();
+    if (state_ == State::streaming && out_->empty()) connection_->watch_at_once();
 }
 
 awaitable<void> AnswerWriter::refuse(unsigned status, std::string_view type, std::string_view message,

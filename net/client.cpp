@@ -79,7 +79,8 @@ public:
     awaitable<base::Result<std::string_view>> next() override;
     void idle_limit(std::chrono::milliseconds limit) override;
     std::optional<std::uint64_t> declared_length() const override { return parser_->declared_length(); }
-    bool complete() const override { return settled_; }
+    bool ready() const override { return error_ || cancelled_ || settled_ || !body_.empty(); }
+    bool ended() const override { return !error_ && !cancelled_ && settled_ && body_.empty(); }
     void cancel() override;
 
     /// May be called at any time; does nothing once the exchange is gone.

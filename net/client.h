@@ -91,8 +91,10 @@ public:
     virtual void idle_limit(std::chrono::milliseconds limit) = 0;
     /// Content-Length when the upstream declared one.
     virtual std::optional<std::uint64_t> declared_length() const = 0;
-    /// True when the whole body has arrived: the next next() gives what is left of it without waiting.
-    virtual bool complete() const = 0;
+    /// The next next() gives something, if only the end or an error, without waiting.
+    virtual bool ready() const = 0;
+    /// All of a complete body was given out: the next next() gives the end, without waiting.
+    virtual bool ended() const = 0;
     /// Same thread: makes a pending next() fail with "upstream.cancelled" and closes the connection.
     virtual void cancel() = 0;
 };

@@ -63,18 +63,20 @@ struct Response {
     std::string body;
 };
 
-/// Answers one request, once: send(), or start() write()* finish(). Writes never wait for more data to come.
-/// A failed write means that the client is gone (code "client.gone"); the handler should stop what it does
-/// for it.
+/// Answers one request, once: send(), or start() write()* finish(). A write never waits for more data to
+/// come. A failed write means that the client is gone (code "client.gone"); the handler should stop what it
+/// does for it.
 class ResponseWriter {
 public:
     virtual ~ResponseWriter() = default;
     virtual awaitable<base::Status> send(const Response& response) = 0;
-    /// Sends the head now. `length` known: that many bytes must follow; unknown: chunked.
-    virtual awaitable<base::Status> start(unsigned status, const Headers& headers,
-                                          std::optional<std::uint64_t> length) = 0;
+    /// Begins an answer in pieces. The head leaves with the first of them; write({}) sends it alone. `length`
+    /// known: that many bytes must follow; unknown: chunked.
+    virtual base::Status start(unsigned status, const Headers& headers,
+                               std::optional<std::uint64_t> length) = 0;
     virtual awaitable<base::Status> write(std::string_view bytes) = 0;
-    virtual awaitable<base::Status> finish() = 0;
+    /// Writes the last bytes, if any, and the end behind them.
+    virtual awaitable<base::Status> finish(std::string_view last) = 0;
     /// Ends the connection without completing the answer, so that the client sees a broken one.
     virtual void abort() = 0;
     virtual bool started() const = 0;

@@ -1,5 +1,8 @@
 #include "net/sse.h"
 
+#include "net/key_search.h"
+
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -32,6 +35,17 @@ private:
 };
 
 }  // namespace
+
+std::size_t end_of_events(std::string_view bytes) {
+    for (auto rest = bytes; !rest.empty();) {
+        const auto* lf = static_cast<const char*>(::memrchr(rest.data(), '\n', rest.size()));
+        if (lf == nullptr) break;
+        const auto at = static_cast<std::size_t>(lf - rest.data());
+        rest = rest.substr(0, at);
+        if (rest.ends_with('\n') || rest.ends_with("\n\r")) return at + 1;
+    }
+    return 0;
+}
 
 base::Status SseSplitter::feed(std::string_view bytes) {
     constexpr auto too_long = [] {
@@ -157,7 +171,20 @@ SseEvent SseSplitter::parse(Block block) {
     return event;
 }
 
+/// How many bytes in front are whole events with neither an id of their own nor the key "id", as most are.
+std::size_t SseWatcher::telling_nothing(std::string_view bytes) const {
+    if (!between_events() || bytes.starts_with("id") || bytes.starts_with(kByteOrderMark)) return 0;
+    auto told = std::min(bytes.find("\nid"), bytes.find("\rid"));
+    if (answer_.awaits_answer() && !answered_)
+        told = std::min({told, bytes.find("\\u"), find_ignoring_case(bytes, "\"id\"", 0)});
+    return end_of_events(bytes.substr(0, told));
+}
+
 void SseWatcher::feed(std::string_view bytes) {
+    if (const auto skipped = telling_nothing(bytes); skipped > 0) {
+        bytes.remove_prefix(skipped);
+        at_start_ = after_cr_ = false;
+    }
     const auto* at = bytes.data();
     const auto* end = at + bytes.size();
     LineEnds ends(end);

@@ -25,6 +25,10 @@ struct SseEvent {
     bool has_id = false;
 };
 
+/// Where the last event in the bytes of a stream ends; 0 when none does. Of line ends it knows LF and CRLF
+/// only, so events may end behind it that another reader of the stream sees.
+std::size_t end_of_events(std::string_view bytes);
+
 /// Cuts a stream into events at any chunk borders; line ends may be LF, CRLF or CR. The raw bytes of all
 /// events followed by rest() are the input, byte for byte.
 class SseSplitter {
@@ -78,6 +82,7 @@ public:
 private:
     enum class Part { name, space, value };
     enum class Field { other, data, event, id };
+    std::size_t telling_nothing(std::string_view bytes) const;
     void line_bytes(std::string_view bytes);
     void value_bytes(std::string_view bytes);
     void classify();

@@ -28,8 +28,8 @@ net::awaitable<base::Result<std::string_view>> AnswerReadAhead::next() {
     co_return co_await inside_->next();
 }
 
-bool AnswerReadAhead::complete() const {
-    return !broken_ && (ended_ || (ahead_.empty() && inside_->complete()));
-}
+bool AnswerReadAhead::ready() const { return !ahead_.empty() || broken_ || ended_ || inside_->ready(); }
+
+bool AnswerReadAhead::ended() const { return ahead_.empty() && !broken_ && (ended_ || inside_->ended()); }
 
 }  // namespace claviger::proxy

@@ -22,7 +22,8 @@ public:
     net::awaitable<base::Result<std::string_view>> next() override;
     void idle_limit(std::chrono::milliseconds limit) override { inside_->idle_limit(limit); }
     std::optional<std::uint64_t> declared_length() const override { return inside_->declared_length(); }
-    bool complete() const override;
+    bool ready() const override;
+    bool ended() const override;
     void cancel() override { inside_->cancel(); }
 
 private:

@@ -68,28 +68,26 @@ public:
         co_return co_await answered(response.body);
     }
 
-    net::awaitable<base::Status> start(unsigned status, const net::Headers& headers,
-                                       std::optional<std::uint64_t>) override {
+    base::Status start(unsigned status, const net::Headers& headers, std::optional<std::uint64_t>) override {
         started_ = true;
         status_ = status;
         streams_now_ = is_event_stream(headers);
-        if (!streams_now_ || streaming_) co_return base::Status{};
+        if (!streams_now_ || streaming_) return {};
         streaming_ = true;
-        auto begun = co_await agent_.start(200, headers, std::nullopt);
-        for (const auto& response : std::exchange(responses_, {}))
-            if (begun) begun = co_await agent_.write(event_with(response));
-        co_return begun;
+        return agent_.start(200, headers, std::nullopt);
     }
 
     net::awaitable<base::Status> write(std::string_view bytes) override {
-        if (streams_now_) co_return co_await agent_.write(bytes);
+        if (streams_now_) co_return co_await agent_.write(with_responses(bytes));
         too_long_ = too_long_ || held_ + piece_.size() + bytes.size() > kMostBytes;
         if (!too_long_) piece_ += bytes;
         co_return base::Status{};
     }
 
-    net::awaitable<base::Status> finish() override {
-        if (streams_now_) co_return base::Status{};
+    net::awaitable<base::Status> finish(std::string_view last) override {
+        if (streams_now_ && last.empty() && responses_.empty()) co_return base::Status{};
+        auto written = co_await write(last);
+        if (streams_now_ || !written) co_return written;
         co_return co_await answered(piece_);
     }
 
@@ -110,7 +108,7 @@ public:
     net::awaitable<void> end() {
         if (lost_) co_return;
         if (streaming_) {
-            static_cast<void>(co_await agent_.finish());
+            static_cast<void>(co_await agent_.finish(with_responses({})));
         } else if (!responses_.empty()) {
             net::Response all;
             all.headers.add("Content-Type", "application/json");
@@ -125,6 +123,13 @@ public:
     }
 
 private:
+    /// The responses that waited, as events, and `bytes` behind them.
+    std::string with_responses(std::string_view bytes) {
+        std::string out;
+        for (const auto& response : std::exchange(responses_, {})) out += event_with(response);
+        return out.append(bytes);
+    }
+
     net::awaitable<base::Status> answered(std::string_view message) {
         answered_ = true;
         std::string response(message);

@@ -41,6 +41,7 @@ void HandleRewriter::start() {
     role_ = Role::none;
     held_.clear();
     expects_key_ = lost_ = false;
+    at_start_ = true;
 }
 
 bool HandleRewriter::in_object() const {
@@ -151,6 +152,7 @@ bool HandleRewriter::structure(char byte) {
 void HandleRewriter::feed(std::string_view json, std::string& out) {
     const char* at = json.data();
     const char* const end = at + json.size();
+    at_start_ = at_start_ && json.empty();
     if (lost_) {
         out.append(json);
         return;

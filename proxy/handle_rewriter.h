@@ -30,6 +30,8 @@ public:
     HandleRewriter(Towards towards, Replace replace) : towards_(towards), replace_(std::move(replace)) {}
 
     void start();  // a new JSON text begins; what failed before stays failed
+    /// Nothing was fed since start().
+    bool at_start() const { return at_start_; }
     /// Appends the text to `out`, byte for byte but for the handles. Holds back a handle until its end.
     void feed(std::string_view json, std::string& out);
     /// A line of an event ends here. No JSON string goes on behind it, so a text that breaks off in one is
@@ -68,6 +70,7 @@ private:
     Place place_ = {.inside = Level::message};  // of the value that comes next
     Role role_ = Role::none;                    // of the string that is being read
     bool expects_key_ = false;
+    bool at_start_ = true;
     bool lost_ = false;  // until the next start()
     std::optional<HandleSpot> failed_;
 };

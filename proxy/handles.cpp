@@ -1,6 +1,8 @@
 #include "proxy/handles.h"
 
 #include "crypto/sealed_text.h"
+#include "net/key_search.h"
+#include "net/sse.h"
 
 #include <algorithm>
 
@@ -25,37 +27,17 @@ std::string_view purpose_of(HandleSpot spot) {
 
 bool is_task(HandleSpot spot) { return spot == HandleSpot::asked_task || spot == HandleSpot::named_task; }
 
-/// `key` in lower case; `rare` is where its two letters begin that texts have least of.
-bool holds_ignoring_case(std::string_view text, std::string_view key, std::size_t rare) {
-    constexpr std::size_t kBlock = 64;
-    if (text.size() < key.size()) return false;
-    const char first = key[rare], second = key[rare + 1];
-    const auto is_pair = [&](const char* at) {
-        return static_cast<unsigned>((at[0] | 0x20) == first) &
-               static_cast<unsigned>((at[1] | 0x20) == second);
-    };
-    const std::size_t pairs = text.size() - 1;
-    for (std::size_t from = 0; from < pairs; from += kBlock) {
-        const std::size_t end = std::min(from + kBlock, pairs);
-        unsigned found = 0;
-        for (std::size_t i = from; i < end; ++i) found |= is_pair(text.data() + i);  // without a branch
-        if (found == 0) continue;
-        for (std::size_t i = std::max(from, rare); i < end; ++i)
-            if (is_pair(text.data() + i) != 0 &&
-                net::equal_ignoring_case(text.substr(i - rare, key.size()), key))
-                return true;
-    }
-    return false;
-}
-
 /// Whether a key that stands before a handle towards the agent may be in the text, in any spelling that the
 /// rewriter knows: in any case, escaped, or with the two letters outside ASCII that case folding takes for s
 /// and k. Says yes too often rather than too seldom.
 bool may_name_handle(std::string_view text) {
     for (const std::string_view sign : {"\\u", "\u017f", "\u212a"})
         if (text.find(sign) != text.npos) return true;
-    return holds_ignoring_case(text, "taskid", 3) || holds_ignoring_case(text, "nextcursor", 2) ||
-           holds_ignoring_case(text, "requeststate", 2);
+    const auto holds = [text](std::string_view key, std::size_t rare) {
+        return net::find_ignoring_case(text, key, rare) != text.npos;
+    };
+    return holds("taskid", 3) || holds("nextcursor", 2) || holds("requeststate", 2) ||
+           holds("related-task", 7);
 }
 
 std::unexpected<base::Error> unknown(HandleSpot spot) {
@@ -148,8 +130,20 @@ HandleStream::HandleStream(Handles handles, Body body)
           return handles_.for_agent(spot, handle);
       }) {}
 
+/// How many bytes in front are whole events without a handle, as nearly all are. They leave nothing here that
+/// counts later.
+std::size_t HandleStream::untouched(std::string_view bytes) const {
+    if (body_ == Body::json || part_ != Part::name || !name_.empty() || !rewriter_.at_start()) return 0;
+    const auto whole = net::end_of_events(bytes);
+    return may_name_handle(bytes.substr(0, whole)) ? 0 : whole;
+}
+
 base::Result<std::string_view> HandleStream::pass(std::string_view bytes) {
-    out_.clear();
+    const auto skipped = untouched(bytes);
+    if (skipped > 0) at_start_ = after_cr_ = false;
+    if (skipped > 0 && skipped == bytes.size()) return bytes;
+    out_.assign(bytes.substr(0, skipped));
+    bytes.remove_prefix(skipped);
     if (body_ == Body::json) {
         rewriter_.feed(bytes, out_);
     } else {

@@ -63,6 +63,7 @@ public:
 
 private:
     enum class Part { name, space, value, rest };
+    std::size_t untouched(std::string_view bytes) const;
     void line(std::string_view bytes);
     void end_line(char byte);
 

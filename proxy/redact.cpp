@@ -34,18 +34,31 @@ std::byte* write_hex(std::byte* out, Bytes secret, const char* digits) {
     return out;
 }
 
-/// The characters that depend on the secret alone when it begins at byte `alignment` of a group of three.
+/// The characters that depend on the secret alone when it begins at byte `alignment` of a group of three: of
+/// the first byte the bits after those that share a character with what stands before, then whole groups,
+/// then what fills characters behind these. `secret` has at least two bytes.
 std::byte* write_base64(std::byte* out, Bytes secret, std::size_t alignment, const char* alphabet) {
-    // Of the first byte these bits are in a character shared with what stands before.
-    unsigned shared = alignment == 0 ? 0 : alignment == 1 ? 4 : 2;
-    unsigned window = 0;
-    unsigned bits = 0;  // of the window that belong to the secret and are not written yet
-    for (const auto byte : secret) {
-        window = (window << 8) | static_cast<unsigned>(byte);
-        for (bits += 8 - std::exchange(shared, 0U); bits >= 6;) {
-            bits -= 6;
-            *out++ = static_cast<std::byte>(alphabet[(window >> bits) & 63U]);
-        }
+    const std::byte* at = secret.data();
+    const auto* const end = at + secret.size();
+    const auto next = [&at] { return static_cast<unsigned>(*at++); };
+    const auto put = [&](unsigned bits, unsigned characters) {
+        while (characters-- > 0) *out++ = static_cast<std::byte>(alphabet[(bits >> 6 * characters) & 63U]);
+    };
+    if (alignment == 2) put(next(), 1);
+    if (alignment == 1) {
+        const unsigned first = next();
+        put(first << 8 | next(), 2);
+    }
+    while (end - at >= 3) {
+        const unsigned first = next(), second = next();
+        put(first << 16 | second << 8 | next(), 4);
+    }
+    if (at == end) return out;
+    const unsigned first = next();
+    if (at == end) {
+        put(first >> 2, 1);
+    } else {
+        put((first << 8 | next()) >> 4, 2);
     }
     return out;
 }
@@ -319,6 +332,23 @@ struct Redactor::State {
         return unescaped;
     }
 
+    /// What was held back and `bytes`, all found in it masked, and the same without escapes, as find_all().
+    std::pair<std::string_view, std::unique_ptr<const Unescaped>> masked(std::string_view bytes) {
+        std::string_view text = bytes;
+        if (!held.empty()) {
+            out.assign(held);
+            net::append_wiping(out, bytes);
+            net::wipe_and_clear(held);
+            text = out;
+        }
+        auto unescaped = find_all(text, [&](const std::vector<Span>& found) {
+            if (text.data() != out.data()) out.assign(text);  // ours to change from here on
+            mask(out.data(), found);
+            return std::string_view(out);
+        });
+        return {text, std::move(unescaped)};
+    }
+
     /// Where the longest tail begins that is a proper beginning of `wanted`.
     static std::size_t tail_start(std::string_view text, std::string_view wanted) {
         const auto first = text.size() - std::min(text.size(), wanted.size() - 1);
@@ -359,28 +389,16 @@ Redactor& Redactor::operator=(Redactor&&) noexcept = default;
 std::string_view Redactor::pass(std::string_view bytes) {
     auto& state = *state_;
     if (!state.store) return bytes;
-    std::string_view text = bytes;
-    if (!state.held.empty()) {
-        state.out.assign(state.held);
-        net::append_wiping(state.out, bytes);
-        net::wipe_and_clear(state.held);
-        text = state.out;
-    }
-    const auto unescaped = state.find_all(text, [&](const std::vector<Span>& found) {
-        if (text.data() != state.out.data()) state.out.assign(text);  // ours to change from here on
-        state.mask(state.out.data(), found);
-        return std::string_view(state.out);
-    });
+    const auto [text, unescaped] = state.masked(bytes);
     const std::size_t hold = state.hold_from(text, unescaped.get());
     state.held.assign(text.substr(hold));
     return text.substr(0, hold);
 }
 
-std::string_view Redactor::finish() {
+std::string_view Redactor::finish(std::string_view last) {
     auto& state = *state_;
-    state.out.swap(state.held);
-    state.held.clear();
-    return state.out;
+    if (!state.store || (last.empty() && state.held.empty())) return last;
+    return state.masked(last).first;
 }
 
 void Redactor::redact(std::string& text) {

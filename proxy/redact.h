@@ -26,8 +26,8 @@ public:
     /// result views `bytes` itself when nothing was held or found, else an internal buffer; valid until the
     /// next call.
     std::string_view pass(std::string_view bytes);
-    /// What was held back, at the end of the body.
-    std::string_view finish();
+    /// The last bytes of the body, with what was held back before them; as pass(), but holds nothing back.
+    std::string_view finish(std::string_view last);
     /// A complete text of its own, such as a header value: masked in place.
     void redact(std::string& text);
 

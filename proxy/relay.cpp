@@ -250,7 +250,7 @@ private:
                 co_return;
             }
             response.body += *part;
-            ended = part->empty() || answer_.complete();
+            ended = part->empty() || answer_.ended();
         }
         if (!begins_message(response.body)) {
             co_await fail(
@@ -283,49 +283,56 @@ private:
         }
         net::Response response;
         response.status = relayed_.status;
-        response.body = redactor_.pass(*sealed);
-        response.body += redactor_.finish();
+        response.body = redactor_.finish(*sealed);
         response.headers = std::move(headers_);
         co_await send(std::move(response));
     }
 
     /// A long answer: its beginning is `read` already, the rest passes as it comes.
     net::awaitable<void> streamed(std::string_view read) {
-        // Sealed handles are longer than their texts, so how long the body is will show at its end.
-        auto written = co_await writer_.start(relayed_.status, headers_, std::nullopt);
-        bool end = read.empty();
+        begin();  // sealed handles are longer than their texts: how long the body is will show at its end
         auto part = handles_.pass(read);
-        while (true) {
+        for (bool end = false;;) {
             if (!part) {
                 relayed_.failure = part.error().code;
                 writer_.abort();  // a body that was begun and cannot be completed
                 co_return;
             }
-            const auto bytes = end ? redactor_.finish() : redactor_.pass(*part);
-            relayed_.bytes += bytes.size();
-            if (written && !plan_.client_gone && !bytes.empty()) written = co_await writer_.write(bytes);
-            if (end) break;
-            if ((!written || plan_.client_gone) && !plan_.outlives_client) {
-                relayed_.failure = "client.gone";
-                co_return;
-            }
+            const bool go_on =
+                co_await (end ? emit_last(redactor_.finish(*part)) : emit(redactor_.pass(*part)));
+            if (!go_on || end) co_return;
             part = co_await answer_.next();
-            end = part && part->empty();
+            end = part && (part->empty() || answer_.ended());
             if (part) part = handles_.pass(*part);
         }
-        if (written && !plan_.client_gone) co_await writer_.finish();
     }
+
+    /// Its head goes out with the first bytes.
+    void begin() { agent_lost_ = !writer_.start(relayed_.status, headers_, std::nullopt); }
+
+    bool heard() const { return !agent_lost_ && !plan_.client_gone; }
 
     /// Writes to the agent unless it is gone; says whether there is still a reason to read on.
     net::awaitable<bool> emit(std::string_view bytes) {
         relayed_.bytes += bytes.size();
-        if (!agent_lost_ && !plan_.client_gone && !bytes.empty()) {
+        if (heard() && !bytes.empty()) {
             const auto written = co_await writer_.write(bytes);
             if (!written) agent_lost_ = true;
         }
-        if (!agent_lost_ && !plan_.client_gone) co_return true;
+        if (heard()) co_return true;
         if (!plan_.outlives_client) relayed_.failure = "client.gone";
         co_return plan_.outlives_client;
+    }
+
+    /// The same, and ends the answer. That nobody heard an end without bytes changes nothing.
+    net::awaitable<bool> emit_last(std::string_view bytes) {
+        relayed_.bytes += bytes.size();
+        if (heard()) {
+            const auto written = co_await writer_.finish(bytes);
+            if (!written) agent_lost_ = true;
+        }
+        if (!bytes.empty() && !heard() && !plan_.outlives_client) relayed_.failure = "client.gone";
+        co_return false;
     }
 
     /// A stream may outlast what allowed it: nothing that comes after a revocation passes.
@@ -368,50 +375,53 @@ private:
         co_return co_await answer_.next();
     }
 
+    /// Whether next_part() would wait, and the agent should see meanwhile that the stream has begun.
+    bool waits() const { return begun_.empty() && !after_begun_ && !answer_.ready(); }
+    bool all_read() const { return begun_.empty() && !after_begun_ && answer_.ended(); }
+
     net::awaitable<void> events() {
         if (opens_session()) co_await read_revision();
-        const auto started = co_await writer_.start(200, headers_, std::nullopt);
-        agent_lost_ = !started;
+        begin();
+        if (waits()) agent_lost_ = !co_await writer_.write({});
         net::SseWatcher watcher(plan_.id);
         std::optional<base::Error> broken;
-        while (true) {
+        for (bool end = false; !end;) {
             auto part = unless_revoked(co_await next_part());
-            const bool end = part && part->empty();
+            end = part && (part->empty() || all_read());
             if (part) part = handles_.pass(*part);
             if (!part) {
                 broken = part.error();
                 break;
             }
-            const auto bytes = end ? redactor_.finish() : redactor_.pass(*part);
+            const auto bytes = end ? redactor_.finish(*part) : redactor_.pass(*part);
             watcher.feed(bytes);
-            const bool go_on = co_await emit(bytes);
+            const bool complete = end && !lacks_response(watcher);
+            const bool go_on = co_await (complete ? emit_last(bytes) : emit(bytes));
             if (!go_on) co_return;
-            if (end) break;
         }
         if (broken && !plan_.stopping) relayed_.failure = broken->code;
-        if (plan_.due == Due::response && !watcher.answered()) {
-            // A legacy client that holds an event id comes back for the rest; everybody else would wait for
-            // ever.
-            if (plan_.era == Era::modern || !watcher.resumable())
-                co_await missing_response(broken, watcher.between_events());
-        }
-        if (!agent_lost_ && !plan_.client_gone) co_await writer_.finish();
+        co_await emit_last(lacks_response(watcher) ? missing_response(broken, watcher.between_events()) : "");
     }
 
-    net::awaitable<void> missing_response(const std::optional<base::Error>& broken, bool between_events) {
+    /// A legacy client that holds an event id comes back for the rest; everybody else would wait for ever.
+    bool lacks_response(const net::SseWatcher& watcher) const {
+        return plan_.due == Due::response && !watcher.answered() &&
+               (plan_.era == Era::modern || !watcher.resumable());
+    }
+
+    std::string missing_response(const std::optional<base::Error>& broken, bool between_events) {
         const base::Error closed{base::ErrorKind::unavailable, "upstream.closed",
                                  "The server ended the stream without answering the call."};
         const auto error = broken_stream(broken ? *broken : closed);
         const bool ends_here = plan_.stopping && plan_.rpc_method == kListen;
         relayed_.failure = ends_here ? std::string_view() : error.code;
-        const auto event = (between_events ? "" : "\n\n") +
-                           (ends_here ? listen_result(plan_.id) : error_event(plan_.id, error));
-        co_await emit(event);
+        return (between_events ? "" : "\n\n") +
+               (ends_here ? listen_result(plan_.id) : error_event(plan_.id, error));
     }
 
     net::awaitable<void> filtered_events() {
-        const auto started = co_await writer_.start(200, headers_, std::nullopt);
-        agent_lost_ = !started;
+        begin();
+        if (waits()) agent_lost_ = !co_await writer_.write({});
         net::SseSplitter splitter(lane_.settings.list_bytes);
         bool answered = false, resumable = false;
         std::optional<base::Error> broken;
@@ -441,9 +451,9 @@ private:
             }
         }
         if (broken && !plan_.stopping) relayed_.failure = broken->code;
-        if (plan_.due == Due::response && !answered && (plan_.era == Era::modern || !resumable))
-            co_await missing_response(broken, true);
-        if (!agent_lost_ && !plan_.client_gone) co_await writer_.finish();
+        const bool lacking =
+            plan_.due == Due::response && !answered && (plan_.era == Era::modern || !resumable);
+        co_await emit_last(lacking ? missing_response(broken, true) : "");
     }
 
     /// Whatever id it bears: an agent could read a list that answers an id it never sent.

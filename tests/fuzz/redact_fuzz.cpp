@@ -50,7 +50,7 @@ std::string pass(std::string_view text, std::string_view secret, std::size_t pie
         const std::vector<char> exact(part.begin(), part.end());
         out += redactor.pass({exact.data(), exact.size()});
     }
-    out += redactor.finish();
+    out += redactor.finish({});
     return out;
 }
 

@@ -40,7 +40,7 @@ TEST_CASE("A request goes out in one piece and its answer comes back whole", "[n
     CHECK(outcome.status == 200);
     CHECK(outcome.body == "{\"result\":1");
     CHECK(outcome.pieces.size() == 1);
-    CHECK(outcome.complete_with_head);
+    CHECK(outcome.ended_with_first_piece);
     CHECK(outcome.declared_length == 11);
     CHECK(outcome.field("x-a") == "1");
     CHECK(outcome.fields.size() == 4);
@@ -84,7 +84,7 @@ TEST_CASE("Large bodies pass both ways", "[net][client]") {
         const auto outcome = world.run(call);
         CHECK(outcome.code.empty());
         CHECK(outcome.body == answered);
-        CHECK_FALSE(outcome.complete_with_head);
+        CHECK_FALSE(outcome.ended_with_first_piece);
         CHECK(echo.last().ends_with("\r\n\r\n" + call.body));
     }
     CHECK(upstream.connections() == 1);

@@ -28,7 +28,7 @@ struct Outcome {
     std::vector<std::pair<std::string, std::string>> fields;
     std::string body;
     std::vector<std::string> pieces;
-    bool complete_with_head = false;
+    bool ended_with_first_piece = false;
     std::optional<std::uint64_t> declared_length;
     std::string head_after;  // what the outbound head holds once send() is over
 
@@ -54,7 +54,6 @@ inline net::awaitable<Outcome> perform(net::Worker& worker, net::ClientPool& poo
     }
     auto& answer = **sent;
     outcome.status = answer.head().status;
-    outcome.complete_with_head = answer.complete();
     outcome.declared_length = answer.declared_length();
     for (std::size_t i = 0; i < answer.head().headers.size(); ++i) {
         const auto field = answer.head().headers.at(i);
@@ -70,6 +69,7 @@ inline net::awaitable<Outcome> perform(net::Worker& worker, net::ClientPool& poo
         if (piece->empty()) co_return outcome;
         outcome.body += *piece;
         outcome.pieces.emplace_back(*piece);
+        if (outcome.pieces.size() == 1) outcome.ended_with_first_piece = answer.ended();
     }
 }
 

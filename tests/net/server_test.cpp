@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <malloc.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -53,6 +54,21 @@ net::awaitable<void> echo(const net::Request& request, net::ResponseWriter& writ
     response.body = request.method + " " + request.target + " " + request.body;
     const auto done = co_await writer.send(response);
     static_cast<void>(done);
+}
+
+/// As Linux has it (linux/tcp.h, which clashes with the C library's).
+struct LongTcpInfo {
+    tcp_info known;
+    std::uint64_t pacing_rates[2], acked_bytes, received_bytes;
+    std::uint32_t segments[2], unsent_bytes, least_rtt, data_segments_in;
+};
+
+/// How many segments with data reached the client: as many as writes, as none waits for another.
+std::uint32_t writes_seen(const test::RawClient& client) {
+    LongTcpInfo seen{};
+    socklen_t bytes = sizeof seen;
+    REQUIRE(::getsockopt(client.descriptor(), IPPROTO_TCP, TCP_INFO, &seen, &bytes) == 0);
+    return seen.data_segments_in;
 }
 
 net::awaitable<void> pause(net::Worker& worker, std::chrono::milliseconds time) {
@@ -145,10 +161,10 @@ TEST_CASE("What a request and its answer held is gone when they are done", "[net
             places = {request.body, *request.headers.find("Authorization")};
             co_await echo(request, writer, worker);
         } else {
-            auto done = co_await writer.start(200, {}, std::nullopt);
+            auto done = writer.start(200, {}, std::nullopt);
             if (done) done = co_await writer.write(request.body);
             if (done) done = co_await writer.write("short");
-            if (done) done = co_await writer.finish();
+            if (done) done = co_await writer.finish({});
         }
     });
     const auto left_over = [&] {
@@ -221,9 +237,9 @@ TEST_CASE("Answers that may not have a body have none", "[net][server]") {
             response.status = request.target == "/204" ? 204 : request.target == "/304" ? 304 : 200;
             response.body = "a body";
             if (request.target == "/stream") {
-                auto done = co_await writer.start(200, response.headers, std::nullopt);
+                auto done = writer.start(200, response.headers, std::nullopt);
                 if (done) done = co_await writer.write(response.body);
-                if (done) done = co_await writer.finish();
+                if (done) done = co_await writer.finish({});
             } else {
                 const auto done = co_await writer.send(response);
                 static_cast<void>(done);
@@ -255,17 +271,17 @@ TEST_CASE("A handler that fails costs its own answer only", "[net][server]") {
             throw std::runtime_error("a bug after waiting");
         }
         if (request.target == "/half") {
-            const auto started = co_await writer.start(200, {}, std::nullopt);
-            static_cast<void>(started);
+            auto started = writer.start(200, {}, std::nullopt);
+            if (started) started = co_await writer.write({});
         }
         if (request.target == "/short") {
-            auto done = co_await writer.start(200, {}, 10);
+            auto done = writer.start(200, {}, 10);
             if (done) done = co_await writer.write("12345");
-            done = co_await writer.finish();
+            done = co_await writer.finish({});
             told = !done && done.error().code == "answer.misused";
         }
         if (request.target == "/abort") {
-            auto done = co_await writer.start(200, {}, std::nullopt);
+            auto done = writer.start(200, {}, std::nullopt);
             if (done) done = co_await writer.write("some");
             writer.abort();
         }
@@ -298,7 +314,8 @@ TEST_CASE("Every write of a stream reaches the client at once, as one chunk", "[
         [&](const net::Request&, net::ResponseWriter& writer, net::Worker& worker) -> net::awaitable<void> {
             net::Headers headers;
             headers.add("Content-Type", "text/event-stream");
-            auto done = co_await writer.start(200, headers, std::nullopt);
+            auto done = writer.start(200, headers, std::nullopt);
+            if (done) done = co_await writer.write({});
             for (int i = 0; done && i < 3; ++i) {
                 co_await net::await_callback<int>(worker, [&](auto answer) {
                     go_on = std::move(answer);
@@ -306,7 +323,7 @@ TEST_CASE("Every write of a stream reaches the client at once, as one chunk", "[
                 });
                 done = co_await writer.write("data: " + std::to_string(i) + "\n\n");
             }
-            done = co_await writer.finish();
+            done = co_await writer.finish({});
             finished = done.has_value();
         });
     const auto next = [&] {
@@ -325,16 +342,34 @@ TEST_CASE("Every write of a stream reaches the client at once, as one chunk", "[
     CHECK(test::soon([&] { return finished.load(); }));
 }
 
+TEST_CASE("Head, last bytes and end of a stream leave together, as far as they are there together",
+          "[net][server]") {
+    Site site(
+        [&](const net::Request& request, net::ResponseWriter& writer, net::Worker&) -> net::awaitable<void> {
+            auto done = writer.start(200, {}, std::nullopt);
+            if (done && request.target == "/two") done = co_await writer.write("one");
+            if (done) done = co_await writer.finish("two");
+        });
+    for (const std::string target : {"/one", "/two"}) {
+        auto client = site.connect();
+        const auto before = writes_seen(client);
+        client.send("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n");
+        const std::string answer = client.until("0\r\n\r\n");
+        CHECK(answer.ends_with(target == "/one" ? "\r\n\r\n3\r\ntwo\r\n0\r\n\r\n"
+                                                : "\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
+        CHECK(writes_seen(client) - before == (target == "/one" ? 1 : 2));
+    }
+}
+
 TEST_CASE("A stream of known length is sent as it is, and to HTTP/1.0 until the end of the connection",
           "[net][server]") {
     std::atomic<int> finished{0};
     Site site(
         [&](const net::Request& request, net::ResponseWriter& writer, net::Worker&) -> net::awaitable<void> {
             const bool known = request.target == "/known";
-            auto done =
-                co_await writer.start(200, {}, known ? std::optional<std::uint64_t>(200'000) : std::nullopt);
+            auto done = writer.start(200, {}, known ? std::optional<std::uint64_t>(200'000) : std::nullopt);
             for (int i = 0; done && i < 2; ++i) done = co_await writer.write(std::string(100'000, 'x'));
-            if (done) done = co_await writer.finish();
+            if (done) done = co_await writer.finish({});
             if (done) ++finished;
         });
     auto client = site.connect();
@@ -365,7 +400,7 @@ TEST_CASE("A client that leaves is noticed while the handler thinks and while it
                 wake(0);
             });
             if (phase == Phase::streaming) {
-                auto done = co_await writer.start(200, {}, std::nullopt);
+                auto done = writer.start(200, {}, std::nullopt);
                 if (done) done = co_await writer.write("event");
             }
             co_await net::await_callback<int>(worker, [&](auto answer) {

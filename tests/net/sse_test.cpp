@@ -138,6 +138,45 @@ TEST_CASE("An event that is too long ends the stream, and the ones before it are
           "upstream.event_too_long");
 }
 
+TEST_CASE("The end of the last whole event is found, also behind comments and before what comes next",
+          "[net][sse]") {
+    for (const std::string event : {"data: a\n\n", "data: a\r\n\r\n", ": a\n\r\n", "data: a\r\n\n", "\n\n"}) {
+        INFO(event);
+        CHECK(end_of_events(event) == event.size());
+        CHECK(end_of_events(event + event) == 2 * event.size());
+        CHECK(end_of_events(event + "data: b\n") == event.size());
+        CHECK(end_of_events(event + "\r") == event.size());
+        CHECK(end_of_events(event.substr(0, event.size() - 1)) == 0);
+    }
+    CHECK(end_of_events("") == 0);
+    CHECK(end_of_events("data: a\n") == 0);
+    CHECK(end_of_events("data: a\r\r") == 0);  // an end all the same, but not one that is looked for
+}
+
+TEST_CASE("The watch skips what tells nothing, and nothing else", "[net][sse]") {
+    const std::string notice = "event: message\ndata: {\"method\":\"notifications/message\"}\n\n";
+    for (const std::string answer :
+         {R"({"id":1,"result":{}})", R"({"\u0069d":1,"result":{}})", R"({"i\u0064":1,"result":{}})"}) {
+        SseWatcher watch("1");
+        watch.feed(notice + notice);
+        CHECK_FALSE(watch.answered());
+        watch.feed(notice + "data: " + answer + "\n\n" + notice);
+        CHECK(watch.answered());
+    }
+    for (const std::string id :
+         {"id: 5\n", "\xef\xbb\xbfid: 5\n", "retry: 5\nid: 5\n", "data: x\r\nid: 5\r\n"}) {
+        SseWatcher watch("1");
+        watch.feed(id + "data: x\n\n" + notice);
+        CHECK(watch.resumable());
+    }
+    SseWatcher watch("1");
+    watch.feed(notice + "id: 5\n\ndata: {\"id\":1,");
+    CHECK(watch.resumable());
+    CHECK_FALSE(watch.between_events());
+    watch.feed("\"result\":{}}\n\n" + notice);
+    CHECK(watch.answered());
+}
+
 TEST_CASE("The watch sees the response to one request and nothing else", "[net][sse]") {
     CHECK(answered("1", event(R"({"jsonrpc":"2.0","id":1,"result":{}})")));
     CHECK(answered("1", event(R"({"result":{"id":2},"id" : 1 })")));

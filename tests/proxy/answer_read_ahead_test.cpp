@@ -26,7 +26,8 @@ public:
     }
     void idle_limit(std::chrono::milliseconds) override {}
     std::optional<std::uint64_t> declared_length() const override { return std::nullopt; }
-    bool complete() const override { return !breaks_ && at_ + 1 >= parts_.size(); }
+    bool ready() const override { return true; }
+    bool ended() const override { return !breaks_ && at_ == parts_.size(); }
     void cancel() override {}
 
 private:
@@ -48,14 +49,13 @@ net::awaitable<Seen> read(std::vector<std::string> parts, bool breaks, std::size
     const auto whole = co_await answer.read_whole(most);
     seen.whole = whole.has_value();
     for (;;) {
-        const bool last = answer.complete();
         const auto part = co_await answer.next();
         if (!part) {
             seen.error = part.error().code;
             break;
         }
         seen.all += *part;
-        if (last || part->empty()) break;
+        if (answer.ended() || part->empty()) break;
     }
     co_return seen;
 }

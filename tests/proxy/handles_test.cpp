@@ -322,6 +322,8 @@ TEST_CASE("A whole body is looked through for every spelling of a handle's name"
         {"in another case", R"({"result":{"task":{"TaskID":"abc"}}})", HandleSpot::named_task},
         {"with a Kelvin sign", "{\"result\":{\"tas\u212aId\":\"abc\"}}", HandleSpot::named_task},
         {"with a long s", "{\"result\":{\"reque\u017ftState\":\"abc\"}}", HandleSpot::state},
+        {"as a task named by itself",
+         R"({"result":{"_meta":{"io.modelcontextprotocol/related-task":"abc"}}})", HandleSpot::named_task},
     };
     for (const auto& row : rows) {
         INFO(row.what);
@@ -330,7 +332,23 @@ TEST_CASE("A whole body is looked through for every spelling of a handle's name"
         REQUIRE(passed);
         CHECK(passed->find("\"abc\"") == passed->npos);
         CHECK(passed->find(world.sealed(row.spot, "abc")) != passed->npos);
+        proxy::HandleStream events(world.handles(), proxy::HandleStream::Body::events);
+        const std::string event = "data: {}\n\ndata: " + std::string(row.body) + "\n\n";
+        for (int time = 0; time < 2; ++time) {
+            const auto streamed = events.pass(event);
+            REQUIRE(streamed);
+            CHECK(*streamed == "data: {}\n\ndata: " + std::string(*passed) + "\n\n");
+        }
     }
+    proxy::HandleStream events(world.handles(), proxy::HandleStream::Body::events);
+    const std::string_view event =
+        "\xef\xbb\xbf"
+        "event: message\ndata: {\"result\":{}}\r\n\r\n: none\n\n";
+    CHECK(events.pass(event)->data() == event.data());  // not even copied
+    CHECK(*events.pass("data: {\"a\":1}\n\ndata: {\"result\":{\"next") ==
+          "data: {\"a\":1}\n\ndata: {\"result\":{\"next");
+    CHECK(*events.pass("Cursor\":\"abc\"}}\n\n") ==
+          "Cursor\":\"" + world.sealed(HandleSpot::cursor, "abc") + "\"}}\n\n");
     proxy::HandleStream stream(world.handles(), proxy::HandleStream::Body::json);
     const std::string_view none =
         R"({"result":{"content":[{"text":"ask next question, task id, request state"}]}})";

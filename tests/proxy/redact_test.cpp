@@ -111,7 +111,7 @@ std::string pass_in_pieces(Redactor& redactor, std::string_view text, const std:
         from = cut;
     }
     out += redactor.pass(text.substr(from));
-    out += redactor.finish();
+    out += redactor.finish({});
     return out;
 }
 
@@ -221,8 +221,20 @@ TEST_CASE("Nothing is held back at the end of an event", "[proxy][redact]") {
             INFO(secret << " | " << event);
             CHECK(redactor.pass(event) == event);
         }
-        CHECK(redactor.finish().empty());
+        CHECK(redactor.finish({}).empty());
         CHECK(redactor.hits() == 0);
+    }
+}
+
+TEST_CASE("The last bytes pass with what was held back, masked and complete", "[proxy][redact]") {
+    for (const auto& secret : kSecrets) {
+        for (std::size_t cut = 0; cut <= secret.size(); ++cut) {
+            auto redactor = redactor_of(secret);
+            auto out = std::string(redactor.pass("a " + secret.substr(0, cut)));
+            out += redactor.finish(secret.substr(cut) + " b " + secret.substr(0, 3));
+            CHECK(out == "a " + std::string(secret.size(), '*') + " b " + secret.substr(0, 3));
+            CHECK(redactor.hits() == 1);
+        }
     }
 }
 

@@ -14,11 +14,9 @@ public:
         response_ = response;
         co_return base::Status();
     }
-    net::awaitable<base::Status> start(unsigned, const net::Headers&, std::optional<std::uint64_t>) override {
-        co_return base::Status();
-    }
+    base::Status start(unsigned, const net::Headers&, std::optional<std::uint64_t>) override { return {}; }
     net::awaitable<base::Status> write(std::string_view) override { co_return base::Status(); }
-    net::awaitable<base::Status> finish() override { co_return base::Status(); }
+    net::awaitable<base::Status> finish(std::string_view) override { co_return base::Status(); }
     void abort() override {}
     bool started() const override { return false; }
     void on_client_gone(std::function<void()>) override {}

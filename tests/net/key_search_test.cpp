@@ -1,0 +1,23 @@
+#include "net/key_search.h"
+
+#include "tests/support/spec.h"
+
+#include <string>
+
+using namespace claviger;
+
+TEST_CASE("A key is found wherever it stands, in any case, and nothing else is", "[net][key_search]") {
+    const std::string key = "nextcursor";
+    for (const std::size_t before : {0U, 1U, 62U, 63U, 64U, 65U, 126U, 127U, 200U})
+        for (const auto* spelled : {"nextcursor", "nextCursor", "NEXTCURSOR"})
+            for (std::size_t rare = 0; rare + 1 < key.size(); ++rare) {
+                INFO(before << spelled << rare);
+                const auto text = std::string(before, 'x') + spelled;
+                CHECK(net::find_ignoring_case(text, key, rare) == before);
+                CHECK(net::find_ignoring_case(text + std::string(100, 'x'), key, rare) == before);
+                CHECK(net::find_ignoring_case(text.substr(0, text.size() - 1), key, rare) == text.npos);
+            }
+    CHECK(net::find_ignoring_case("nextcurso nextcurzor xtextcursor nextcursornextcursor", key, 2) == 33);
+    CHECK(net::find_ignoring_case({}, key, 2) == std::string::npos);
+    CHECK(net::find_ignoring_case(R"({"jsonrpc":"2.0","id":7})", R"("id")", 0) == 17);
+}
