@@ -89,6 +89,14 @@ describe('A token that is exchanged for another', () => {
             assert.ok(timeline.filter(({ reason }) => reason === 'grant.exchanged').length >= 3, JSON.stringify(timeline));
         });
 
+        it('renews it for a link as well', async () => {
+            const subject = await person(as);
+            await as.expire(subject.tokens.access_token);
+            const made = await link('token_exchange', { subject_credential_id: subject.credential.id }, { vault: subject.vault });
+            await callWell(await agentOf(made), 1);
+            assert.deepEqual((await made.requests(exchangeType)).map(({ status }) => status), [400, 200]);
+        });
+
         it('names that credential when even its renewed token is refused', async () => {
             const subject = await person(as);
             const made = await link('token_exchange', { subject_credential_id: subject.credential.id }, { vault: subject.vault });
