@@ -67,7 +67,8 @@ struct MethodHints {
 
 /// The registered method if the server advertises it or advertises nothing; else the profile's; else, with a
 /// secret, basic or post as advertised; else private_key_jwt with a key if advertised; else none. A
-/// client with a certificate shows that, in one of the two ways of RFC 8705, or cannot be used. Errors:
+/// client with a certificate that is registered for nothing else shows that, in one of the two ways of
+/// RFC 8705, or cannot be used. Errors:
 /// invalid_request "client_auth.no_method" when we have a secret or key that the server will not take.
 base::Result<ClientAuthMethod> choose_client_auth(const MethodHints& hints);
 

@@ -32,7 +32,8 @@ base::Result<vault::TokenEndpointAuth> method_for(const ProviderProfile& profile
                       .has_certificate = certificate};
     if (!server.token_endpoint_auth_methods_supported.empty())
         hints.advertised = server.token_endpoint_auth_methods_supported;
-    if (key && !registered) hints.registered = ClientAuthMethod::private_key_jwt;
+    const bool signs = key || (certificate && profile.client.key_hint == KeyHint::x5t_s256);
+    if (signs && !registered) hints.registered = ClientAuthMethod::private_key_jwt;
     auto method = choose_client_auth(hints);
     if (!method) return std::unexpected(std::move(method).error());
     // A profile that expects a secret does not help a client that has none.

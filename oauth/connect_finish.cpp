@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "oauth/connect_journal.h"
 #include "oauth/connect_store.h"
+#include "oauth/device_authorization.h"
 #include "oauth/grant_client.h"
 #include "oauth/identity.h"
 #include "oauth/pkce.h"
@@ -204,12 +205,30 @@ awaitable<void> forget(const ConnectWorld& world, net::Worker& worker, const vau
     if (!forgotten) base::log_error("connect.client_not_forgotten", forgotten.error());
 }
 
-/// Tokens that nobody will use are given back, once; what comes of it changes nothing.
-awaitable<void> give_back(const Outbound& out, const vault::ConnectFlow& flow, const ProviderProfile& profile,
-                          const TokenSet& tokens, const std::optional<crypto::Secret>& client_secret) {
+/// Whether a credential lives on tokens that the same client was given at the same server.
+bool client_is_in_use(const vault::Catalog& catalog, const vault::Refresh& block) {
+    const auto users = catalog.all<vault::Credential>([&](const vault::Credential& credential) {
+        return !credential.archived && credential.version != 0 && credential.refresh &&
+               credential.refresh->client_id == block.client_id &&
+               credential.refresh->token_endpoint == block.token_endpoint;
+    });
+    return !users.empty();
+}
+
+/// Tokens that nobody will use are given back, once; what comes of it changes nothing. Many servers end all
+/// that a person granted to a client when one of its tokens is revoked: where another credential may be such
+/// a grant, and the profile does not know each consent to be one of its own, they are left to run out.
+awaitable<void> give_back(const ConnectWorld& world, const Outbound& out, const vault::ConnectFlow& flow,
+                          const ProviderProfile& profile, const TokenSet& tokens,
+                          const std::optional<crypto::Secret>& client_secret) {
     const auto& terms = *flow.terms;
     if (terms.revocation_endpoint.empty() || profile.revocation != RevocationStyle::rfc7009) co_return;
     const auto block = refresh_block(flow.wish, terms, profile);
+    if (profile.refresh_token.on_reconnect != OnReconnect::revoke &&
+        client_is_in_use(world.records.catalog(), block)) {
+        base::log(base::LogLevel::info, "connect.not_given_back", {{"connect_link", flow.id.text()}});
+        co_return;
+    }
     const auto client = client_of(block, client_secret ? &*client_secret : nullptr, profile, terms.issuer);
     if (!client) co_return;
     const bool has_refresh = tokens.refresh_token.has_value();
@@ -270,6 +289,26 @@ awaitable<base::Status> store_answer(const ConnectWorld& world, const Outbound& 
     }
 }
 
+/// A device's poll that came too early may be answered with success and an error inside: the next poll asks
+/// again, and this answer ends nothing.
+bool is_early_poll(const ConnectWorld& world, const vault::ConnectFlow& flow, const ExchangeAnswer& answer) {
+    const auto profile = profile_of(world, flow.wish);
+    if (!flow.device || !profile) return false;
+    const auto read = read_refresh_answer(answer.token_answer(), {.sent_at = answer.sent_at}, *profile, {});
+    switch (device_poll(read.classification)) {
+        case DevicePoll::wait:
+        case DevicePoll::slow_down:
+        case DevicePoll::later:
+            return true;
+        case DevicePoll::tokens:
+        case DevicePoll::denied:
+        case DevicePoll::expired:
+        case DevicePoll::failed:
+            return false;
+    }
+    return false;
+}
+
 /// What `taken` brings, to its end; what is in the journal stays there.
 awaitable<base::Result<Finished>> settle(const ConnectWorld& world, const Outbound& out,
                                          const vault::Actor& actor, vault::Ref<vault::ConnectFlow> flow,
@@ -278,7 +317,9 @@ awaitable<base::Result<Finished>> settle(const ConnectWorld& world, const Outbou
     const auto& terms = *flow->terms;
     const auto& answer = taken.answer;
     const auto profile = profile_of(world, flow->wish);
-    if (!profile) co_return std::unexpected(profile.error());
+    if (!profile)
+        co_return co_await end(world, out.worker, actor, id, being_answered,
+                               {profile.error(), "connect.unusable_answer"});
     auto read = read_refresh_answer(answer.token_answer(),
                                     {.sent_at = answer.sent_at, .has_dpop_key = taken.proofs.key.has_value()},
                                     *profile, {});
@@ -292,7 +333,7 @@ awaitable<base::Result<Finished>> settle(const ConnectWorld& world, const Outbou
     }
     if (auto known = co_await check_identity(out, terms, *profile, *read.tokens, taken.nonce, answer.came_at);
         !known) {
-        co_await give_back(out, *flow, *profile, *read.tokens, taken.proofs.client_secret);
+        co_await give_back(world, out, *flow, *profile, *read.tokens, taken.proofs.client_secret);
         co_return co_await end(world, out.worker, actor, id, being_answered,
                                {std::move(known).error(), "connect.unusable_answer"});
     }
@@ -320,7 +361,7 @@ awaitable<base::Result<Finished>> settle(const ConnectWorld& world, const Outbou
         base::log_error("connect.delayed", stored.error());
         co_return std::unexpected(std::move(stored).error());
     }
-    co_await give_back(out, *flow, *profile, *read.tokens, taken.proofs.client_secret);
+    co_await give_back(world, out, *flow, *profile, *read.tokens, taken.proofs.client_secret);
     const bool named = vault::reason_number(stored.error().code) != 0;
     const std::string_view reason = named ? stored.error().code : "connect.target_gone";
     co_return co_await end(world, out.worker, actor, id, being_answered, {std::move(stored).error(), reason});
@@ -366,8 +407,9 @@ awaitable<bool> take_up_answer(const ConnectWorld& world, const Outbound& out, b
         co_return true;
     }
     const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
-    if (!*answer || !flow || !flow->terms || !being_answered(*flow)) {
-        co_await world.journal->drop(out.worker, id);  // it was taken, or nobody waits for it any more
+    const bool nobody_waits = !*answer || !flow || !flow->terms || !being_answered(*flow);
+    if (nobody_waits || is_early_poll(world, *flow, **answer)) {
+        co_await world.journal->drop(out.worker, id);
         co_return true;
     }
     const vault::Actor on_behalf{.workspace = flow->workspace.raw};
@@ -410,7 +452,9 @@ awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const Outbou
         return now.state == ConnectState::started && now.state_digest == state;
     };
     const auto profile = profile_of(world, flow->wish);
-    if (!profile) co_return std::unexpected(profile.error());
+    if (!profile)
+        co_return co_await end(world, out.worker, actor, id, on_the_way,
+                               {profile.error(), "connect.refused"});
     if (auto wrong = check_issuer(*flow->terms, *profile, arrival))
         co_return co_await end(world, out.worker, actor, id, on_the_way, std::move(*wrong));
     if (auto refused = check_error(arrival))

@@ -95,6 +95,21 @@ void ConnectJournal::leave(const base::ConnectLinkId& id) {
     left_.insert(id);
 }
 
+void ConnectJournal::sweep(const vault::Catalog& catalog, base::Time now) {
+    std::vector<base::ConnectLinkId> gone;
+    const auto orphans = journal_.discard_orphans(
+        [&](const JournalOwner& owner) {
+            const base::ConnectLinkId id{owner.attempt};
+            if (catalog.find<vault::ConnectFlow>(id) != nullptr) return true;
+            gone.push_back(id);
+            return false;
+        },
+        now);
+    if (!orphans) return base::log_error("connect.journal_not_swept", orphans.error());
+    for (const auto& id : gone) give_up(id);
+    if (*orphans != 0) base::log(base::LogLevel::info, "connect.journal_swept", {{"answers", *orphans}});
+}
+
 std::vector<base::ConnectLinkId> ConnectJournal::left() const {
     const std::lock_guard lock(mutex_);
     return {left_.begin(), left_.end()};

@@ -5,6 +5,7 @@
 #include "net/worker.h"
 #include "oauth/exchange.h"
 #include "oauth/journal.h"
+#include "vault/catalog.h"
 #include "vault/model.h"
 
 #include <cstdint>
@@ -45,6 +46,9 @@ public:
     void leave(const base::ConnectLinkId& id);
     std::vector<base::ConnectLinkId> left() const;
     bool has_left(const base::ConnectLinkId& id) const;
+    /// Takes away, as Journal::discard_orphans does, what was left for links that are gone and could not be
+    /// opened when it was taken up. Blocks for the disk.
+    void sweep(const vault::Catalog& catalog, base::Time now);
     /// As Journal::uses.
     base::Result<bool> uses(const base::VaultId& vault, std::uint64_t generation) const {
         return journal_.uses(vault, generation);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "oauth/mint.h"
+#include "oauth/refresh_attempt.h"
 #include "oauth/subject_token.h"
 #include "oauth/token_call.h"
 
@@ -25,12 +26,14 @@ awaitable<base::Status> usable(const ConnectWorld& world, net::Worker& worker, c
 }
 
 /// What the tokens are exchanged for; nothing for grants that exchange none. Puts into `proofs` what is kept
-/// of it. Errors: invalid_request "connect.no_subject".
+/// of it, and into `refused` the version of the other credential whose token the identity provider refused.
+/// Errors: invalid_request "connect.no_subject".
 awaitable<base::Result<std::optional<SubjectToken>>> subject_of(const ConnectWorld& world,
                                                                 const Outbound& out,
                                                                 const vault::ConnectFlow& flow,
                                                                 const vault::Refresh& block,
-                                                                std::string_view issuer, Proofs& proofs) {
+                                                                std::string_view issuer, Proofs& proofs,
+                                                                std::optional<std::uint64_t>& refused) {
     if (!block.exchange) co_return std::nullopt;
     auto secrets = open_secrets(world.records.keys(), flow.id.raw, flow.secrets);
     if (!secrets) co_return std::unexpected(std::move(secrets).error());
@@ -47,6 +50,7 @@ awaitable<base::Result<std::optional<SubjectToken>>> subject_of(const ConnectWor
                                        .given = proofs.subject_token ? &*proofs.subject_token : nullptr,
                                        .issuer = issuer});
     if (!subject) {
+        refused = subject.error().refused;
         const bool later =
             subject.error().kind == AnswerClass::not_sent || subject.error().kind == AnswerClass::transient;
         co_return base::failure(later ? ErrorKind::unavailable : ErrorKind::invalid_request,
@@ -58,6 +62,58 @@ awaitable<base::Result<std::optional<SubjectToken>>> subject_of(const ConnectWor
     }
     proofs.good_until = subject->good_until;
     co_return std::move(*subject);
+}
+
+/// What the connect asks for, and of whom. Borrowed.
+struct Asking {
+    const ConnectWorld& world;
+    const Outbound& out;
+    const vault::Actor& actor;
+    const vault::ConnectFlow& flow;
+    const vault::Refresh& block;
+    const Negotiated& settled;
+};
+
+/// One request to the token endpoint, with what is exchanged there. `refused` as in subject_of, or of a token
+/// that the token endpoint itself refused.
+awaitable<base::Result<ExchangeAnswer>> ask_once(const Asking& asking, Proofs& proofs,
+                                                 std::optional<std::uint64_t>& refused) {
+    const auto& [world, out, actor, flow, block, settled] = asking;
+    const auto& issuer = settled.terms.issuer;
+    const auto subject = co_await subject_of(world, out, flow, block, issuer, proofs, refused);
+    if (!subject) co_return std::unexpected(subject.error());
+    const TokenCall call{
+        .url = block.token_endpoint, .profile = settled.profile, .key = proofs.key, .make = [&] {
+            return mint_request(block, proofs.client_secret ? &*proofs.client_secret : nullptr,
+                                settled.profile, issuer, out.clock.now(),
+                                *subject ? &(*subject)->token : nullptr);
+        }};
+    auto answer = co_await call_token_endpoint(out, call);
+    if (!answer || !*subject || minting_grant(block) != GrantType::token_exchange) co_return answer;
+    const auto read = read_refresh_answer(
+        answer->token_answer(), {.sent_at = answer->sent_at, .has_dpop_key = proofs.key.has_value()},
+        settled.profile, {});
+    if ((*subject)->version != 0 && !read.tokens && may_refuse_subject(read.classification))
+        refused = (*subject)->version;
+    co_return answer;
+}
+
+/// The same, and once more when it is another credential's token that was refused and there is a newer one:
+/// it may have died without anybody knowing.
+awaitable<base::Result<ExchangeAnswer>> ask_for_tokens(const Asking& asking, Proofs& proofs) {
+    const auto& [world, out, actor, flow, block, settled] = asking;
+    std::optional<std::uint64_t> refused;
+    auto answer = co_await ask_once(asking, proofs, refused);
+    if (!refused || world.grants == nullptr) co_return answer;
+    const auto another =
+        co_await world.grants->replace_refused(out.worker, *block.exchange->credential, *refused);
+    if (!another) co_return answer;
+    const auto noted = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
+        note_exchange(change, block);
+        return base::Status();
+    });
+    if (!noted) co_return std::unexpected(noted.error());
+    co_return co_await ask_once(asking, proofs, refused);
 }
 
 }  // namespace
@@ -111,19 +167,13 @@ awaitable<base::Result<Finished>> connect_unattended(const ConnectWorld& world, 
     });
     if (!stored) co_return std::unexpected(stored.error());
     Proofs proofs{.client_secret = std::move(settled->client_secret), .key = std::move(settled->key)};
-    const auto subject = co_await subject_of(world, out, *flow, block, settled->terms.issuer, proofs);
-    if (!subject)
-        co_return co_await end_unattended(world, out.worker, actor, id, subject.error(), "connect.refused");
-    const TokenCall call{
-        .url = block.token_endpoint, .profile = settled->profile, .key = proofs.key, .make = [&] {
-            return mint_request(block, proofs.client_secret ? &*proofs.client_secret : nullptr,
-                                settled->profile, settled->terms.issuer, out.clock.now(),
-                                *subject ? &(*subject)->token : nullptr);
-        }};
-    const auto answer = co_await call_token_endpoint(out, call);
+    const auto answer = co_await ask_for_tokens(
+        {.world = world, .out = out, .actor = actor, .flow = *flow, .block = block, .settled = *settled},
+        proofs);
     if (!answer)
-        co_return co_await end_unattended(world, out.worker, actor, id, answer.error(),
-                                          "connect.client_refused");
+        co_return co_await end_unattended(
+            world, out.worker, actor, id, answer.error(),
+            answer.error().code == "connect.no_subject" ? "connect.refused" : "connect.client_refused");
     auto as_settled = std::make_shared<vault::ConnectFlow>(*flow);  // the row may be gone, the tokens are not
     as_settled->terms = settled->terms;
     co_return co_await take_answer(world, out, actor, std::move(as_settled),

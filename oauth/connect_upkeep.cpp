@@ -66,8 +66,9 @@ struct ConnectUpkeep::State : std::enable_shared_from_this<State> {
           worker(on),
           outbound_for(std::move(way)),
           orphans(world.records.catalog().all<vault::ConnectFlow>([&](const auto& flow) {
-              return flow.state == ConnectState::exchanging &&
-                     (world.journal == nullptr || !world.journal->has_left(flow.id));
+              const bool starting = is_unspent(flow) && flow.starting_until;
+              return starting || (flow.state == ConnectState::exchanging &&
+                                  (world.journal == nullptr || !world.journal->has_left(flow.id)));
           })) {}
 
     using Work = awaitable<void> (*)(State& self, const Outbound& out, base::ConnectLinkId id);
@@ -101,7 +102,8 @@ struct ConnectUpkeep::State : std::enable_shared_from_this<State> {
     const ConnectWorld& world;
     net::Worker& worker;
     const OutboundFor outbound_for;
-    /// Whoever exchanged these codes died before the answer was on disk: a code is never sent again.
+    /// Whoever worked on these died: a code whose answer is not on disk is never sent again, and a start may
+    /// be made again at once.
     const std::vector<vault::Ref<vault::ConnectFlow>> orphans;
     std::mutex mutex;  // guards the next three
     std::condition_variable ended;
@@ -193,10 +195,17 @@ void ConnectUpkeep::State::end_orphans() {
     for (const auto& orphan : orphans)
         world.records.change(
             {.workspace = orphan->workspace.raw},
-            [&at = world, id = orphan->id](vault::Change& change) -> base::Status {
-                const auto flow = change.catalog().find<vault::ConnectFlow>(id);
-                if (!flow || flow->state != ConnectState::exchanging) return {};
-                return store_failure(at, change, *flow, outcome_unknown(), "connect.outcome_unknown");
+            [&at = world, orphan](vault::Change& change) -> base::Status {
+                const auto flow = change.catalog().find<vault::ConnectFlow>(orphan->id);
+                if (!flow || flow->state != orphan->state) return {};
+                if (flow->state == ConnectState::exchanging)
+                    return store_failure(at, change, *flow, outcome_unknown(), "connect.outcome_unknown");
+                if (flow->starting_until != orphan->starting_until) return {};  // another start, of ours
+                auto free = *flow;
+                free.starting_until.reset();
+                change.note(vault::EntryKind::grant, vault::Action::update, vault::ObjectKind::connect_link,
+                            free.id.raw, free.vault.raw);
+                return change.store(std::move(free));
             },
             [](base::Status status) {
                 if (!status) base::log_error("connect.not_swept", status.error());
@@ -226,6 +235,8 @@ ConnectUpkeep::~ConnectUpkeep() {
 }
 
 void ConnectUpkeep::start() {
+    if (const auto& world = state_->world; world.journal != nullptr)
+        world.journal->sweep(world.records.catalog(), world.records.clock().now());
     state_->end_orphans();
     state_->worker.every(kTick, [state = state_] { state->tick(); });
 }

@@ -22,7 +22,8 @@ public:
     ConnectUpkeep(const ConnectUpkeep&) = delete;
     ConnectUpkeep& operator=(const ConnectUpkeep&) = delete;
 
-    void start();  // any thread, once
+    /// Once. Takes away what no link waits for any more; blocks for the disk.
+    void start();
     /// Nothing further begins; returns when what runs has ended, which takes no longer than a token request.
     /// Not on the worker.
     void drain();

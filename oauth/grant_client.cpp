@@ -1,5 +1,7 @@
 #include "oauth/grant_client.h"
 
+#include "base/bytes.h"
+
 #include <utility>
 
 namespace claviger::oauth {
@@ -53,6 +55,31 @@ base::Result<std::shared_ptr<const net::TlsIdentity>> certificate_of(const vault
     return identity;
 }
 
+namespace {
+
+/// By what the server finds the key (RFC 7515 4.1.4, 4.1.8): its id, or the thumbprint of its certificate,
+/// where the profile asks for that and the PEM has one. Microsoft, who wants the thumbprint, also wants PS256
+/// of RSA keys.
+base::Status name_key(AssertionSigner& signer, const vault::Refresh& refresh, const crypto::Secret& pem,
+                      const ProviderProfile& profile) {
+    signer.key_id = refresh.key_id.value_or("");
+    if (profile.client.key_hint == KeyHint::kid) return {};
+    auto thumbprint =
+        pem.expose([](std::span<const std::byte> bytes) { return certificate_sha256(base::as_view(bytes)); });
+    if (thumbprint) {
+        signer.key_id.clear();
+        signer.certificate_sha256 = std::move(*thumbprint);
+        if (signer.key->algorithm() == Algorithm::rs256) signer.algorithm = Algorithm::ps256;
+        return {};
+    }
+    if (!signer.key_id.empty()) return {};
+    return base::failure(base::ErrorKind::invalid_request, "client_auth.no_certificate",
+                         "The provider finds the client's key by its certificate, and there is none.",
+                         "Give client.certificate with client.private_key, or client.key_id.");
+}
+
+}  // namespace
+
 base::Result<GrantClient> client_of(const vault::Refresh& refresh, const crypto::Secret* secret,
                                     const ProviderProfile& profile, std::string_view issuer) {
     GrantClient client;
@@ -82,7 +109,8 @@ base::Result<GrantClient> client_of(const vault::Refresh& refresh, const crypto:
     client.key = std::make_unique<SigningKey>(std::move(*key));
     auto& signer = client.identity.signer;
     signer.key = client.key.get();
-    signer.key_id = refresh.key_id.value_or("");
+    if (auto named = name_key(signer, refresh, *secret, profile); !named)
+        return std::unexpected(std::move(named).error());
     const bool to_endpoint =
         issuer.empty() || profile.client.assertion_audience == AssertionAudience::token_endpoint;
     signer.audience = to_endpoint ? refresh.token_endpoint : std::string(issuer);

@@ -31,7 +31,8 @@ base::Result<std::shared_ptr<const net::TlsIdentity>> certificate_of(const vault
 
 /// `secret` is borrowed by the result: the client secret, the private key in PEM, or that with its
 /// certificate; may be null. `issuer` may be empty: then assertions are for the token endpoint. Errors:
-/// invalid_request "client_auth.no_key", "client_auth.no_certificate", and those of SigningKey::from_pem and
+/// invalid_request "client_auth.no_key", "client_auth.no_certificate" (also of a key that the profile's
+/// key_hint names by its certificate), and those of SigningKey::from_pem and
 /// TlsIdentity::from_pem.
 base::Result<GrantClient> client_of(const vault::Refresh& refresh, const crypto::Secret* secret,
                                     const ProviderProfile& profile, std::string_view issuer);

@@ -11,7 +11,7 @@ namespace {
 using enum GrantState;
 
 /// Reasons in words. Behind them stand codes of RFC 6749, and our own.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 33> kReasons{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 34> kReasons{{
     {"invalid_grant", "the authorization server says that the refresh token is invalid, expired or revoked"},
     {"bad_refresh_token", "the authorization server says that the refresh token is not good"},
     {"invalid_refresh_token", "the authorization server says that the refresh token is not good"},
@@ -41,6 +41,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 33> kReasons
     {"truncated", "the authorization server's answer broke off"},
     {"process_ended", "Claviger ended before the answer came"},
     {"subject_unusable", "the credential whose token is exchanged has no usable token itself"},
+    {"subject_refused",
+     "the token of the other credential that is exchanged (subject_credential_id) is refused, even renewed"},
     {"subject_gone", "the token that is exchanged is gone: its credential was archived, deleted or changed"},
     {"subject_elsewhere", "another credential's token may only be exchanged where it came from"},
     {"no_client_at_issuer",
@@ -116,6 +118,9 @@ std::string told_advice(const StoredGrant& grant) {
         case initial:
             return "Let a person connect the account: `claviger credential connect`.";
         case needs_reauth:
+            if (facts.reason == "subject_refused")
+                return "Connect the other credential again, which subject_credential_id names, and then this "
+                       "one: `claviger credential connect`. Both keep their ids.";
             return "A person has to connect the account again: `claviger credential connect`. The credential "
                    "keeps its id, and agents need no change.";
         case needs_config:

@@ -124,7 +124,8 @@ net::awaitable<base::Status> check_identity(const Outbound& out, const vault::Co
                        .subject = {},
                        .max_age = {},
                        .access_token = &tokens.access_token,
-                       .algorithm = jws->algorithm};
+                       .algorithm = jws->algorithm,
+                       .leeway = profile.lifetime.skew};
     if (nonce) rules.nonce = *nonce;
     co_return check_id_token(*claims, rules, now);
 }

@@ -19,8 +19,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::chrono::seconds kLeeway{60};
-
 std::unexpected<base::Error> refused(std::string_view code, std::string message) {
     return base::failure(base::ErrorKind::unauthenticated, code, std::move(message),
                          "Connect again. If it happens every time, compare the issuer and the client id "
@@ -47,12 +45,12 @@ base::Status check_times(const json& claims, const IdTokenRules& rules, base::Ti
     const auto expires = time_in(claims, "exp"), issued = time_in(claims, "iat");
     if (!expires || !issued)
         return refused("id_token.no_times", "The ID token does not say when it was issued and when it ends.");
-    if (now >= *expires + kLeeway) return refused("id_token.expired", "The ID token has expired.");
-    if (*issued > now + kLeeway)
+    if (now >= *expires + rules.leeway) return refused("id_token.expired", "The ID token has expired.");
+    if (*issued > now + rules.leeway)
         return refused("id_token.from_the_future", "The ID token was issued in the future.");
     if (!rules.max_age) return {};
     const auto login = time_in(claims, "auth_time");
-    if (!login || now > *login + *rules.max_age + kLeeway)
+    if (!login || now > *login + *rules.max_age + rules.leeway)
         return refused("id_token.stale_login", "The login behind the ID token is older than was asked for.");
     return {};
 }

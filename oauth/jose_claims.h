@@ -25,10 +25,11 @@ struct IdTokenRules {
     std::optional<std::chrono::seconds> max_age;
     /// The access token that came along, for "at_hash"; may be null.
     const crypto::Secret* access_token = nullptr;
-    Algorithm algorithm{};  // of the ID token's signature: it decides how at_hash is made
+    Algorithm algorithm{};            // of the ID token's signature: it decides how at_hash is made
+    std::chrono::seconds leeway{60};  // between the issuer's clock and ours
 };
 
-/// Pure. `claims` are those of a verified token (claims_of). Times may be off by 60 seconds. Errors,
+/// Pure. `claims` are those of a verified token (claims_of). Times may be off by the leeway. Errors,
 /// unauthenticated: "id_token.wrong_issuer", "id_token.wrong_audience", "id_token.wrong_party",
 /// "id_token.expired", "id_token.from_the_future", "id_token.no_subject", "id_token.other_subject",
 /// "id_token.wrong_nonce", "id_token.stale_login", "id_token.wrong_access_token", and "id_token.no_times"

@@ -271,7 +271,7 @@ base::Status Journal::discard(const base::RawId& attempt) const {
     return {};
 }
 
-base::Result<std::size_t> Journal::discard_orphans(const std::function<bool(const base::VaultId&)>& lives,
+base::Result<std::size_t> Journal::discard_orphans(const std::function<bool(const JournalOwner&)>& lives,
                                                    base::Time now) const {
     const auto answers = attempts();
     if (!answers) return std::unexpected(answers.error());
@@ -280,10 +280,11 @@ base::Result<std::size_t> Journal::discard_orphans(const std::function<bool(cons
         const auto path = file_of(attempt);
         const auto content = content_of(path);
         const auto head = content && *content ? decode(**content) : std::nullopt;
-        if (!head || head->attempt != attempt || lives(base::VaultId{head->vault})) continue;
-        if (now - newest_time(path, *head) < kOrphansKept) continue;
+        if (!head || head->attempt != attempt || now - newest_time(path, *head) < kOrphansKept) continue;
         const auto key = keys_->owner_key(*engine_, head->workspace, head->vault, head->generation);
-        if (key || key.error().kind != ErrorKind::not_found) continue;  // it may open some day
+        const bool key_is_gone = !key && key.error().kind == ErrorKind::not_found;
+        if (lives({.attempt = attempt, .vault = base::VaultId{head->vault}, .key_is_gone = key_is_gone}))
+            continue;
         if (auto discarded = discard(attempt); !discarded)
             return std::unexpected(std::move(discarded).error());
         ++gone;

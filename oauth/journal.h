@@ -32,6 +32,13 @@ struct JournalEntry {
     crypto::Secret body = crypto::Secret::copy_of(std::string_view());
 };
 
+/// Whose an answer is, as far as its file says without being opened.
+struct JournalOwner {
+    base::RawId attempt{};
+    base::VaultId vault;
+    bool key_is_gone = false;  // destroyed, as with the vault: nobody can open the answer any more
+};
+
 inline constexpr std::size_t kLongestJournalledBody = 64 * 1024;
 inline constexpr std::chrono::hours kOrphansKept{7 * 24};
 
@@ -57,11 +64,10 @@ public:
     base::Result<bool> uses(const base::VaultId& vault, std::uint64_t generation) const;
     /// The answer is committed, or nobody wants it any more. Doing it twice does no harm.
     base::Status discard(const base::RawId& attempt) const;
-    /// Takes away the answers of vaults that are gone, and says how many: their key was destroyed with the
-    /// vault, so nobody can open them any more. Not before they are kOrphansKept old, by their head and by
-    /// the file, so that a store that was put back by mistake can still be exchanged for the right one.
-    /// Unavailable "journal.folder".
-    base::Result<std::size_t> discard_orphans(const std::function<bool(const base::VaultId&)>& lives,
+    /// Takes away the answers that nobody waits for any more, and says how many. Not before they are
+    /// kOrphansKept old, by their head and by the file, so that a store that was put back by mistake can
+    /// still be exchanged for the right one. Unavailable "journal.folder".
+    base::Result<std::size_t> discard_orphans(const std::function<bool(const JournalOwner&)>& lives,
                                               base::Time now) const;
 
 private:

@@ -255,7 +255,9 @@ bool Refresher::State::recover(const AttemptId& attempt) {
 
 void Refresher::State::sweep_journal() {
     const auto orphans = journal.discard_orphans(
-        [this](const base::VaultId& id) { return records.catalog().find<vault::Vault>(id) != nullptr; },
+        [this](const JournalOwner& owner) {  // whose key is there may open some day
+            return !owner.key_is_gone || records.catalog().find<vault::Vault>(owner.vault) != nullptr;
+        },
         now());
     if (!orphans) return base::log_error("refresh.journal_not_swept", orphans.error());
     if (*orphans != 0) base::log(base::LogLevel::info, "refresh.journal_swept", {{"answers", *orphans}});

@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "crypto/random.h"
+#include "oauth/mint.h"
 #include "oauth/refresher_state.h"
 
 #include <boost/asio/co_spawn.hpp>
@@ -149,6 +150,108 @@ net::awaitable<Subject> Refresher::State::subject_for(const Flight& flight,
     co_return std::move(*subject);
 }
 
+/// The token endpoint is asked once, with what is exchanged there, if anything is.
+net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Begun& begun,
+                                                 const vault::SecretParts& parts, KeptAnswer& kept) {
+    auto& worker = flight.lane->worker;
+    const auto& credential = *begun.credential;
+    const auto subject = co_await subject_for(flight, credential, parts, begun.grant);
+    if (!subject) {
+        Tried tried{.outcome = refused_here(subject.error().kind, subject.error().code, now()),
+                    .refused_subject = subject.error().refused};
+        tried.outcome.classification.description = subject.error().description;
+        co_return tried;
+    }
+    const RefreshCall call{
+        .credential = credential,
+        .parts = parts,
+        .grant = begun.grant,
+        .profile = profile_of(providers, credential, begun.grant),
+        .subject = *subject ? &(*subject)->token : nullptr,
+        .private_addresses = hooks.reach ? hooks.reach(credential, credential.refresh->token_endpoint)
+                                         : net::PrivateAddresses::refuse,
+        .timeout = settings.request_timeout};
+    const AttemptJournal attempt_journal{
+        .before_reading = [&](const ExchangeAnswer& answer) -> net::awaitable<void> {
+            constexpr std::size_t longest_type = 256;
+            const auto type = answer.header("Content-Type");
+            kept.entry = {.attempt = begun.attempt.id,
+                          .credential = credential.id,
+                          .workspace = credential.workspace,
+                          .vault = credential.vault,
+                          .epoch = begun.grant.facts.epoch,
+                          .parent_gen = begun.attempt.parent_gen,
+                          .sent_at = answer.sent_at,
+                          .status = answer.status,
+                          .content_type = std::string(type.substr(0, longest_type)),
+                          .body = crypto::Secret::copy_of(answer.body)};
+            kept.came = true;
+            kept.on_disk = false;
+            co_await keep(worker, kept);
+        },
+        .before_repeating = [&]() -> net::awaitable<void> { co_await drop(worker, kept); }};
+    Tried tried{.outcome =
+                    co_await send_refresh(worker, flight.lane->pool, records.clock(), call, attempt_journal)};
+    if (!*subject) co_return tried;
+    end_with(tried.outcome, **subject);
+    // The assertion of an ID-JAG is fresh: whatever is wrong with it, no other subject token mends it.
+    const bool of_another =
+        minting_grant(*credential.refresh) == GrantType::token_exchange && (*subject)->version != 0;
+    if (of_another && !tried.outcome.tokens && may_refuse_subject(tried.outcome.classification))
+        tried.refused_subject = (*subject)->version;
+    co_return tried;
+}
+
+/// Whether the other credential has another token than that of `version`, which was refused where it is
+/// exchanged. One that died without anybody knowing is renewed.
+net::awaitable<Renewal> Refresher::State::renew_subject(const Flight& flight, const Begun& begun,
+                                                        std::uint64_t version) {
+    auto& worker = flight.lane->worker;
+    const auto& id = *begun.credential->refresh->exchange->credential;
+    // The lease has to do for the renewal and for another exchange.
+    const bool time_is_left =
+        now() + settings.patience + settings.request_timeout < begun.attempt.lease_until;
+    if (!time_is_left) co_return Renewal::not_now;
+    const auto before = records.catalog().find<vault::Credential>(id);
+    if (!before || before->archived) co_return Renewal::never;
+    if (before->version == version) {
+        const auto grant = grant_of(records.catalog(), *before);
+        if (!grant) co_return Renewal::not_now;
+        const auto& facts = grant->facts;
+        const bool young = facts.gen > 1 && facts.obtained_at && now() - *facts.obtained_at < kFreshFor;
+        if (!facts.renewable || young) co_return Renewal::never;
+        if (can_renew(facts, now())) co_await join(worker, id, facts.gen, settings.patience);
+    }
+    const auto after = records.catalog().find<vault::Credential>(id);
+    if (!after || after->version == version) co_return Renewal::not_now;
+    const auto noted = co_await change(worker, [&](vault::Change& change) {
+        note_exchange(change, *begun.credential->refresh);
+        return base::Status();
+    });
+    if (!noted) base::log_error("refresh.not_begun", noted.error());
+    co_return noted ? Renewal::done : Renewal::not_now;
+}
+
+/// The attempt's requests: one, or two when it is another credential's dead token that was exchanged first.
+net::awaitable<RefreshOutcome> Refresher::State::send(const Flight& flight, const Begun& begun,
+                                                      const vault::SecretParts& parts, KeptAnswer& kept) {
+    auto tried = co_await try_once(flight, begun, parts, kept);
+    if (!tried.refused_subject) co_return std::move(tried.outcome);
+    co_await drop(flight.lane->worker, kept);  // what was refused is not what comes of the attempt
+    switch (co_await renew_subject(flight, begun, *tried.refused_subject)) {
+        case Renewal::done:
+            tried = co_await try_once(flight, begun, parts, kept);
+            break;
+        case Renewal::not_now:
+            co_return refused_here(AnswerClass::not_sent, "subject_unusable", now());
+        case Renewal::never:
+            break;
+    }
+    auto& said = tried.outcome.classification;
+    if (tried.refused_subject && said.kind == AnswerClass::grant_dead) said.code = "subject_refused";
+    co_return std::move(tried.outcome);
+}
+
 net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     auto& worker = flight.lane->worker;
     const auto report = std::make_shared<RefreshReport>();
@@ -196,43 +299,7 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
         outcome.classification.kind = AnswerClass::not_sent;
         outcome.classification.code = parts.error().code;
     } else {
-        const auto subject = co_await subject_for(flight, credential, *parts, begun.grant);
-        const RefreshCall call{
-            .credential = credential,
-            .parts = *parts,
-            .grant = begun.grant,
-            .profile = profile_of(providers, credential, begun.grant),
-            .subject = subject && *subject ? &(*subject)->token : nullptr,
-            .private_addresses = hooks.reach ? hooks.reach(credential, credential.refresh->token_endpoint)
-                                             : net::PrivateAddresses::refuse,
-            .timeout = settings.request_timeout};
-        const AttemptJournal attempt_journal{
-            .before_reading = [&](const ExchangeAnswer& answer) -> net::awaitable<void> {
-                constexpr std::size_t longest_type = 256;
-                const auto type = answer.header("Content-Type");
-                kept.entry = {.attempt = begun.attempt.id,
-                              .credential = credential.id,
-                              .workspace = credential.workspace,
-                              .vault = credential.vault,
-                              .epoch = begun.grant.facts.epoch,
-                              .parent_gen = begun.attempt.parent_gen,
-                              .sent_at = answer.sent_at,
-                              .status = answer.status,
-                              .content_type = std::string(type.substr(0, longest_type)),
-                              .body = crypto::Secret::copy_of(answer.body)};
-                kept.came = true;
-                kept.on_disk = false;
-                co_await keep(worker, kept);
-            },
-            .before_repeating = [&]() -> net::awaitable<void> { co_await drop(worker, kept); }};
-        if (subject) {
-            outcome =
-                co_await send_refresh(worker, flight.lane->pool, records.clock(), call, attempt_journal);
-            if (*subject) end_with(outcome, **subject);
-        } else {
-            outcome = refused_here(subject.error().kind, subject.error().code, now());
-            outcome.classification.description = subject.error().description;
-        }
+        outcome = co_await send(flight, begun, *parts, kept);
     }
     Landed landed_as;
     const Landing landing{.id = flight.id,

@@ -60,6 +60,20 @@ struct KeptAnswer {
 /// What the tokens of an attempt are exchanged for, if its grant exchanges any.
 using Subject = std::expected<std::optional<SubjectToken>, SubjectRefusal>;
 
+/// One request of an attempt.
+struct Tried {
+    RefreshOutcome outcome = {};
+    /// The version of the other credential whose token may be what was refused.
+    std::optional<std::uint64_t> refused_subject = {};
+};
+
+/// What came of getting another credential a token that is not refused.
+enum class Renewal {
+    done,     // it has another one now
+    not_now,  // it may have one later
+    never     // by no request, or it just got this one
+};
+
 /// The last moment at which the token may be sent: calls take a moment to get there.
 std::optional<base::Time> last_use_of(const GrantFacts& facts);
 /// Whether an attempt could begin now.
@@ -82,6 +96,11 @@ struct Refresher::State {
     void launch(std::shared_ptr<Flight> flight);  // with `mutex` held
     net::awaitable<void> fly(std::shared_ptr<Flight> flight);
     net::awaitable<Report> attempt(const Flight& flight);
+    net::awaitable<RefreshOutcome> send(const Flight& flight, const Begun& begun,
+                                        const vault::SecretParts& parts, KeptAnswer& kept);
+    net::awaitable<Tried> try_once(const Flight& flight, const Begun& begun, const vault::SecretParts& parts,
+                                   KeptAnswer& kept);
+    net::awaitable<Renewal> renew_subject(const Flight& flight, const Begun& begun, std::uint64_t version);
     net::awaitable<Subject> subject_for(const Flight& flight, const vault::Credential& credential,
                                         const vault::SecretParts& parts, const StoredGrant& grant);
     net::awaitable<base::Status> usable_soon(net::Worker& worker, const CredentialId& id);

@@ -66,7 +66,8 @@ awaitable<std::expected<Subject, SubjectRefusal>> stored_subject(const SubjectMe
     auto& token = refresh_token ? parts->refresh_token : parts->token;
     if (!token) co_return refusal(AnswerClass::target, "subject_gone");
     co_return Subject{
-        .token = {std::move(*token), refresh_token ? grant->refresh_expires_at : grant->facts.expires_at},
+        .token = {std::move(*token), refresh_token ? grant->refresh_expires_at : grant->facts.expires_at,
+                  found->version},
         .client = *found->refresh,
         .client_secret = std::move(parts->client_secret),
         .issuer = grant->issuer,
@@ -145,13 +146,18 @@ awaitable<Fetched> identity_assertion(const SubjectMeans& means, const SubjectSo
         read_token_answer(answer.token_answer(), {}, {.sent_at = answer.sent_at, .asked_for_id_jag = true},
                           subject.profile->errors, {});
     const auto& said = read.classification;
-    if (!read.tokens)
-        co_return refusal(as_subject(said.kind), said.code,
-                          said.description.empty() ? answer.error.message : said.description);
+    if (!read.tokens) {
+        auto refused = refusal(as_subject(said.kind), said.code,
+                               said.description.empty() ? answer.error.message : said.description);
+        if (subject.token.version != 0 && may_refuse_subject(said))
+            refused.error().refused = subject.token.version;
+        co_return refused;
+    }
     if (read.tokens->issued_token_type != kIdJagType)
         co_return refusal(AnswerClass::target, "no_id_jag",
                           "the identity provider gave a token of another type");
-    co_return SubjectToken{std::move(read.tokens->access_token), subject.token.good_until};
+    co_return SubjectToken{std::move(read.tokens->access_token), subject.token.good_until,
+                           subject.token.version};
 }
 
 }  // namespace
@@ -160,6 +166,10 @@ std::optional<std::string_view> token_type_urn(std::string_view word) {
     for (const auto& [name, urn] : kTypes)
         if (name == word) return urn;
     return std::nullopt;
+}
+
+bool may_refuse_subject(const Classification& said) {
+    return said.kind == AnswerClass::grant_dead || said.code == "invalid_request";
 }
 
 void note_exchange(vault::Change& change, const vault::Refresh& block) {

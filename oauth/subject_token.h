@@ -6,6 +6,7 @@
 #include "oauth/provider_catalog.h"
 #include "vault/records.h"
 
+#include <cstdint>
 #include <expected>
 #include <functional>
 #include <optional>
@@ -22,6 +23,7 @@ std::optional<std::string_view> token_type_urn(std::string_view word);
 struct SubjectToken {
     crypto::Secret token;
     std::optional<base::Time> good_until = {};  // what is bought with it should not be used for longer
+    std::uint64_t version = 0;  // of the other credential that it is, or was got for; 0: it was given
 };
 
 /// Why there is none, as the outcome of an attempt that sent nothing to the token endpoint.
@@ -30,6 +32,8 @@ struct SubjectRefusal {
     std::string code;         // "subject_gone", "subject_elsewhere", "subject_unusable", or the identity
                               // provider's
     std::string description;  // for the log
+    /// The version of the other credential whose token the identity provider refused, if it did.
+    std::optional<std::uint64_t> refused = {};
 };
 
 /// Everything is borrowed.
@@ -40,6 +44,9 @@ struct SubjectSought {
     const crypto::Secret* given = nullptr;  // the subject token, unless it is another credential's
     std::string_view issuer;                // of the server that the new token comes from; ID-JAG's audience
 };
+
+/// Whether such a refusal may be the token's own that was exchanged (RFC 8693 2.2.2, RFC 6749 5.2).
+bool may_refuse_subject(const Classification& said);
 
 /// On the commit thread, in the change after which the subject token may leave: an entry for the credential
 /// whose token it is, if it is one's.

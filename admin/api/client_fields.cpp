@@ -43,11 +43,11 @@ void check_method(Fields& in, const ClientProof& proof) {
     const auto method = *proof.method;
     const bool key = method == TokenEndpointAuth::private_key_jwt, certificate = takes_certificate(method);
     const bool secret = method != TokenEndpointAuth::none && !key && !certificate;
-    if (certificate != proof.is_certificate)
+    if (certificate ? !proof.is_certificate : !key && proof.is_certificate)
         in.refuse("certificate",
-                  "belongs to tls_client_auth and self_signed_tls_client_auth, and to no other "
-                  "token_endpoint_auth_method");
-    else if (key && !proof.is_key)
+                  "belongs to tls_client_auth, self_signed_tls_client_auth and private_key_jwt, and to no "
+                  "other token_endpoint_auth_method");
+    else if (key && !proof.is_key && !proof.is_certificate)
         in.refuse("private_key", "is required for token_endpoint_auth_method private_key_jwt");
     else if (proof.is_key && !key)
         in.refuse("private_key",

@@ -187,6 +187,12 @@ base::Status check_provider(const Call& call, NewLink& made) {
     if (!wish.issuer && !has_proof && before && grant && !grant->issuer.empty() &&
         oauth::mints(*oauth::grant_named(wish.grant)))
         wish.issuer = grant->issuer;
+    if (profile->authorization.code_delivery == oauth::CodeDelivery::webhook &&
+        wish.grant == oauth::word_of(GrantType::authorization_code))
+        return base::failure(ErrorKind::invalid_request, "connect.grant_unsupported",
+                             "provider: '" + profile->name +
+                                 "' sends its codes to a webhook of the client, not back with the person.",
+                             "Store the tokens with POST /v1/vaults/{id}/credentials instead.");
     return oauth::check_pin(*profile, wish, has_proof);
 }
 

@@ -136,6 +136,8 @@ Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& 
                  std::optional<base::Time> next_step, base::Time now) {
     const auto& facts = grant.facts;
     const auto story = oauth::story_of(grant, next_step, now);
+    const auto exchange = credential.refresh ? credential.refresh->exchange : std::nullopt;
+    const bool exchanges_another = exchange && exchange->credential;
     return {{"type", "vault_credential_grant"},
             {"credential_id", credential.id.text()},
             {"vault_id", credential.vault.text()},
@@ -169,6 +171,7 @@ Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& 
             {"step_ups", shown_step_ups(facts)},
             {"provider", text_if_any(grant.provider)},
             {"issuer", text_if_any(grant.issuer)},
+            {"subject_credential_id", exchanges_another ? Json(exchange->credential->text()) : Json(nullptr)},
             {"as_of", shown(now)}};
 }
 

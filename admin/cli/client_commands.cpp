@@ -74,7 +74,8 @@ std::vector<Command> client_commands() {
           {"--client-secret-file", "FILE", "the client's secret ('-': standard input)"},
           {"--private-key-file", "FILE", "the client's private key, PEM ('-': standard input)"},
           {"--certificate-file", "FILE",
-           "the client's certificate with its chain, PEM; with --private-key-file, for proof by TLS"},
+           "the client's certificate with its chain, PEM; with --private-key-file, for proof by TLS, or with "
+           "--client-auth private_key_jwt where the provider finds the key by it"},
           {"--client-auth", "HOW",
            "client_secret_basic, client_secret_post, private_key_jwt, secret_as_user_name, tls_client_auth, "
            "self_signed_tls_client_auth or none (default: by what is given)"}},

@@ -221,7 +221,8 @@ std::vector<Flag> connect_flags() {
         {"--client-secret-file", "FILE", "its secret ('-': standard input)"},
         {"--private-key-file", "FILE", "its private key, PEM ('-': standard input)"},
         {"--certificate-file", "FILE",
-         "its certificate with the chain, PEM, for clients that prove themselves by TLS"},
+         "its certificate with the chain, PEM, for clients that prove themselves by TLS, or whose key the "
+         "provider finds by it"},
         {"--client-auth", "HOW",
          "how it proves itself, such as client_secret_post (default: as the server says)"},
         {"--key-id", "ID", "id of the private key"},

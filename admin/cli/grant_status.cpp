@@ -142,6 +142,7 @@ void show_grant(Screen& screen, const json& grant) {
     if (!scopes.empty()) show(screen, "scopes", cell_text(scopes));
     show(screen, "provider", text_in(grant, "provider"));
     show(screen, "issuer", text_in(grant, "issuer"));
+    show(screen, "exchanges", text_in(grant, "subject_credential_id"));
     screen.line("");
     json rows = {{"data", json::array()}};
     for (const auto& entry : grant.value("timeline", json::array()))

@@ -1,6 +1,7 @@
 #include "base/bytes.h"
 #include "crypto/hash.h"
 #include "oauth/connect_device.h"
+#include "tests/net/test_certificates.h"
 #include "tests/support/connect_world.h"
 
 #include <future>
@@ -417,6 +418,7 @@ TEST_CASE("Another account on a reconnect is not swapped in silently", "[admin]"
     CHECK(refused.status == 409);
     CHECK(refused.text.find("connect.other_account") != std::string::npos);
     CHECK(grant_of(it.world, id).facts.epoch == 1);
+    CHECK(it.server.count("/revoke") == 0);  // it could end what works
     it.link = it.make({{"credential_id", id}, {"allow_other_account", true}});
     CHECK(it.connect(browser).status == 200);
     CHECK(grant_of(it.world, id).facts.epoch == 2);
@@ -780,6 +782,11 @@ TEST_CASE("What cannot be a link is refused by name", "[admin]") {
         {{{"provider", "nobody"}}, 400, "server_url: is required"},
         {{{"server_url", "https://h.example/mcp"}, {"provider", "nobody"}}, 400, "No provider profile"},
         {{{"server_url", "https://h.example/mcp"}, {"grant", "password"}}, 400, "grant"},
+        {{{"server_url", "https://h.example/mcp"},
+          {"provider", "sentry-integration"},
+          {"variables", {{"app", "a"}, {"installation", "i"}}}},
+         400,
+         "sends its codes to a webhook"},
         {{{"server_url", "https://h.example/mcp"}, {"expires_in", 59}}, 400, "expires_in"},
         {{{"server_url", "https://h.example/mcp"}, {"expires_in", 86'401}}, 400, "expires_in"},
         {{{"server_url", "https://h.example/mcp"}, {"scopes", {"a b"}}}, 400, "scopes"},
@@ -873,4 +880,21 @@ TEST_CASE("An issuer has one registered client, with a proof that fits", "[admin
     }
     world.remove("/v1/oauth_clients/" + made["id"].get<std::string>());
     CHECK(world.get("/v1/oauth_clients")["data"].empty());
+
+    // A certificate with its key proves the client by TLS, or names the key of its assertions; nothing else.
+    const auto identity = test::make_identity("DNS:robot", nullptr);
+    json certified{{"issuer", "https://as.example"},
+                   {"client_id", "c"},
+                   {"certificate", test::certificate_of(identity)},
+                   {"private_key", test::key_of(identity)}};
+    for (const auto* method : {"tls_client_auth", "self_signed_tls_client_auth", "private_key_jwt"}) {
+        certified["token_endpoint_auth_method"] = method;
+        const auto stored = world.post("/v1/oauth_clients", certified);
+        CHECK(stored["token_endpoint_auth_method"] == method);
+        world.remove("/v1/oauth_clients/" + stored["id"].get<std::string>());
+    }
+    certified["token_endpoint_auth_method"] = "client_secret_post";
+    const auto refused = world.call("POST", "/v1/oauth_clients", certified);
+    CHECK(refused.status == 400);
+    CHECK(refused.text.find("certificate") != std::string::npos);
 }

@@ -1,15 +1,19 @@
 #include "oauth/connect_upkeep.h"
 
+#include "crypto/random.h"
 #include "oauth/connect_device.h"
 #include "oauth/connect_journal.h"
 #include "oauth/connect_secrets.h"
 #include "tests/support/connect_world.h"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <thread>
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace claviger;
@@ -141,6 +145,33 @@ TEST_CASE("An answer that a dead process left in the journal connects the accoun
     it.world.connect->journal = nullptr;
 }
 
+TEST_CASE("A device that was asked about too early is asked about again after a crash", "[admin]") {
+    Connecting it;
+    it.link = it.make({{"grant", "device_code"}});
+    const Folder folder;
+    const auto journal = journal_in(folder, it);
+    it.world.connect->journal = journal.get();
+    const auto id = flow_of(it)->id;
+    const auto left = [&](const json& body) {
+        const auto answer = answer_of(body);
+        REQUIRE(it.world.loop.await<bool>(
+            [&](net::Worker& worker) { return keep_it(*journal, worker, *flow_of(it), answer); }));
+        CHECK(it.world.loop.await<bool>([&](net::Worker& worker) { return take_it_up(it, worker, id); }));
+        CHECK(folder.files() == 0);
+    };
+    left({{"error", "authorization_pending"}});  // as GitHub says it, with status 200
+    CHECK(it.status()["status"] == "started");
+    SECTION("and connected by the answer that has tokens") {
+        left(it.server.tokens());
+        CHECK(it.status()["status"] == "connected");
+    }
+    SECTION("but not after a refusal") {
+        left({{"error", "access_denied"}});
+        CHECK(it.status()["status"] == "failed");
+    }
+    it.world.connect->journal = nullptr;
+}
+
 TEST_CASE("What came of a code is on disk before it is read, and gone when it is stored", "[admin]") {
     Connecting it;
     const Folder folder;
@@ -237,6 +268,60 @@ TEST_CASE("Codes that a dead process was exchanging are given up at the next sta
     }
     CHECK(folder.files() == 0);
     it.world.connect->journal = nullptr;
+}
+
+TEST_CASE("What was left for links that are gone is removed at a start, once it is old", "[admin]") {
+    Connecting it;
+    leave_exchanging(it);
+    const Folder folder;
+    const auto answer = answer_of(it.server.tokens());
+    auto stranger = *flow_of(it);
+    stranger.id = crypto::random_id<base::ConnectLinkId>();
+    const auto keep = [&](const vault::ConnectFlow& flow) {
+        const auto journal = journal_in(folder, it);
+        REQUIRE(it.world.loop.await<bool>(
+            [&](net::Worker& worker) { return keep_it(*journal, worker, flow, answer); }));
+    };
+    keep(stranger);
+    for (const auto& file : std::filesystem::directory_iterator(folder.path)) {
+        std::filesystem::resize_file(file, file.file_size() - 1);  // it opens no more
+    }
+    keep(*flow_of(it));
+    auto age = oauth::kOrphansKept - 1h;
+    SECTION("not before") {}
+    SECTION("and those of others stay") { age = oauth::kOrphansKept; }
+    const auto written =
+        std::chrono::duration_cast<std::chrono::seconds>((it.world.clock.now() - age).time_since_epoch());
+    for (const auto& file : std::filesystem::directory_iterator(folder.path)) {
+        const timespec time{.tv_sec = written.count(), .tv_nsec = 0};
+        const std::array times{time, time};
+        REQUIRE(::utimensat(AT_FDCWD, file.path().c_str(), times.data(), 0) == 0);
+    }
+    const auto journal = journal_in(folder, it);
+    it.world.connect->journal = journal.get();
+    CHECK(journal->left().size() == 2);
+    oauth::ConnectUpkeep upkeep(*it.world.connect, it.world.loop.worker, [&](const auto& flow) {
+        return oauth::outbound_of(*it.world.connect, it.world.loop.worker, *it.world.pool, flow);
+    });
+    upkeep.start();
+    const bool removed = age == oauth::kOrphansKept;
+    CHECK(comes_true([&] { return it.status()["status"] == "connected"; }));
+    CHECK(comes_true([&] { return folder.files() == (removed ? 0 : 1); }));
+    upkeep.drain();
+    it.world.connect->journal = nullptr;
+}
+
+TEST_CASE("A start that a dead process began holds nobody up", "[admin]") {
+    Connecting it;
+    change_flow(it.world, flow_of(it)->id, [&](vault::ConnectFlow& flow) {
+        flow.starting_until = it.world.clock.now() + oauth::kStartTakes;
+    });
+    oauth::ConnectUpkeep upkeep(*it.world.connect, it.world.loop.worker, {});
+    upkeep.start();
+    CHECK(comes_true([&] { return !flow_of(it)->starting_until; }));
+    upkeep.drain();
+    Browser browser(it.world);
+    CHECK(it.connect(browser).status == 200);
 }
 
 TEST_CASE("Links are looked after while nobody looks, and what runs is waited for", "[admin]") {

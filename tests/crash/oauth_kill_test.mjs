@@ -5,6 +5,8 @@
 //   C2  sent, the provider has acted, no answer read  C5  the row is new, nobody was told
 //   C3  the answer is in memory, not yet on disk
 //
+// Likewise in the exchange of a code, after a registration that is not stored yet, and while tokens are revoked.
+//
 // C1, C3, C4 and C5 are hit on the system call that comes next, with strace. OAUTH_CRASH_ROUNDS sets how often each
 // point is tried (default 2; every night 50).
 import assert from 'node:assert/strict';
@@ -12,7 +14,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually, grant, makeStore, serve } from '../flows/harness.mjs';
-import { browse, call, callWell, connected, startAuthorizationServer } from '../flows/oauth_world.mjs';
+import { browse, call, callWell, connected, fingerprint, startAuthorizationServer } from '../flows/oauth_world.mjs';
 
 const rounds = Math.max(1, Number(process.env.OAUTH_CRASH_ROUNDS ?? 2));
 const canTrace = spawnSync('strace', ['-o', '/dev/null', 'true']).status === 0;
@@ -165,6 +167,48 @@ describe(`kill -9 during a refresh, ${rounds} times at each point`, () => {
             }
         });
     }
+
+    it('a registration that nobody stored is made again by the next start (44)', async () => {
+        for (let round = 1; round <= rounds; ++round) {
+            const resource = `${as.resource}/registration-${round}`;
+            const vault = await claviger.admin('POST', '/v1/vaults', { display_name: 'registration' });
+            const { data } = await claviger.admin('GET', '/v1/oauth_clients');
+            for (const client of data) await claviger.admin('DELETE', `/v1/oauth_clients/${client.id}`);
+            const links = `/v1/vaults/${vault.id}/connect_links`;
+            const link = await claviger.admin('POST', links, { server_url: resource });
+            await as.fault({ path: '/reg', hold: 'after' });
+            const pending = fetch(`${link.url}/start`, { redirect: 'manual' }).catch(() => {});
+            await as.held();
+            await claviger.kill();
+            await as.drop();
+            await pending;
+            claviger = await serve(store);
+            const address = `${claviger.adminUrl}${new URL(link.url).pathname}/start`;
+            const until = Date.now();
+            const { status, text } = await browse(address, { until: `${claviger.adminUrl}/oauth/callback`, fetchLast: true });
+            assert.equal(status, 200, text);
+            assert.ok(Date.now() - until < 60_000, 'the dead start held the next one up');
+            await callWell(await grant(claviger, { url: resource, vault }), `after ${round}`);
+        }
+    });
+
+    it('tokens that were let go are revoked after the next start, if not before (44)', async () => {
+        for (let round = 1; round <= rounds; ++round) {
+            const granted = await connected(claviger, as);
+            const asked = async () =>
+                (await as.log()).filter((one) => one.path === '/token/revocation' && one.token === fingerprint(granted.tokens.refresh_token));
+            await as.fault({ path: '/token/revocation', hold: 'before' });
+            await claviger.admin('POST', `${granted.credentialPath}/archive`, {});
+            await as.held();
+            await claviger.kill();
+            await as.drop();
+            claviger = await serve(store);
+            await eventually(`round ${round}: they are revoked`, async () => {
+                const { state } = await claviger.admin('GET', `${granted.credentialPath}/grant`);
+                return state === 'revoked' && (await asked()).length >= 2;
+            }, 90_000);
+        }
+    });
 
     it('never left anything that the store does not open with', async () => {
         assert.doesNotMatch(claviger.readLog(), /AddressSanitizer|runtime error|corrupt/);

@@ -8,10 +8,16 @@ const text = (file) => readFileSync(new URL(file, root), 'utf8');
 
 it('every test that docs/oauth_tests.md names exists', () => {
     let named = 0;
+    const cases = new Set();
     for (const line of text('docs/oauth_tests.md').split('\n')) {
+        const [, number, ...cells] = /^\| (\d+) \|/.test(line) ? line.split('|') : [];
+        if (cells.length > 0) cases.add(Number(number));
         for (const part of line.split(/ · |\| /)) {
-            const [, folder, stem, names] = /^`(flows|crash|oauth|notify|admin)\/(\w+)`: (.*?)(?: \|)?$/.exec(part) ?? [];
-            if (!folder) continue;
+            if (!/^`\w+\/\w+`: /.test(part)) {
+                assert.ok(!/^`.*`: /.test(part), `${part} names no test`);
+                continue;
+            }
+            const [, folder, stem, names] = /^`(\w+)\/(\w+)`: (.*?)(?: \|)?$/.exec(part);
             const file = `tests/${folder}/${stem}_test.${['flows', 'crash'].includes(folder) ? 'mjs' : 'cpp'}`;
             assert.ok(existsSync(new URL(file, root)), `${file} of the line ${line}`);
             const source = text(file).replaceAll(/"\s*\n\s*"/g, '');
@@ -23,6 +29,7 @@ it('every test that docs/oauth_tests.md names exists', () => {
         }
     }
     assert.ok(named > 60, `only ${named} names`);
+    for (let number = 1; number <= 50; ++number) assert.ok(cases.has(number), `case ${number} has no tests`);
 });
 
 /// Splits at those commas that are not part of a name.

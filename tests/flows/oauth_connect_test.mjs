@@ -1,12 +1,13 @@
 // Connecting accounts: a link, a person with a browser, a certified authorization server, and an agent that can call
 // afterwards without having seen a token.
 import assert from 'node:assert/strict';
-import { createPrivateKey } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { eventually, grant, makeStore, serve, temporaryFolder } from './harness.mjs';
+import { binary, eventually, grant, makeStore, run, serve, temporaryFolder } from './harness.mjs';
 import { browse, call, callWell, fingerprint, grantOf, startAuthorizationServer } from './oauth_world.mjs';
 
 describe('A connect link', () => {
@@ -31,7 +32,9 @@ describe('A connect link', () => {
             endpoints: { authorization: `${as.issuer}/auth`, token: as.tokenEndpoint },
             revocation: 'none',
         };
-        for (const profile of [each, tenants]) writeFileSync(path.join(folder, `${profile.name}.json`), JSON.stringify(profile));
+        // As Microsoft Entra wants it.
+        const by_certificate = { format: 1, name: 'by-certificate', title: 'Keys by their certificates', client: { key_hint: 'x5t#S256' } };
+        for (const profile of [each, tenants, by_certificate]) writeFileSync(path.join(folder, `${profile.name}.json`), JSON.stringify(profile));
         store = await makeStore({ config: { oauth: { providers_dir: folder } } });
         claviger = await serve(store);
     });
@@ -210,6 +213,33 @@ describe('A connect link', () => {
         await as.mode({ access_ttl: 3600 });
         const requests = await made.tokenRequests();
         assert.ok(requests.length >= 2 && requests.every(({ status, form }) => status === 200 && form.includes('client_assertion')));
+    });
+
+    it('names the key by its certificate where the provider looks for that (6)', async () => {
+        const folder = temporaryFolder();
+        const at = (name) => path.join(folder, name);
+        const key = createPrivateKey({ key: as.assertion_key, format: 'jwk' });
+        writeFileSync(at('client.key'), key.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+        const made = spawnSync('openssl', ['req', '-x509', '-new', '-key', at('client.key'), '-subj', '/CN=client', '-days', '2', '-out', at('client.pem')]);
+        assert.equal(made.status, 0, String(made.stderr));
+        const certificate = readFileSync(at('client.pem'), 'utf8');
+        const vault = await claviger.admin('POST', '/v1/vaults', { display_name: 'by certificate' });
+        const resource = `${as.resource}/connect-${++numbers}`;
+        writeFileSync(at('admin.key'), claviger.admin_api_key, { mode: 0o600 });
+        const words = ['credential', 'connect', '--vault', vault.id, '--server-url', resource, '--provider', 'by-certificate', '--issuer', as.issuer, '--no-wait'];
+        const client = ['--client-id', 'assertion', '--client-auth', 'private_key_jwt', '--private-key-file', at('client.key'), '--certificate-file', at('client.pem')];
+        const env = { ...process.env, CLAVIGER_URL: claviger.adminUrl, CLAVIGER_API_KEY_FILE: at('admin.key') };
+        const done = await run(binary, [...words, ...client, '--json'], { env });
+        assert.equal(done.code, 0, done.stderr);
+        const { status, text } = await browse(`${JSON.parse(done.stdout).url}/start`, { until: `${claviger.adminUrl}/oauth/callback`, fetchLast: true });
+        assert.equal(status, 200, text);
+        const [exchanged] = (await as.tokenRequests('authorization_code')).filter((one) => one.resource === resource);
+        assert.equal(exchanged.status, 200);
+        assert.deepEqual(exchanged.assertion_header, {
+            alg: 'ES256',
+            typ: 'JWT',
+            'x5t#S256': createHash('sha256').update(new X509Certificate(certificate).raw).digest('base64url'),
+        });
     });
 
     describe('is of no use', () => {

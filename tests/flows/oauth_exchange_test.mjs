@@ -75,6 +75,40 @@ describe('A token that is exchanged for another', () => {
             assert.equal((await subject.refreshes()).length, 1);
         });
 
+        it('renews that credential, too, when its token died without anybody knowing', async () => {
+            const subject = await person(as);
+            const made = await link('token_exchange', { subject_credential_id: subject.credential.id }, { vault: subject.vault });
+            const agent = await agentOf(made);
+            await as.expire(subject.tokens.access_token);
+            await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+            await callWell(agent, 1);
+            assert.equal((await subject.refreshes()).length, 1);
+            const statuses = (await made.requests(exchangeType)).map(({ status }) => status);
+            assert.deepEqual(statuses, [200, 400, 200]);
+            const { timeline } = await grantOf(claviger, subject);
+            assert.ok(timeline.filter(({ reason }) => reason === 'grant.exchanged').length >= 3, JSON.stringify(timeline));
+        });
+
+        it('renews it for a link as well', async () => {
+            const subject = await person(as);
+            await as.expire(subject.tokens.access_token);
+            const made = await link('token_exchange', { subject_credential_id: subject.credential.id }, { vault: subject.vault });
+            await callWell(await agentOf(made), 1);
+            assert.deepEqual((await made.requests(exchangeType)).map(({ status }) => status), [400, 200]);
+        });
+
+        it('names that credential when even its renewed token is refused', async () => {
+            const subject = await person(as);
+            const made = await link('token_exchange', { subject_credential_id: subject.credential.id }, { vault: subject.vault });
+            const agent = await agentOf(made);
+            await as.fault({ resource: made.resource, grant: exchangeType, kind: 'answer', status: 400, body: { error: 'invalid_grant' }, count: 2 });
+            await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+            assert.equal((await call(agent, 1)).message.error.data.code, 'grant.needs_reauth');
+            const told = await grantOf(claviger, agent);
+            assert.deepEqual([told.state, told.reason, told.subject_credential_id], ['needs_reauth', 'subject_refused', subject.credential.id]);
+            assert.equal((await subject.refreshes()).length, 1);
+        });
+
         it('says that the other credential has no token, and goes on when it has one', async () => {
             const subject = await person(as);
             const made = await link('token_exchange', { subject_credential_id: subject.credential.id }, { vault: subject.vault });
@@ -113,7 +147,7 @@ describe('A token that is exchanged for another', () => {
                 const agent = await agentOf(made);
                 await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
                 const body = { error: 'invalid_request', error_description: `no ${token}`, echo: token };
-                await as.fault({ resource: made.resource, grant: exchangeType, kind: 'answer', status: 400, body });
+                await as.fault({ resource: made.resource, grant: exchangeType, kind: 'answer', status: 400, body, count: 2 });
                 const verdict = await claviger.admin('POST', `${agent.credentialPath}/mcp_oauth_validate`, {});
                 assert.equal(verdict.refresh.status, 'failed');
                 assert.ok(!JSON.stringify([verdict, await grantOf(claviger, agent)]).includes(token), JSON.stringify(verdict));

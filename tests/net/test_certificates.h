@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -58,6 +59,22 @@ inline Identity make_identity(const std::string& names, const Identity* issuer,
     if (!names.empty()) extend(NID_subject_alt_name, names);
     if (X509_sign(certificate, issuer ? issuer->key.get() : made.key.get(), EVP_sha256()) == 0) std::abort();
     return made;
+}
+
+inline std::string pem_of(const std::function<void(BIO*)>& write) {
+    const std::unique_ptr<BIO, decltype(&BIO_free)> out(BIO_new(BIO_s_mem()), &BIO_free);
+    write(out.get());
+    char* bytes = nullptr;
+    const auto size = BIO_get_mem_data(out.get(), &bytes);
+    return {bytes, static_cast<std::size_t>(size)};
+}
+inline std::string certificate_of(const Identity& identity) {
+    return pem_of([&](BIO* out) { PEM_write_bio_X509(out, identity.certificate.get()); });
+}
+inline std::string key_of(const Identity& identity) {
+    return pem_of([&](BIO* out) {
+        PEM_write_bio_PrivateKey(out, identity.key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+    });
 }
 
 inline TlsContext server_context(const Identity& identity) {

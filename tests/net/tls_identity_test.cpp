@@ -5,7 +5,6 @@
 
 #include <openssl/err.h>
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -13,23 +12,8 @@ using namespace claviger;
 
 namespace {
 
-std::string pem_of(const std::function<void(BIO*)>& write) {
-    const std::unique_ptr<BIO, decltype(&BIO_free)> out(BIO_new(BIO_s_mem()), &BIO_free);
-    write(out.get());
-    char* bytes = nullptr;
-    const auto size = BIO_get_mem_data(out.get(), &bytes);
-    return {bytes, static_cast<std::size_t>(size)};
-}
-
-std::string certificate_of(const test::Identity& identity) {
-    return pem_of([&](BIO* out) { PEM_write_bio_X509(out, identity.certificate.get()); });
-}
-
-std::string key_of(const test::Identity& identity) {
-    return pem_of([&](BIO* out) {
-        PEM_write_bio_PrivateKey(out, identity.key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-    });
-}
+using test::certificate_of;
+using test::key_of;
 
 base::Result<std::shared_ptr<const net::TlsIdentity>> read(const std::string& pem) {
     return net::TlsIdentity::from_pem(crypto::Secret::copy_of(std::string_view(pem)));

@@ -59,6 +59,9 @@ TEST_CASE("The method is the registered one, the profile's, or what the server a
         {"none when listed", {.advertised = Names{"none"}, .has_secret = true}, none},
         {"public client, list without none", {.advertised = Names{"client_secret_basic"}}, none},
         {"public client, no list", {}, none},
+        {"a certificate that is registered for assertions",
+         {.registered = private_key_jwt, .has_certificate = true},
+         private_key_jwt},
     };
     for (const auto& row : rows) {
         INFO(row.what);

@@ -226,8 +226,12 @@ TEST_CASE("What a deleted vault left in the journal goes, and nothing else does"
     const auto written = base::Time(std::chrono::duration_cast<base::Time::duration>(
         std::chrono::system_clock::now().time_since_epoch()));
     const auto later = std::max(written, world.clock.now()) + kOrphansKept + std::chrono::hours(1);
-    const auto lives = [](const base::VaultId&) { return true; };
-    const auto gone = [](const base::VaultId&) { return false; };
+    const auto lives = [](const JournalOwner&) { return true; };
+    const auto gone = [&](const JournalOwner& owner) {
+        CHECK(owner.attempt == world.answer("tokens").attempt);
+        CHECK(owner.vault == world.vault);
+        return !owner.key_is_gone;
+    };
     CHECK(*journal.discard_orphans(lives, later) == 0);
     CHECK(*journal.discard_orphans(gone, later) == 0);  // its key is there: it can be opened
 

@@ -5,6 +5,7 @@
 #include "oauth/jose.h"
 #include "oauth/provider_catalog.h"
 #include "tests/oauth/jose_vectors.h"
+#include "tests/support/oauth_scripted_server.h"
 #include "tests/support/spec.h"
 
 namespace claviger::oauth {
@@ -161,6 +162,48 @@ TEST_CASE("A token is asked for with the one that is exchanged for it", "[oauth]
     const auto without = mint_request(refresh, &secret, profile, "https://as.example", kNow);
     REQUIRE_FALSE(without);
     CHECK(without.error().code == "mint.no_subject");
+}
+
+json assertion_header(const TokenRequest& request) {
+    const auto assertion = test::form_fields(text_of(request.body)).at("client_assertion");
+    return json::parse(base::from_base64url(assertion.substr(0, assertion.find('.'))).value());
+}
+
+TEST_CASE("An assertion names its key as the provider looks for it", "[oauth]") {
+    // Of a key that nobody has; its thumbprint by `openssl x509 -fingerprint -sha256`.
+    constexpr std::string_view kCertificate = R"(-----BEGIN CERTIFICATE-----
+MIIBdzCCAR2gAwIBAgIUbfeVYr348zaWItrEoi6KuNPqql8wCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGY2xpZW50MB4XDTI2MTEyMTE0NDkyMloXDTM2MTExODE0NDky
+MlowETEPMA0GA1UEAwwGY2xpZW50MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
+gIQXHPiTH+Ib/wW+J5aq+hTXI9PLVVLL+e7LfftXFlRxT3xrM6HjMOhMNGWKd8YH
+ifwop0ZbJuMOFbCfKi0UAaNTMFEwHQYDVR0OBBYEFEvAuiWQA3iVOq5LfQL9rsGf
+N894MB8GA1UdIwQYMBaAFEvAuiWQA3iVOq5LfQL9rsGfN894MA8GA1UdEwEB/wQF
+MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgHqE11StFnm4agd3g7B6YjP9WonNHv2uv
+iYhomdGNxdsCIQDYSYaEqWCGpfS1s4MKzyeOCOyWUD/CMOeknxGomXLyBw==
+-----END CERTIFICATE-----
+)";
+    const auto catalog = ProviderCatalog::built_in();
+    const auto key = private_key();
+    const auto both = crypto::Secret::copy_of(std::string(kCertificate) + text_of(key));
+    auto refresh = block(GrantType::client_credentials);
+    refresh.auth = vault::TokenEndpointAuth::private_key_jwt;
+    const auto asked = [&](const char* provider, const crypto::Secret& secret) {
+        return mint_request(refresh, &secret, *catalog.find(provider), "https://as.example", kNow);
+    };
+    const auto by_thumbprint = asked("microsoft-entra", both);
+    REQUIRE(by_thumbprint);
+    CHECK(
+        assertion_header(*by_thumbprint) ==
+        json{{"alg", "PS256"}, {"typ", "JWT"}, {"x5t#S256", "-Gfh5-WinndiFY6Bmr9BnpQMdZ5RqD3vkC8weX6m6yU"}});
+    CHECK(text_of(by_thumbprint->body).find("CERTIFICATE") == std::string::npos);
+    const auto nameless = asked("microsoft-entra", key);
+    REQUIRE_FALSE(nameless);
+    CHECK(nameless.error().code == "client_auth.no_certificate");
+    refresh.key_id = "k1";
+    CHECK(assertion_header(asked("microsoft-entra", key).value()) ==
+          json{{"alg", "RS256"}, {"typ", "JWT"}, {"kid", "k1"}});
+    CHECK(assertion_header(asked("mcp", both).value()) ==
+          json{{"alg", "RS256"}, {"typ", "JWT"}, {"kid", "k1"}});
 }
 
 }  // namespace

@@ -701,6 +701,70 @@ TEST_CASE("Eight processes on one store make one token request, and the lease of
     world.loop->stop();
 }
 
+TEST_CASE("A token that died without anybody knowing is renewed before another is exchanged for it",
+          "[oauth][refresher]") {
+    World world;
+    const auto is = [](const std::string& request, const char* what) {
+        return request.find(what) != std::string::npos;
+    };
+    unsigned refused = 400;
+    std::string refusal = R"({"error":"invalid_grant"})", dead = "subject_token=access-0";
+    bool renews = true;
+    world.endpoint.answers = {[&](Peer& peer, const std::string& request) {
+        if (is(request, "grant_type=refresh_token"))
+            peer.write(renews ? tokens("1") : json_answer(503, "{}"));
+        else
+            peer.write(is(request, dead.c_str()) ? json_answer(refused, refusal) : tokens("exchanged"));
+    }};
+    world.store(1h);
+    const auto subject = world.credential.id;
+    world.credential.id.raw = test::id_of(9);
+    world.credential.mcp_server_url = world.credential.normal_url = "https://other.example.com/mcp";
+    world.credential.refresh->grant = "token_exchange";
+    world.credential.refresh->exchange =
+        vault::Exchange{.credential = subject,
+                        .token_type = "urn:ietf:params:oauth:token-type:access_token",
+                        .audience = {},
+                        .requested_type = {},
+                        .issuer = {}};
+    world.store(100s);
+    world.start();
+    world.clock.advance(101s);
+    const auto version_of_subject = [&] {
+        return world.records->catalog().find<vault::Credential>(subject)->version;
+    };
+    const auto before = version_of_subject();
+    SECTION("and exchanged again, once") {
+        CHECK(world.make_usable());
+        CHECK(world.token() == "access-exchanged");
+        CHECK(world.endpoint.count() == 3);
+        CHECK(version_of_subject() == before + 1);
+        CHECK(world.journal_files() == 0);
+    }
+    SECTION("also where the server calls the request invalid (RFC 8693 2.2.2)") {
+        refusal = R"({"error":"invalid_request"})";
+        CHECK(world.make_usable());
+        CHECK(world.token() == "access-exchanged");
+    }
+    SECTION("and only when the new one is refused as well somebody is asked") {
+        dead = "subject_token=";
+        const auto usable = world.make_usable();
+        REQUIRE_FALSE(usable);
+        CHECK(usable.error().code == "grant.needs_reauth");
+        CHECK(world.facts().reason == "subject_refused");
+        CHECK(world.endpoint.count() == 3);
+        CHECK(version_of_subject() == before + 1);
+    }
+    SECTION("and while it cannot be renewed nobody is") {
+        renews = false;
+        const auto usable = world.make_usable();
+        REQUIRE_FALSE(usable);
+        CHECK(usable.error().code == "grant.transient");
+        CHECK(world.facts().reason == "subject_unusable");
+        CHECK(world.endpoint.count() == 2);
+    }
+}
+
 TEST_CASE("Only a few attempts at one server run at a time", "[oauth][refresher]") {
     std::atomic<int> inside = 0, most = 0;  // outlives the server
     World world;

@@ -140,6 +140,8 @@ export function faultFront(forwardTo, mode) {
                 accept: request.headers.accept,
                 together: ++together,
             });
+            const assertion = form.get('client_assertion');
+            if (assertion) entry.assertion_header = JSON.parse(Buffer.from(assertion.split('.')[0], 'base64url'));
             response.on('close', () => --together);
         }
         if (form.get('token')) entry.token = fingerprint(form.get('token')); // of a revocation
