@@ -56,9 +56,9 @@ awaitable<std::expected<Subject, SubjectRefusal>> stored_subject(const SubjectMe
     if (!found || found->version == 0 || !found->refresh)
         co_return refusal(AnswerClass::target, "subject_gone");
     const auto grant = grant_of(catalog, *found);
-    const auto sealed = means.records.sealed_secret(*found);
-    auto parts = sealed ? means.records.open_parts(*sealed)
-                        : base::Result<vault::SecretParts>(std::unexpected(sealed.error()));
+    const auto current = means.records.current_secret(id);
+    auto parts = current ? means.records.open_parts(current->sealed)
+                         : base::Result<vault::SecretParts>(std::unexpected(current.error()));
     if (!grant || !parts)
         co_return refusal(AnswerClass::not_sent, "subject_unusable",
                           grant ? parts.error().message : grant.error().message);

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cstring>
 #include <map>
-#include <thread>
 #include <utility>
 
 namespace claviger::proxy {
@@ -19,8 +18,6 @@ using base::ErrorKind;
 constexpr std::size_t kMaxContexts = 50'000;  // per worker; beyond, the table starts anew
 constexpr std::size_t kMostCredentials = 1'000, kMostEnvironments = 1'000, kMostNames = 20, kMostVaults = 200;
 constexpr std::uint64_t kNeverCurrent = 0;  // no revision of a catalog
-// At the rows of one version, and of a credential that is being rotated right now.
-constexpr int kLooks = 8, kMostLooks = 64;
 
 base::Error changed_just_now() {
     return {ErrorKind::unavailable, "internal", "The credential was changed just now.", "Try again."};
@@ -223,20 +220,11 @@ base::Status SessionContexts::resolve_credential(const SessionContext& context, 
     }
     const auto id = base::CredentialId::parse(
         vaults.in_session[search.chosen->vault].credentials[search.chosen->credential].id);
-    // The disk has a rotation a moment before the catalog: then the old version's rows are gone already.
-    for (int look = 1, looks_at_version = 1;; ++look, ++looks_at_version) {
-        const auto before = std::exchange(server.credential, catalog.find<vault::Credential>(*id));
-        if (!server.credential) return std::unexpected(changed_just_now());
-        if (before && before->version != server.credential->version) looks_at_version = 1;
-        auto sealed = records_.sealed_secret(*server.credential);
-        if (sealed) {
-            server.sealed = std::move(*sealed);
-            break;
-        }
-        if (sealed.error().kind != ErrorKind::corrupt || looks_at_version == kLooks || look == kMostLooks)
-            return std::unexpected(std::move(sealed).error());
-        std::this_thread::sleep_for(std::chrono::microseconds(300));
-    }
+    auto current = records_.current_secret(*id);
+    if (!current && current.error().kind == ErrorKind::not_found) return std::unexpected(changed_just_now());
+    if (!current) return std::unexpected(std::move(current).error());
+    server.credential = std::move(current->credential);
+    server.sealed = std::move(current->sealed);
     server.partition = vault::connection_partition(*server.credential);
     return {};
 }

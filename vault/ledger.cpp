@@ -285,6 +285,7 @@ void Ledger::State::adopt() {
         pin->note({durable_commit, writer->tree().size(), crypto::Tree::restore(durable_frontier)->root()});
     keys.changes_durable();
     for (const auto& action : attempt.actions) action();
+    counters.followed.store(durable_commit, std::memory_order_release);
     if (observer != nullptr && !attempt.entries.empty()) observer->durable(attempt.entries);
     counters.commits.fetch_add(1, std::memory_order_relaxed);
     counters.entries.fetch_add(attempt.entries.size(), std::memory_order_relaxed);
@@ -355,6 +356,7 @@ base::Result<std::unique_ptr<Ledger>> Ledger::open(StorageEngine& engine, KeyRin
     auto state = std::make_unique<State>(engine, keys, clock, std::move(*writer));
     state->durable_head = state->writer->head_row();
     state->durable_commit = state->writer->last_commit();
+    state->counters.followed = state->durable_commit;
     state->durable_frontier = state->writer->tree().frontier();
     return std::unique_ptr<Ledger>(new Ledger(std::move(state)));
 }

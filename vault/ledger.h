@@ -57,6 +57,7 @@ struct QueuedEntry {
 struct LedgerCounters {
     std::atomic<std::uint64_t> entries{0}, commits{0}, failed_commits{0}, commit_micros{0};
     std::atomic<std::uint64_t> group_entries_max{0};
+    std::atomic<std::uint64_t> followed{0};  // the last commit that memory has followed, all its actions done
     std::atomic<bool> writable{true};
 };
 

@@ -6,7 +6,9 @@
 #include "vault/sealed_rows.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
+#include <thread>
 
 namespace claviger::vault {
 namespace {
@@ -422,6 +424,31 @@ base::Result<SecretParts> Change::open_secret(const Credential& credential) {
 
 base::Result<SealedSecret> Records::sealed_secret(const Credential& credential) const {
     return read_sealed(engine_, *keys_, credential);
+}
+
+bool Records::catch_up() const {
+    constexpr std::chrono::microseconds kLook{200};
+    constexpr int kLooks = 10'000;
+    const auto on_disk = engine_.last_commit();
+    for (int look = 0; look < kLooks; ++look) {
+        if (ledger_->counters().followed.load(std::memory_order_acquire) >= on_disk) return true;
+        std::this_thread::sleep_for(kLook);
+    }
+    return false;
+}
+
+base::Result<Records::CurrentSecret> Records::current_secret(const base::CredentialId& id) const {
+    constexpr int kMostLooks = 1'000;  // of a credential that is replaced all the time
+    for (int look = 1;; ++look) {
+        auto credential = catalog_.find<Credential>(id);
+        if (!credential)
+            return base::failure(ErrorKind::not_found, "credential.not_found", "The credential is gone.");
+        auto sealed = sealed_secret(*credential);
+        if (sealed) return CurrentSecret{std::move(credential), std::move(*sealed)};
+        if (sealed.error().kind != ErrorKind::corrupt || look == kMostLooks || !catch_up() ||
+            catalog_.find<Credential>(id) == credential)  // nobody replaced it: its rows are wrong
+            return std::unexpected(std::move(sealed).error());
+    }
 }
 
 base::Result<crypto::Secret> Records::open_token(const SealedSecret& sealed) const {

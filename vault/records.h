@@ -141,9 +141,17 @@ public:
     /// An older version of an agent, from disk. not_found "agent.version_not_found".
     base::Result<Agent> agent_version(const Agent& newest, std::uint64_t version) const;
 
-    /// Reads the rows of the credential's current version. Any thread; a point read or two. Corrupt
-    /// "envelope.refused" is for open.
+    /// Reads the rows of the version that this credential names. Any thread; a point read or two. Corrupt
+    /// "envelope.refused" when they are not there or no envelopes: rows of a version that was just replaced
+    /// are gone, too.
     base::Result<SealedSecret> sealed_secret(const Credential& credential) const;
+    /// The same of the credential as it is now. The disk has a change a moment before the catalog: waits for
+    /// that moment, at most two seconds, in the calling thread. not_found "credential.not_found".
+    struct CurrentSecret {
+        Ref<Credential> credential;
+        SealedSecret sealed;
+    };
+    base::Result<CurrentSecret> current_secret(const base::CredentialId& id) const;
     /// Opens for use: the token that is injected. Any thread; about two microseconds; of the value nothing is
     /// kept.
     base::Result<crypto::Secret> open_token(const SealedSecret& sealed) const;
@@ -151,6 +159,8 @@ public:
     base::Result<SecretParts> open_parts(const SealedSecret& sealed) const;
 
 private:
+    /// Waits until memory has followed what the disk has now. False when that takes too long.
+    bool catch_up() const;
     Records(StorageEngine& engine, std::unique_ptr<KeyRing> keys, const base::Clock& clock);
     StorageEngine& engine_;
     std::unique_ptr<KeyRing> keys_;

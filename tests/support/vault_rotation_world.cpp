@@ -288,11 +288,10 @@ base::Status set_token(Records& records, const base::CredentialId& id, const std
 }
 
 std::string token_of(const Records& records, const base::CredentialId& id) {
-    const auto credential = records.catalog().find<Credential>(id);
-    if (!credential) return "(no credential)";
-    const auto sealed = records.sealed_secret(*credential);
-    if (!sealed) return std::string(sealed.error().code) + ": " + sealed.error().detail;
-    const auto token = records.open_token(*sealed);
+    const auto current = records.current_secret(id);
+    if (!current && current.error().code == "credential.not_found") return "(no credential)";
+    if (!current) return std::string(current.error().code) + ": " + current.error().detail;
+    const auto token = records.open_token(current->sealed);
     if (!token) return std::string(token.error().code);
     return token->expose([](std::span<const std::byte> bytes) { return std::string(base::as_view(bytes)); });
 }

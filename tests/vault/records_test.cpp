@@ -3,12 +3,15 @@
 #include "crypto/random.h"
 #include "tests/support/spec.h"
 #include "tests/support/vault_fault_engine.h"
+#include "tests/support/vault_forwarding_engine.h"
 #include "tests/support/vault_tampered_engine.h"
 #include "tests/support/vault_test_store.h"
 #include "vault/sealed_rows.h"
 
+#include <atomic>
 #include <future>
 #include <map>
+#include <thread>
 
 using namespace claviger;
 using namespace claviger::vault;
@@ -64,11 +67,9 @@ std::string text_of(const crypto::Secret& secret) {
 
 /// The token as it would be injected, or the code of the refusal.
 std::string token_of(const Records& records, const base::CredentialId& id) {
-    const auto credential = records.catalog().find<Credential>(id);
-    if (!credential) return "(no credential)";
-    const auto sealed = records.sealed_secret(*credential);
-    if (!sealed) return std::string(sealed.error().code);
-    const auto token = records.open_token(*sealed);
+    const auto current = records.current_secret(id);
+    if (!current) return std::string(current.error().code);
+    const auto token = records.open_token(current->sealed);
     return token ? text_of(*token) : std::string(token.error().code);
 }
 
@@ -489,6 +490,53 @@ TEST_CASE("A change that the disk refuses is not seen by anybody", "[vault][reco
         if (!stored) std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
     CHECK((*records)->catalog().find<Vault>(objects.vault.id)->display_name == "renamed");
+}
+
+/// The disk has each commit long before whoever made it hears of it.
+class LingeringEngine final : public test::ForwardingEngine {
+public:
+    using ForwardingEngine::ForwardingEngine;
+    base::Status commit(std::uint64_t commit_seq, const Batch& batch) override {
+        auto committed = ForwardingEngine::commit(commit_seq, batch);
+        if (linger) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        return committed;
+    }
+    std::atomic<bool> linger = false;
+};
+
+TEST_CASE("A value that is replaced is found while memory has not followed the disk", "[vault][records]") {
+    test::FaultEngine inner;
+    LingeringEngine engine(inner);
+    const test::ManualClock clock;
+    REQUIRE(initialise(engine, clock));
+    const auto records = open_records(engine, clock);
+    REQUIRE(records);
+    const Objects objects(**records);
+    const auto before = *(*records)->catalog().find<Credential>(objects.github.id);
+    const auto commits = engine.last_commit();
+    engine.linger = true;
+    std::promise<void> done;
+    (*records)->change(
+        {},
+        [&](Change& now) {
+            SecretParts parts;
+            parts.token = crypto::Secret::copy_of(std::string_view("ghp_2"));
+            now.note(EntryKind::rotate, Action::update, ObjectKind::credential, before.id.raw,
+                     before.vault.raw);
+            return now.store_with_secret(before, parts);
+        },
+        [&](const base::Status&) { done.set_value(); });
+    while (engine.last_commit() == commits) std::this_thread::yield();
+    CHECK((*records)->sealed_secret(before).error().code == "envelope.refused");  // gone from the disk
+
+    const auto current = (*records)->current_secret(before.id);
+
+    REQUIRE(current);
+    CHECK(current->credential->version == before.version + 1);
+    CHECK(text_of(*(*records)->open_token(current->sealed)) == "ghp_2");
+    done.get_future().wait();
+    CHECK((*records)->current_secret(crypto::random_id<base::CredentialId>()).error().code ==
+          "credential.not_found");
 }
 
 TEST_CASE("Every version of an agent can be read", "[vault][records]") {
