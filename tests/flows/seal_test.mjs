@@ -151,23 +151,26 @@ describe('shares', () => {
 /// A TPM 2.0 in software, new in this folder. Its control port is the next one: those who use it know no other place.
 async function startTpm(folder) {
     mkdirSync(folder);
-    const port = await freePort();
-    const control = port + 1;
     const socket = (number) => `type=tcp,port=${number},bindaddr=127.0.0.1`;
-    const child = spawn(
-        'swtpm',
-        ['socket', '--tpm2', '--tpmstate', `dir=${folder}`, '--server', socket(port), '--ctrl', socket(control),
-            '--flags', 'not-need-init,startup-clear'],
-        { stdio: 'ignore' },
-    );
-    child.exited = new Promise((resolve) => child.once('exit', resolve));
-    const listens = () =>
-        new Promise((resolve) => {
-            const probe = connect(control, '127.0.0.1', () => resolve(probe.destroy()));
-            probe.once('error', () => resolve(undefined));
-        });
-    await eventually('the TPM listens', listens, 10_000);
-    return { device: `swtpm:host=127.0.0.1,port=${port}`, stop: () => stopProcess(child) };
+    for (let tries = 0; tries < 5; ++tries) {
+        const port = await freePort();
+        const child = spawn(
+            'swtpm',
+            ['socket', '--tpm2', '--tpmstate', `dir=${folder}`, '--server', socket(port), '--ctrl', socket(port + 1),
+                '--flags', 'not-need-init,startup-clear'],
+            { stdio: 'ignore' },
+        );
+        child.exited = new Promise((resolve) => child.once('exit', resolve));
+        const listens = () =>
+            new Promise((resolve) => {
+                const probe = connect(port + 1, '127.0.0.1', () => resolve(probe.destroy()));
+                probe.once('error', () => resolve(undefined));
+            });
+        const ended = child.exited.then(() => false); // somebody else has the next port
+        if (await Promise.race([eventually('the TPM listens', listens, 10_000), ended]))
+            return { device: `swtpm:host=127.0.0.1,port=${port}`, stop: () => stopProcess(child) };
+    }
+    throw new Error('swtpm found no two ports in a row');
 }
 
 /// The store's server reads its key from this folder, as from the one that systemd makes for a service.
