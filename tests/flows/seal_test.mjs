@@ -167,8 +167,10 @@ async function startTpm(folder) {
                 probe.once('error', () => resolve(undefined));
             });
         const ended = child.exited.then(() => false); // somebody else has the next port
-        if (await Promise.race([eventually('the TPM listens', listens, 10_000), ended]))
+        const ready = eventually('the TPM listens', listens, 10_000).catch(() => false);
+        if (await Promise.race([ready, ended]))
             return { device: `swtpm:host=127.0.0.1,port=${port}`, stop: () => stopProcess(child) };
+        await stopProcess(child);
     }
     throw new Error('swtpm found no two ports in a row');
 }
