@@ -26,10 +26,11 @@ std::string to_rfc3339(Time time) {
     const year_month_day date(day);
     const hh_mm_ss clock(time - day);
     char text[40];
-    const int size = std::snprintf(text, sizeof text, "%04d-%02u-%02uT%02ld:%02ld:%02ld", static_cast<int>(date.year()),
-                                   static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                                   static_cast<long>(clock.hours().count()), static_cast<long>(clock.minutes().count()),
-                                   static_cast<long>(clock.seconds().count()));
+    const int size =
+        std::snprintf(text, sizeof text, "%04d-%02u-%02uT%02ld:%02ld:%02ld", static_cast<int>(date.year()),
+                      static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                      static_cast<long>(clock.hours().count()), static_cast<long>(clock.minutes().count()),
+                      static_cast<long>(clock.seconds().count()));
     std::string out(text, static_cast<std::size_t>(size));
     if (const auto millis = clock.subseconds().count(); millis != 0) {
         char fraction[8];
@@ -43,7 +44,8 @@ std::optional<Time> from_rfc3339(std::string_view text) {
     const auto y = number(text, 0, 4), mo = number(text, 5, 2), d = number(text, 8, 2);
     const auto h = number(text, 11, 2), mi = number(text, 14, 2), s = number(text, 17, 2);
     if (!y || !mo || !d || !h || !mi || !s) return std::nullopt;
-    if (text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't') || text[13] != ':' || text[16] != ':')
+    if (text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't') || text[13] != ':' ||
+        text[16] != ':')
         return std::nullopt;
     const year_month_day date{year{*y}, month{static_cast<unsigned>(*mo)}, day{static_cast<unsigned>(*d)}};
     if (!date.ok() || *y < 1970 || *h > 23 || *mi > 59 || *s > 60) return std::nullopt;
@@ -53,7 +55,8 @@ std::optional<Time> from_rfc3339(std::string_view text) {
     if (at < text.size() && text[at] == '.') {
         std::size_t digits = 0;
         for (++at; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, ++digits) {
-            if (digits < 3) fraction += milliseconds((text[at] - '0') * (digits == 0 ? 100 : digits == 1 ? 10 : 1));
+            if (digits < 3)
+                fraction += milliseconds((text[at] - '0') * (digits == 0 ? 100 : digits == 1 ? 10 : 1));
         }
         if (digits == 0 || digits > 9) return std::nullopt;
     }

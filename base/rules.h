@@ -7,7 +7,7 @@
 
 namespace claviger::base {
 
-enum class ToolPolicy { always_allow, always_ask, automatic };  // automatic: "auto" on the wire; decides as ask
+enum class ToolPolicy { always_allow, always_ask, automatic };  // automatic: "auto", decides as ask
 
 struct ToolConfig {
     std::string name;
@@ -33,7 +33,7 @@ struct McpServer {
 /// What an environment may reach.
 struct NetworkRules {
     bool limited = false;            // false: every public host
-    bool allow_mcp_servers = false;  // limited: the agent's declared servers are reachable although not listed
+    bool allow_mcp_servers = false;  // limited: declared servers are reachable although not listed
     bool allow_package_managers = false;
     /// Bare host, IPv4 or "*.example.com"; also lifts the private-range guard for that host.
     std::vector<std::string> allowed_hosts = {};
@@ -53,9 +53,9 @@ struct ArgumentCondition {
 struct ToolRule {
     std::string name;
     RuleEffect effect = RuleEffect::deny;
-    std::string server = "*";                   // declared server name, '*' matches any run of characters
-    std::string tool = "*";                     // tool name, same wildcard
-    std::vector<std::string> agents = {};       // agent ids; empty: every agent
+    std::string server = "*";                  // declared server name, '*' matches any run of characters
+    std::string tool = "*";                    // tool name, same wildcard
+    std::vector<std::string> agents = {};      // agent ids; empty: every agent
     std::vector<ArgumentCondition> when = {};  // all must hold
 };
 

@@ -1,4 +1,5 @@
-// The coroutine type of the house: bound to the concrete executor of one io_context, which is what makes it cheap.
+// The coroutine type of the house: bound to the concrete executor of one io_context, which is what makes it
+// cheap.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

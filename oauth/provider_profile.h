@@ -142,7 +142,7 @@ struct TokenRejection {
 
 struct UpstreamRule {
     std::string header = "Authorization";
-    std::string scheme = "Bearer";  // empty: the token alone
+    std::string scheme = "Bearer";    // empty: the token alone
     bool client_certificate = false;  // tokens are bound to it, so it is shown with them
     std::vector<TokenRejection> rejections;
 };

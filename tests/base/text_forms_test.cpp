@@ -17,7 +17,8 @@ TEST_CASE("Bytes survive hex, base64 and base64url, and bad text is refused", "[
     }
     CHECK(to_base64("foob") == "Zm9vYg==");  // RFC 4648 section 10
     CHECK(to_base64url("\xfb\xff") == "-_8");
-    for (const auto* bad : {"Zg=", "Zh==", "Zg", "Z", "Zg==Zg==", "Zm9v\n", "===="}) CHECK_FALSE(from_base64(bad));
+    for (const auto* bad : {"Zg=", "Zh==", "Zg", "Z", "Zg==Zg==", "Zm9v\n", "===="})
+        CHECK_FALSE(from_base64(bad));
     for (const auto* bad : {"abc", "zz", "0x"}) CHECK_FALSE(from_hex(bad));
 }
 
@@ -38,7 +39,8 @@ TEST_CASE("Times read and write as RFC 3339", "[base]") {
     REQUIRE(time);
     CHECK(to_rfc3339(*time) == "2026-11-21T10:00:00.250Z");
     CHECK(from_rfc3339("2026-11-21T12:30:00+02:30") == from_rfc3339("2026-11-21T10:00:00Z"));
-    for (const auto* bad : {"", "2026-11-21", "2026-02-30T00:00:00Z", "2026-11-21T10:00:00", "2026-11-21 10:00:00Z",
-                            "2026-11-21T25:00:00Z", "2026-11-21T10:00:00.Z", "1969-01-01T00:00:00Z", "x026-11-21T10:00:00Z"})
+    for (const auto* bad :
+         {"", "2026-11-21", "2026-02-30T00:00:00Z", "2026-11-21T10:00:00", "2026-11-21 10:00:00Z",
+          "2026-11-21T25:00:00Z", "2026-11-21T10:00:00.Z", "1969-01-01T00:00:00Z", "x026-11-21T10:00:00Z"})
         CHECK_FALSE(from_rfc3339(bad));
 }
