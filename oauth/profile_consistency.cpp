@@ -72,9 +72,7 @@ private:
             if (!profile_.variables.contains(name))
                 fault("variables." + name, "is missing; a URL of this file has {" + name + "}");
         for (const auto& [name, variable] : profile_.variables) {
-            if (const auto wrong = fault_of(TextForm::identifier, name); !wrong.empty())
-                fault("variables." + name, "its name " + wrong);
-            else if (!used.contains(name))
+            if (!used.contains(name))
                 fault("variables." + name, "is used by no URL of this file as {" + name + "}");
             if (variable.fallback.empty()) continue;
             if (auto wrong = variable_fault(variable.kind, variable.fallback); !wrong.empty())

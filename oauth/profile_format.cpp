@@ -51,9 +51,7 @@ public:
         if (found == nullptr) return;
         out.clear();
         for (const auto& [key, value] : found->items()) {
-            const auto entry = std::string(name) + "." + printable(key);
-            if (const auto wrong = fault_of(names, key); !wrong.empty()) fault(entry, "its name " + wrong);
-            read_text(entry, value, out[key], values);
+            read_text(named_entry(name, key, names), value, out[key], values);
         }
     }
 
@@ -121,11 +119,11 @@ public:
     }
 
     template <class T>
-    void object_map(std::string_view name, std::map<std::string, T, std::less<>>& out) {
+    void object_map(std::string_view name, std::map<std::string, T, std::less<>>& out, TextForm names) {
         const auto* found = find_map(name);
         if (found == nullptr) return;
         for (const auto& [key, value] : found->items())
-            read_object(std::string(name) + "." + printable(key), value, out[key]);
+            read_object(named_entry(name, key, names), value, out[key]);
     }
 
     /// Members that nobody asked for.
@@ -143,6 +141,13 @@ private:
         for (char& c : out)
             if (c < 0x20 || c >= 0x7f) c = '?';
         return out;
+    }
+
+    /// Where an entry stands whose name the file's author chose, as messages may say it.
+    std::string named_entry(std::string_view of, std::string_view key, TextForm names) {
+        auto entry = std::string(of) + "." + printable(key);
+        if (const auto wrong = fault_of(names, key); !wrong.empty()) fault(entry, "its name " + wrong);
+        return entry;
     }
 
     void fault(std::string_view name, std::string message) {
@@ -277,7 +282,7 @@ public:
         }
     }
     template <class T>
-    void object_map(std::string_view name, std::map<std::string, T, std::less<>>& values) {
+    void object_map(std::string_view name, std::map<std::string, T, std::less<>>& values, TextForm) {
         auto& map = object_[std::string(name)] = json::object();
         for (auto& [key, value] : values) {
             Writer inner(map[key]);

@@ -309,7 +309,7 @@ void members(V& v, ProviderProfile& x) {
     v.text("documentation", x.documentation, TextForm::plain_url);
     v.texts("notes", x.notes, TextForm::sentence);
     v.choices("grants", x.grants);
-    v.object_map("variables", x.variables);
+    v.object_map("variables", x.variables, TextForm::identifier);
     v.choice("endpoints_from", x.endpoints_from);
     v.text("issuer", x.issuer, TextForm::issuer);
     v.flag("templated_issuer", x.templated_issuer);
@@ -326,7 +326,7 @@ void members(V& v, ProviderProfile& x) {
     v.object("upstream", x.upstream);
     v.choice("revocation", x.revocation);
     v.texts("server_urls", x.server_urls, TextForm::server_url);
-    v.object_map("evidence", x.evidence);
+    v.object_map("evidence", x.evidence, TextForm::path);
 }
 
 }  // namespace claviger::oauth

@@ -293,6 +293,11 @@ TEST_CASE("A bad profile is refused with the member and what is allowed", "[oaut
         {"server URL with a variable", R"({"server_urls":["https://{host}/mcp"]})", "server_urls.0 must be"},
         {"evidence for nothing", R"({"evidence":{"endpoints.pushed":{"status":"unverified"}}})",
          "evidence.endpoints.pushed must name a member that this file has"},
+        {"evidence for a name that no terminal should print",
+         R"({"evidence":{"a\u001b[2J":{"status":"verified"}}})",
+         "evidence.a?[2J its name must be member names joined by dots"},
+        {"variable with such a name", R"({"variables":{"a\u001b":{"default":"b"}}})",
+         "variables.a? its name must be 1 to 64 of a-z"},
         {"claim without source", R"({"evidence":{"issuer":{"status":"verified"}}})",
          "evidence.issuer.source is missing; it is needed unless"},
     };
