@@ -128,30 +128,25 @@ awaitable<void> give_up(const ConnectWorld& world, net::Worker& worker, const va
 
 awaitable<base::Status> begin_device(const ConnectWorld& world, const Outbound& out,
                                      const vault::Actor& actor, base::ConnectLinkId id) {
-    const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
-    if (!flow)
-        co_return base::failure(ErrorKind::conflict, "connect.ended", "This connect link is gone.",
-                                "Make a new one.");
-    auto settled = co_await negotiate(world, out, actor, *flow);
-    if (!settled)
-        co_return co_await end_unattended(world, out.worker, actor, id, std::move(settled).error(),
-                                          "connect.discovery");
-    const auto& terms = settled->terms;
-    const auto block = refresh_block(flow->wish, terms, settled->profile);
-    const auto client = client_of(block, settled->client_secret ? &*settled->client_secret : nullptr,
-                                  settled->profile, terms.issuer);
+    const auto begun = co_await settle_unattended(world, out, actor, id);
+    if (!begun) co_return std::unexpected(begun.error());
+    const auto& [flow, settled] = *begun;
+    const auto& terms = settled.terms;
+    const auto block = refresh_block(flow->wish, terms, settled.profile);
+    const auto client = client_of(block, settled.client_secret ? &*settled.client_secret : nullptr,
+                                  settled.profile, terms.issuer);
     if (!client)
         co_return co_await end_unattended(world, out.worker, actor, id, client.error(),
                                           "connect.client_refused");
-    const auto scope = join_scopes(terms.scopes, settled->profile.authorization.scope_separator);
+    const auto scope = join_scopes(terms.scopes, settled.profile.authorization.scope_separator);
     auto fields = device_authorization(wanted_of(terms, scope));
     fields.add("client_id", terms.client_id);
-    const auto request = token_request(std::move(fields), *client, settled->profile, out.clock.now());
+    const auto request = token_request(std::move(fields), *client, settled.profile, out.clock.now());
     if (!request)
         co_return co_await end_unattended(world, out.worker, actor, id, request.error(),
                                           "connect.client_refused");
     const auto answer = co_await ask(
-        out, {.method = "POST", .url = settled->server.device_authorization_endpoint, .payload = &*request});
+        out, {.method = "POST", .url = settled.server.device_authorization_endpoint, .payload = &*request});
     if (!answer.complete() || answer.status < 200 || answer.status > 299)
         co_return co_await end_unattended(world, out.worker, actor, id, device_failure(answer).error(),
                                           "connect.discovery");
@@ -159,9 +154,9 @@ awaitable<base::Status> begin_device(const ConnectWorld& world, const Outbound& 
     if (!device)
         co_return co_await end_unattended(world, out.worker, actor, id, std::move(device).error(),
                                           "connect.unusable_answer");
-    ConnectSecrets secrets{.client_secret = crypto::Secret::copy_of(settled->client_secret),
+    ConnectSecrets secrets{.client_secret = crypto::Secret::copy_of(settled.client_secret),
                            .device_code = std::move(device->device_code)};
-    if (settled->key) secrets.dpop_key = settled->key->exported();
+    if (settled.key) secrets.dpop_key = settled.key->exported();
     const vault::DeviceWait wait{.user_code = device->user_code,
                                  .verification_uri = device->verification_uri,
                                  .verification_uri_complete = device->verification_uri_complete,
@@ -171,7 +166,7 @@ awaitable<base::Status> begin_device(const ConnectWorld& world, const Outbound& 
         std::min(flow->expires, answer.sent_at + std::chrono::milliseconds(device->expires_in));
     co_return co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
         return store_terms(world, change, id,
-                           {.settled = *settled,
+                           {.settled = settled,
                             .secrets = secrets,
                             .state = ConnectState::started,
                             .device = wait,
@@ -202,17 +197,7 @@ awaitable<void> poll_device(const ConnectWorld& world, const Outbound& out, base
         co_return;
     }
     if (polled->kept == Kept::on_disk) co_await world.journal->drop(out.worker, id);
-    switch (said) {
-        case DevicePoll::wait:
-        case DevicePoll::slow_down:
-        case DevicePoll::later:
-            co_return co_await postpone(world, out.worker, id, said);
-        case DevicePoll::tokens:
-        case DevicePoll::denied:
-        case DevicePoll::expired:
-        case DevicePoll::failed:
-            break;
-    }
+    if (polls_again(said)) co_return co_await postpone(world, out.worker, id, said);
     const auto ended = end_of(said, read.classification);
     co_await give_up(world, out.worker, on_behalf, id, ended, ended.code);
 }

@@ -261,8 +261,10 @@ awaitable<void> drop(const ConnectWorld& world, net::Worker& worker, const base:
     kept = Kept::nowhere;
 }
 
+constexpr std::string_view kStoreDelayed = "connect.store_delayed";
+
 std::unexpected<base::Error> store_delayed() {
-    return base::failure(ErrorKind::unavailable, "connect.store_delayed",
+    return base::failure(ErrorKind::unavailable, kStoreDelayed,
                          "Access was granted, but it cannot be stored right now.",
                          "Nothing is lost: it is stored as soon as the disk takes it. Nothing has to be done "
                          "again; the status of the link says when it is done.");
@@ -295,18 +297,7 @@ bool is_early_poll(const ConnectWorld& world, const vault::ConnectFlow& flow, co
     const auto profile = profile_of(world, flow.wish);
     if (!flow.device || !profile) return false;
     const auto read = read_refresh_answer(answer.token_answer(), {.sent_at = answer.sent_at}, *profile, {});
-    switch (device_poll(read.classification)) {
-        case DevicePoll::wait:
-        case DevicePoll::slow_down:
-        case DevicePoll::later:
-            return true;
-        case DevicePoll::tokens:
-        case DevicePoll::denied:
-        case DevicePoll::expired:
-        case DevicePoll::failed:
-            return false;
-    }
-    return false;
+    return polls_again(device_poll(read.classification));
 }
 
 /// What `taken` brings, to its end; what is in the journal stays there.
@@ -357,7 +348,7 @@ awaitable<base::Result<Finished>> settle(const ConnectWorld& world, const Outbou
         if (world.grants != nullptr) world.grants->touched(finished.credential);
         co_return finished;
     }
-    if (stored.error().code == store_delayed().error().code) {
+    if (stored.error().code == kStoreDelayed) {
         base::log_error("connect.delayed", stored.error());
         co_return std::unexpected(std::move(stored).error());
     }
@@ -393,7 +384,7 @@ awaitable<base::Result<Finished>> take_answer(const ConnectWorld& world, const O
                                               const vault::Actor& actor, vault::Ref<vault::ConnectFlow> flow,
                                               TakenAnswer taken) {
     auto finished = co_await settle(world, out, actor, flow, taken);
-    const bool waits = !finished && finished.error().code == store_delayed().error().code;
+    const bool waits = !finished && finished.error().code == kStoreDelayed;
     if (!waits) co_await drop(world, out.worker, flow->id, taken.kept);
     co_return finished;
 }
@@ -427,7 +418,7 @@ awaitable<bool> take_up_answer(const ConnectWorld& world, const Outbound& out, b
         {.answer = **answer, .proofs = *proofs, .nonce = nonce_of(*flow), .kept = Kept::on_disk});
     base::log(base::LogLevel::info, "connect.taken_up",
               {{"connect_link", id.text()}, {"connected", finished.has_value()}});
-    co_return finished || finished.error().code != store_delayed().error().code;
+    co_return finished || finished.error().code != kStoreDelayed;
 }
 
 awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const Outbound& out,

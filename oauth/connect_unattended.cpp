@@ -145,9 +145,9 @@ awaitable<std::unexpected<base::Error>> end_unattended(const ConnectWorld& world
     co_return std::unexpected(std::move(error));
 }
 
-awaitable<base::Result<Finished>> connect_unattended(const ConnectWorld& world, const Outbound& out,
-                                                     const vault::Actor& actor, base::ConnectLinkId id) {
-    const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
+awaitable<base::Result<Unattended>> settle_unattended(const ConnectWorld& world, const Outbound& out,
+                                                      const vault::Actor& actor, base::ConnectLinkId id) {
+    auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
     if (!flow)
         co_return base::failure(ErrorKind::conflict, "connect.ended", "This connect link is gone.",
                                 "Make a new one.");
@@ -155,27 +155,35 @@ awaitable<base::Result<Finished>> connect_unattended(const ConnectWorld& world, 
     if (!settled)
         co_return co_await end_unattended(world, out.worker, actor, id, std::move(settled).error(),
                                           "connect.discovery");
-    const auto block = refresh_block(flow->wish, settled->terms, settled->profile);
+    co_return Unattended{.flow = std::move(flow), .settled = std::move(*settled)};
+}
+
+awaitable<base::Result<Finished>> connect_unattended(const ConnectWorld& world, const Outbound& out,
+                                                     const vault::Actor& actor, base::ConnectLinkId id) {
+    auto begun = co_await settle_unattended(world, out, actor, id);
+    if (!begun) co_return std::unexpected(std::move(begun).error());
+    auto& [flow, settled] = *begun;
+    const auto block = refresh_block(flow->wish, settled.terms, settled.profile);
     const auto stored = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
         note_exchange(change, block);
         return store_terms(world, change, id,
-                           {.settled = *settled,
+                           {.settled = settled,
                             .secrets = {},
                             .state = ConnectState::exchanging,
                             .device = {},
                             .until = change.now() + kStepTakes});
     });
     if (!stored) co_return std::unexpected(stored.error());
-    Proofs proofs{.client_secret = std::move(settled->client_secret), .key = std::move(settled->key)};
+    Proofs proofs{.client_secret = std::move(settled.client_secret), .key = std::move(settled.key)};
     const auto answer = co_await ask_for_tokens(
-        {.world = world, .out = out, .actor = actor, .flow = *flow, .block = block, .settled = *settled},
+        {.world = world, .out = out, .actor = actor, .flow = *flow, .block = block, .settled = settled},
         proofs);
     if (!answer)
         co_return co_await end_unattended(
             world, out.worker, actor, id, answer.error(),
             answer.error().code == "connect.no_subject" ? "connect.refused" : "connect.client_refused");
     auto as_settled = std::make_shared<vault::ConnectFlow>(*flow);  // the row may be gone, the tokens are not
-    as_settled->terms = settled->terms;
+    as_settled->terms = settled.terms;
     co_return co_await take_answer(world, out, actor, std::move(as_settled),
                                    {.answer = *answer, .proofs = proofs});
 }

@@ -23,6 +23,15 @@ struct SettledStep {
 base::Status store_terms(const ConnectWorld& world, vault::Change& change, const base::ConnectLinkId& id,
                          const SettledStep& step);
 
+/// A flow that no person goes on with, and what was settled for it.
+struct Unattended {
+    vault::Ref<vault::ConnectFlow> flow;
+    Negotiated settled;
+};
+/// Errors: conflict "connect.ended"; those of negotiate, which close the flow.
+net::awaitable<base::Result<Unattended>> settle_unattended(const ConnectWorld& world, const Outbound& out,
+                                                           const vault::Actor& actor, base::ConnectLinkId id);
+
 /// Closes the flow with the error and gives it back. Nobody will come who could try again.
 net::awaitable<std::unexpected<base::Error>> end_unattended(const ConnectWorld& world, net::Worker& worker,
                                                             const vault::Actor& actor, base::ConnectLinkId id,

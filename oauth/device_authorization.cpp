@@ -72,4 +72,8 @@ DevicePoll device_poll(const Classification& answer) {
     return passing ? DevicePoll::later : DevicePoll::failed;
 }
 
+bool polls_again(DevicePoll said) {
+    return said == DevicePoll::wait || said == DevicePoll::slow_down || said == DevicePoll::later;
+}
+
 }  // namespace claviger::oauth

@@ -38,5 +38,7 @@ enum class DevicePoll {
 
 /// What one poll's answer means (RFC 8628 3.5).
 DevicePoll device_poll(const Classification& answer);
+/// Whether the same code is asked about once more: nothing has come of it yet.
+bool polls_again(DevicePoll said);
 
 }  // namespace claviger::oauth

@@ -53,12 +53,13 @@ awaitable<std::expected<Subject, SubjectRefusal>> stored_subject(const SubjectMe
     if (const auto usable = co_await means.make_usable(id); !usable)
         co_return refusal(AnswerClass::not_sent, "subject_unusable", usable.error().message);
     found = catalog.find<vault::Credential>(id);
-    if (!found || found->version == 0 || !found->refresh)
-        co_return refusal(AnswerClass::target, "subject_gone");
-    const auto grant = grant_of(catalog, *found);
+    if (!found || found->version == 0) co_return refusal(AnswerClass::target, "subject_gone");
     const auto current = means.records.current_secret(id);
-    auto parts = current ? means.records.open_parts(current->sealed)
-                         : base::Result<vault::SecretParts>(std::unexpected(current.error()));
+    if (!current) co_return refusal(AnswerClass::not_sent, "subject_unusable", current.error().message);
+    const auto& credential = *current->credential;
+    if (!credential.refresh) co_return refusal(AnswerClass::target, "subject_gone");
+    const auto grant = grant_of(catalog, credential);
+    auto parts = means.records.open_parts(current->sealed);
     if (!grant || !parts)
         co_return refusal(AnswerClass::not_sent, "subject_unusable",
                           grant ? parts.error().message : grant.error().message);
@@ -67,11 +68,11 @@ awaitable<std::expected<Subject, SubjectRefusal>> stored_subject(const SubjectMe
     if (!token) co_return refusal(AnswerClass::target, "subject_gone");
     co_return Subject{
         .token = {std::move(*token), refresh_token ? grant->refresh_expires_at : grant->facts.expires_at,
-                  found->version},
-        .client = *found->refresh,
+                  credential.version},
+        .client = *credential.refresh,
         .client_secret = std::move(parts->client_secret),
         .issuer = grant->issuer,
-        .profile = &profile_of(means.providers, *found, *grant)};
+        .profile = &profile_of(means.providers, credential, *grant)};
 }
 
 /// The workspace's own client at the identity provider, which says itself where its token endpoint is.

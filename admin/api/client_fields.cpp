@@ -1,6 +1,7 @@
 #include "admin/api/client_fields.h"
 
 #include "net/tls_identity.h"
+#include "oauth/grant_client.h"
 #include "oauth/web_url.h"
 
 #include <array>
@@ -23,11 +24,6 @@ constexpr std::array kMethods{TokenEndpointAuth::none,
                               TokenEndpointAuth::tls_client_auth,
                               TokenEndpointAuth::self_signed_tls_client_auth};
 
-bool takes_certificate(TokenEndpointAuth method) {
-    return method == TokenEndpointAuth::tls_client_auth ||
-           method == TokenEndpointAuth::self_signed_tls_client_auth;
-}
-
 crypto::Secret joined(std::string_view certificate, const crypto::Secret& key) {
     return crypto::Secret::filled(certificate.size() + 1 + key.size(), [&](std::span<std::byte> out) {
         std::memcpy(out.data(), certificate.data(), certificate.size());
@@ -41,7 +37,8 @@ crypto::Secret joined(std::string_view certificate, const crypto::Secret& key) {
 /// A method that is named must be the one for what is given.
 void check_method(Fields& in, const ClientProof& proof) {
     const auto method = *proof.method;
-    const bool key = method == TokenEndpointAuth::private_key_jwt, certificate = takes_certificate(method);
+    const bool key = method == TokenEndpointAuth::private_key_jwt;
+    const bool certificate = oauth::shows_certificate(oauth::method_of(method));
     const bool secret = method != TokenEndpointAuth::none && !key && !certificate;
     if (certificate ? !proof.is_certificate : !key && proof.is_certificate)
         in.refuse("certificate",

@@ -502,15 +502,20 @@ TEST_CASE("A client's proof goes to the authorization server that it was given f
         CHECK((each.body + each.authorization).find("CANARY") == std::string::npos);
 }
 
-TEST_CASE("A connection in nobody's name stays with its authorization server when it is made anew",
-          "[admin]") {
-    Connecting it;
+/// What a client gets in its own name, without anybody.
+json connected_robot(Connecting& it) {
     auto tokens = it.server.tokens();
     tokens.erase("refresh_token");
     it.server.script("/token", json_answer(200, tokens));
-    const auto link = it.make({{"grant", "client_credentials"},
-                               {"issuer", it.server.origin()},
-                               {"client", {{"client_id", "robot"}, {"client_secret", "CANARY-robot"}}}});
+    return it.make({{"grant", "client_credentials"},
+                    {"issuer", it.server.origin()},
+                    {"client", {{"client_id", "robot"}, {"client_secret", "CANARY-robot"}}}});
+}
+
+TEST_CASE("A connection in nobody's name stays with its authorization server when it is made anew",
+          "[admin]") {
+    Connecting it;
+    const auto link = connected_robot(it);
     const json again{{"server_url", it.server.mcp_url()},
                      {"credential_id", link["credential_id"]},
                      {"grant", "client_credentials"}};
@@ -673,12 +678,7 @@ TEST_CASE("Where tokens have to be bound, they are bound to a key that is stored
 
 TEST_CASE("A grant of the client's own needs nobody", "[admin]") {
     Connecting it;
-    auto tokens = it.server.tokens();
-    tokens.erase("refresh_token");
-    it.server.script("/token", json_answer(200, tokens));
-    const auto link = it.make({{"grant", "client_credentials"},
-                               {"issuer", it.server.origin()},
-                               {"client", {{"client_id", "robot"}, {"client_secret", "CANARY-robot"}}}});
+    const auto link = connected_robot(it);
     CHECK(link["status"] == "connected");
     CHECK_FALSE(link.contains("url"));
     const auto fields = form_fields(it.server.seen("/token")[0].body);

@@ -55,30 +55,35 @@ describe(`kill -9 during a refresh, ${rounds} times at each point`, () => {
     });
     after(() => claviger?.kill());
 
-    /// Brings the process to the point and kills it there.
-    async function dieAt({ dies }, granted) {
+    /// Does what brings the process to the point, and waits for its end there.
+    async function dieIn(dies, bringThere) {
         const { child } = claviger;
+        const watch = await killAt(child.pid, dies);
+        await bringThere();
+        await Promise.race([child.exited, sleep(10_000)]);
+        watch.end();
+        assert.ok(child.signalCode === 'SIGKILL', `the process did not come to this point (${child.exitCode})`);
+    }
+
+    /// The provider holds an answer. The process gets it and dies at the point; without a point it never gets it.
+    async function dieAtAnswer(dies) {
+        await as.held();
+        if (dies) return dieIn(dies, () => as.release());
+        await claviger.kill();
+        await as.drop();
+    }
+
+    /// Brings the process to the point of a refresh, kills it there and starts the next one.
+    async function dieAt({ dies }, granted) {
         let pending;
+        const doomedCall = () => (pending = call(granted, 'doomed').catch(() => {}));
         if (dies?.at === 'connect') {
-            const watch = await killAt(child.pid, dies);
-            pending = call(granted, 'doomed').catch(() => {});
-            await Promise.race([child.exited, sleep(10_000)]);
-            watch.end();
+            await dieIn(dies, () => void doomedCall());
         } else {
             await granted.fault({ hold: 'after' });
-            pending = call(granted, 'doomed').catch(() => {});
-            await as.held();
-            if (dies) {
-                const watch = await killAt(child.pid, dies);
-                await as.release();
-                await Promise.race([child.exited, sleep(10_000)]);
-                watch.end();
-            } else {
-                await claviger.kill();
-                await as.drop();
-            }
+            doomedCall();
+            await dieAtAnswer(dies);
         }
-        assert.ok(child.signalCode === 'SIGKILL', `the process did not come to this point (${child.exitCode})`);
         await pending;
         claviger = await serve(store);
         return { ...granted, endpoint: `${claviger.agentsUrl}/mcp/upstream` };
@@ -131,20 +136,9 @@ describe(`kill -9 during a refresh, ${rounds} times at each point`, () => {
                 const vault = await claviger.admin('POST', '/v1/vaults', { display_name: name });
                 const links = `/v1/vaults/${vault.id}/connect_links`;
                 const link = await claviger.admin('POST', links, { server_url: resource });
-                const { child } = claviger;
                 await as.fault({ hold: 'after', resource, grant: 'authorization_code' });
                 const followed = browse(`${link.url}/start`, { until: `${claviger.adminUrl}/oauth/callback`, fetchLast: true }).catch(() => {});
-                await as.held();
-                if (dies) {
-                    const watch = await killAt(child.pid, dies);
-                    await as.release();
-                    await Promise.race([child.exited, sleep(10_000)]);
-                    watch.end();
-                } else {
-                    await claviger.kill();
-                    await as.drop();
-                }
-                assert.ok(child.signalCode === 'SIGKILL', `the process did not come to this point (${child.exitCode})`);
+                await dieAtAnswer(dies);
                 await followed;
                 claviger = await serve(store);
                 const look = () => claviger.admin('GET', `${links}/${link.id}`);

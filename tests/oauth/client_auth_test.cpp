@@ -145,18 +145,7 @@ TEST_CASE("GitHub Apps and Google service accounts get the assertion that each w
 }
 
 TEST_CASE("A certificate is named by its SHA-256, as openssl x509 -fingerprint counts it", "[oauth]") {
-    constexpr std::string_view kCertificate = R"(-----BEGIN CERTIFICATE-----
-MIIBdzCCAR2gAwIBAgIUbfeVYr348zaWItrEoi6KuNPqql8wCgYIKoZIzj0EAwIw
-ETEPMA0GA1UEAwwGY2xpZW50MB4XDTI2MTEyMTE0NDkyMloXDTM2MTExODE0NDky
-MlowETEPMA0GA1UEAwwGY2xpZW50MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
-gIQXHPiTH+Ib/wW+J5aq+hTXI9PLVVLL+e7LfftXFlRxT3xrM6HjMOhMNGWKd8YH
-ifwop0ZbJuMOFbCfKi0UAaNTMFEwHQYDVR0OBBYEFEvAuiWQA3iVOq5LfQL9rsGf
-N894MB8GA1UdIwQYMBaAFEvAuiWQA3iVOq5LfQL9rsGfN894MA8GA1UdEwEB/wQF
-MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgHqE11StFnm4agd3g7B6YjP9WonNHv2uv
-iYhomdGNxdsCIQDYSYaEqWCGpfS1s4MKzyeOCOyWUD/CMOeknxGomXLyBw==
------END CERTIFICATE-----
-)";
-    CHECK(certificate_sha256(kCertificate) == "-Gfh5-WinndiFY6Bmr9BnpQMdZ5RqD3vkC8weX6m6yU");
+    CHECK(certificate_sha256(kCertificate) == kCertificateSha256);
     for (const auto broken : {std::string_view(), std::string_view("text"), kCertificate.substr(0, 200)}) {
         const auto digest = certificate_sha256(broken);
         REQUIRE_FALSE(digest);

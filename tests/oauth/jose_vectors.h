@@ -11,8 +11,24 @@
 
 #include <fstream>
 #include <string>
+#include <string_view>
 
 namespace claviger::oauth {
+
+/// Of a key that nobody has.
+inline constexpr std::string_view kCertificate = R"(-----BEGIN CERTIFICATE-----
+MIIBdzCCAR2gAwIBAgIUbfeVYr348zaWItrEoi6KuNPqql8wCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGY2xpZW50MB4XDTI2MTEyMTE0NDkyMloXDTM2MTExODE0NDky
+MlowETEPMA0GA1UEAwwGY2xpZW50MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
+gIQXHPiTH+Ib/wW+J5aq+hTXI9PLVVLL+e7LfftXFlRxT3xrM6HjMOhMNGWKd8YH
+ifwop0ZbJuMOFbCfKi0UAaNTMFEwHQYDVR0OBBYEFEvAuiWQA3iVOq5LfQL9rsGf
+N894MB8GA1UdIwQYMBaAFEvAuiWQA3iVOq5LfQL9rsGfN894MA8GA1UdEwEB/wQF
+MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgHqE11StFnm4agd3g7B6YjP9WonNHv2uv
+iYhomdGNxdsCIQDYSYaEqWCGpfS1s4MKzyeOCOyWUD/CMOeknxGomXLyBw==
+-----END CERTIFICATE-----
+)";
+/// By `openssl x509 -fingerprint -sha256`.
+inline constexpr std::string_view kCertificateSha256 = "-Gfh5-WinndiFY6Bmr9BnpQMdZ5RqD3vkC8weX6m6yU";
 
 inline const nlohmann::json& jose_vectors() {
     static const auto vectors = [] {

@@ -170,18 +170,6 @@ json assertion_header(const TokenRequest& request) {
 }
 
 TEST_CASE("An assertion names its key as the provider looks for it", "[oauth]") {
-    // Of a key that nobody has; its thumbprint by `openssl x509 -fingerprint -sha256`.
-    constexpr std::string_view kCertificate = R"(-----BEGIN CERTIFICATE-----
-MIIBdzCCAR2gAwIBAgIUbfeVYr348zaWItrEoi6KuNPqql8wCgYIKoZIzj0EAwIw
-ETEPMA0GA1UEAwwGY2xpZW50MB4XDTI2MTEyMTE0NDkyMloXDTM2MTExODE0NDky
-MlowETEPMA0GA1UEAwwGY2xpZW50MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
-gIQXHPiTH+Ib/wW+J5aq+hTXI9PLVVLL+e7LfftXFlRxT3xrM6HjMOhMNGWKd8YH
-ifwop0ZbJuMOFbCfKi0UAaNTMFEwHQYDVR0OBBYEFEvAuiWQA3iVOq5LfQL9rsGf
-N894MB8GA1UdIwQYMBaAFEvAuiWQA3iVOq5LfQL9rsGfN894MA8GA1UdEwEB/wQF
-MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgHqE11StFnm4agd3g7B6YjP9WonNHv2uv
-iYhomdGNxdsCIQDYSYaEqWCGpfS1s4MKzyeOCOyWUD/CMOeknxGomXLyBw==
------END CERTIFICATE-----
-)";
     const auto catalog = ProviderCatalog::built_in();
     const auto key = private_key();
     const auto both = crypto::Secret::copy_of(std::string(kCertificate) + text_of(key));
@@ -192,9 +180,8 @@ iYhomdGNxdsCIQDYSYaEqWCGpfS1s4MKzyeOCOyWUD/CMOeknxGomXLyBw==
     };
     const auto by_thumbprint = asked("microsoft-entra", both);
     REQUIRE(by_thumbprint);
-    CHECK(
-        assertion_header(*by_thumbprint) ==
-        json{{"alg", "PS256"}, {"typ", "JWT"}, {"x5t#S256", "-Gfh5-WinndiFY6Bmr9BnpQMdZ5RqD3vkC8weX6m6yU"}});
+    CHECK(assertion_header(*by_thumbprint) ==
+          json{{"alg", "PS256"}, {"typ", "JWT"}, {"x5t#S256", kCertificateSha256}});
     CHECK(text_of(by_thumbprint->body).find("CERTIFICATE") == std::string::npos);
     const auto nameless = asked("microsoft-entra", key);
     REQUIRE_FALSE(nameless);
