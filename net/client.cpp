@@ -46,12 +46,13 @@ std::chrono::milliseconds rest_allowed(const Headers& headers, std::chrono::mill
 /// What the calls of one worker share.
 struct Shared {
     Shared(Worker& on, const ClientLimits& bounds, std::shared_ptr<TlsClient> verifier)
-        : worker(on), limits(bounds), tls(std::move(verifier)), connections(on, limits) {}
+        : worker(on), limits(bounds), tls(std::move(verifier)), connections(on, limits), names(on) {}
 
     Worker& worker;
     const ClientLimits limits;
     const std::shared_ptr<TlsClient> tls;  // shared by the pools of all workers
     ConnectionPool connections;
+    NameLookup names;
     std::vector<std::unique_ptr<ResponseParser>> spare_parsers;
 
     std::unique_ptr<ResponseParser> take_parser() {
@@ -156,7 +157,7 @@ awaitable<base::Status> Exchange::connect(const Origin& origin, const SendOption
         co_return fail(upstream_failure(
             "upstream.busy", "Too many calls to this upstream server are under way; nothing was sent to it.",
             "Try again in a moment."));
-    dialing_ = std::make_unique<Dialing>(shared_->worker, origin, options.private_addresses,
+    dialing_ = std::make_unique<Dialing>(shared_->worker, shared_->names, origin, options.private_addresses,
                                          shared_->tls.get(), options.identity);
     auto dialed = co_await dialing_->run(shared_->limits.connect);
     if (!dialed) co_return fail(std::unexpected(std::move(dialed).error()));
@@ -197,8 +198,7 @@ std::span<char> Exchange::room() {
     }
     if (read_at_once_) bytes = std::max(bytes, kStreamReadBytes);
     if (filled_ == bytes) bytes *= 2;  // a head in progress; the parser's limits end this
-    if (bytes != buffer_.size())
-        buffer_.resize_and_overwrite(bytes, [](char*, std::size_t size) { return size; });
+    if (bytes != buffer_.size()) resize_wiping(buffer_, bytes, filled_);
     return std::span(buffer_).subspan(filled_);
 }
 
@@ -289,7 +289,7 @@ ClientPool::ClientPool(Worker& worker, ClientLimits limits, std::shared_ptr<TlsC
     });
 }
 
-ClientPool::~ClientPool() = default;
+ClientPool::~ClientPool() { state_->shared->names.end(); }
 
 awaitable<base::Result<std::unique_ptr<Answer>>> ClientPool::send(const Origin& origin, OutboundHead& head,
                                                                   std::string_view body,

@@ -3,12 +3,12 @@
 #include "net/upstream_error.h"
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/ip/basic_resolver.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace claviger::net {
@@ -18,7 +18,6 @@ using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 using tcp = asio::ip::tcp;
 using Timer = asio::basic_waitable_timer<steady_clock, asio::wait_traits<steady_clock>, Executor>;
-using Resolver = asio::ip::basic_resolver<tcp, Executor>;
 using ErrorCode = boost::system::error_code;
 
 constexpr auto as_result = asio::as_tuple(asio::use_awaitable_t<Executor>{});
@@ -46,27 +45,25 @@ asio::ip::address asio_address(const NumericAddress& address) {
 }  // namespace
 
 struct Dialing::Pending {
-    explicit Pending(const Executor& executor) : socket(executor), resolver(executor), alarm(executor) {}
+    explicit Pending(const Executor& executor) : socket(executor), alarm(executor) {}
 
     void give_up() {
         ErrorCode ignored;
-        resolver.cancel();
         alarm.cancel();
         socket.close(ignored);
     }
 
     asio::basic_stream_socket<tcp, Executor> socket;
-    Resolver resolver;
     Timer alarm;
     std::size_t attempt = 0;  // counts up; an alarm set for an earlier one is void
-    bool resolved = false;
-    ErrorCode resolve_error;
+    std::optional<NameLookup::Found> found;
     std::vector<tcp::endpoint> endpoints;
 };
 
-Dialing::Dialing(Worker& worker, const Origin& origin, PrivateAddresses private_addresses,
+Dialing::Dialing(Worker& worker, NameLookup& names, const Origin& origin, PrivateAddresses private_addresses,
                  const TlsClient* tls, const TlsIdentity* identity)
     : worker_(worker),
+      names_(names),
       origin_(origin),
       private_addresses_(private_addresses),
       tls_(tls),
@@ -127,20 +124,17 @@ awaitable<base::Status> Dialing::resolve(Time deadline) {
     }
     // The alarm is what we wait for: a lookup cannot be interrupted, but nobody has to wait for its end.
     pending_->alarm.expires_at(deadline);
-    pending_->resolver.async_resolve(
-        origin_.host, std::to_string(origin_.port), Resolver::numeric_service,
-        [pending = pending_](const ErrorCode& error, const Resolver::results_type& results) {
-            pending->resolved = true;
-            pending->resolve_error = error;
-            for (const auto& result : results) pending->endpoints.push_back(result.endpoint());
-            pending->alarm.cancel();
-        });
+    names_.find(origin_.host, [pending = pending_](const NameLookup::Found& found) {
+        pending->found = found;
+        pending->alarm.cancel();
+    });
     co_await pending_->alarm.async_wait(as_result);
     if (cancelled_) co_return cancelled_failure();
-    if (!pending_->resolved) co_return unreachable_failure("looking up " + origin_.host + " took too long");
-    if (pending_->resolve_error || pending_->endpoints.empty())
-        co_return unreachable_failure("looking up " + origin_.host + ": " +
-                                      pending_->resolve_error.message());
+    const auto& found = pending_->found;
+    if (!found) co_return unreachable_failure("looking up " + origin_.host + " took too long");
+    if (found->addresses.empty())
+        co_return unreachable_failure("looking up " + origin_.host + ": " + found->problem);
+    for (const auto& address : found->addresses) pending_->endpoints.emplace_back(address, origin_.port);
     co_return base::Status{};
 }
 

@@ -3,6 +3,7 @@
 
 #include "net/client.h"
 #include "net/connection.h"
+#include "net/name_lookup.h"
 
 #include <chrono>
 #include <memory>
@@ -18,10 +19,10 @@ struct Dialed {
 /// One attempt. Destroying it gives up.
 class Dialing {
 public:
-    /// `origin`, `tls` and `identity` must live until run() has ended; `tls` may be null for plain origins,
+    /// All that is borrowed must live until run() has ended; `tls` may be null for plain origins,
     /// `identity` for those that ask for no certificate.
-    Dialing(Worker& worker, const Origin& origin, PrivateAddresses private_addresses, const TlsClient* tls,
-            const TlsIdentity* identity);
+    Dialing(Worker& worker, NameLookup& names, const Origin& origin, PrivateAddresses private_addresses,
+            const TlsClient* tls, const TlsIdentity* identity);
     ~Dialing();
     Dialing(const Dialing&) = delete;
     Dialing& operator=(const Dialing&) = delete;
@@ -41,6 +42,7 @@ private:
     awaitable<base::Status> secure(Connection& connection, Time deadline);
 
     Worker& worker_;
+    NameLookup& names_;
     const Origin& origin_;
     PrivateAddresses private_addresses_;
     const TlsClient* tls_;

@@ -291,10 +291,11 @@ struct Server::State {
     void close_all();
 };
 
-Server::Server(std::vector<Worker*> workers, ServerLimits limits, Handler handler)
+Server::Server(std::vector<Worker*> workers, ServerLimits limits, Handler handler, Knows knows)
     : state_(std::make_unique<State>()) {
     state_->common->limits = limits;
     state_->common->handler = std::move(handler);
+    state_->common->knows = std::move(knows);
     for (Worker* worker : workers) state_->shards.push_back(std::make_shared<Shard>(*worker, state_->common));
 }
 

@@ -20,11 +20,12 @@ struct ServerLimits {
     std::size_t header_fields = 100;           // 431 beyond
     std::size_t target_bytes = 8 * 1024;       // 414 beyond
     std::size_t body_bytes = 4 * 1024 * 1024;  // 413 beyond
-    std::size_t connections = 10'000;          // per server; beyond: accepted and closed with 503
-    std::chrono::milliseconds idle{75'000};    // between requests
-    std::chrono::milliseconds head{10'000};    // first byte to end of header: slow readers end here
-    std::chrono::milliseconds body{60'000};    // whole request body
-    std::chrono::milliseconds write{60'000};   // without any progress towards the client
+    std::size_t stranger_body_bytes = 64 * 1024;
+    std::size_t connections = 10'000;         // per server; beyond: accepted and closed with 503
+    std::chrono::milliseconds idle{75'000};   // between requests
+    std::chrono::milliseconds head{10'000};   // first byte to end of header: slow readers end here
+    std::chrono::milliseconds body{60'000};   // whole request body
+    std::chrono::milliseconds write{60'000};  // without any progress towards the client
 };
 
 /// Why a request was answered before any handler saw it.
@@ -54,10 +55,16 @@ struct ServerCounters {
     std::array<std::uint64_t, kBadRequestReasons> bad_requests{};  // by reason
 };
 
+/// Whether the caller is somebody, as far as the head of the request says. On its worker.
+using Knows = std::function<bool(const Request& head, const Worker& worker)>;
+
 class Server {
 public:
-    /// `workers` outlive the server. With one address several workers listen with SO_REUSEPORT.
-    Server(std::vector<Worker*> workers, ServerLimits limits, Handler handler);
+    /// `workers` outlive the server. With one address several workers listen with SO_REUSEPORT. Bodies that
+    /// do not come with their head, and are longer than `stranger_body_bytes` or of unknown length, are only
+    /// read for callers whom `knows` knows: for others the handler gets the request without its body, to
+    /// refuse it. Without `knows` everybody is known.
+    Server(std::vector<Worker*> workers, ServerLimits limits, Handler handler, Knows knows = {});
     /// Closes what is open. While its workers run it waits for running handlers to return, so not on a
     /// worker's thread.
     ~Server();

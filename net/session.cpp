@@ -106,13 +106,7 @@ std::span<char> Exchange::room() {
         end -= begin;
         begin = 0;
     }
-    if (end == in.size()) {  // bounded: the parser refuses a head above its limit
-        std::string larger;
-        larger.resize_and_overwrite(in.size() * 2, [](char*, std::size_t size) { return size; });
-        std::ranges::copy(in, larger.begin());
-        crypto::wipe(std::span(in));
-        in = std::move(larger);
-    }
+    if (end == in.size()) resize_wiping(in, in.size() * 2, end);  // bounded: the parser refuses longer heads
     return {in.data() + end, in.size() - end};
 }
 
@@ -173,9 +167,20 @@ Session::~Session() {
 
 namespace {
 
-enum class Arrival { complete, nothing, ended };
+enum class Arrival {
+    complete,
+    without_body,  // complete but for a body that nobody should have to hold
+    nothing,       // not one byte came
+    ended          // nobody is left, or it was refused and answered
+};
 
-/// Reads until the request is complete. What is refused is answered here; `nothing`: not one byte came.
+bool is_strangers_body(Session& session, const Exchange& exchange) {
+    const auto& knows = session.shard->common->knows;
+    return knows && exchange.parser.awaits_more_than(session.limits().stranger_body_bytes) &&
+           !knows(exchange.request, session.shard->worker);
+}
+
+/// Reads until the request is complete.
 awaitable<Arrival> receive(Session& session, Exchange& exchange) {
     Connection& connection = session.connection;
     RequestParser& parser = exchange.parser;
@@ -197,6 +202,10 @@ awaitable<Arrival> receive(Session& session, Exchange& exchange) {
         }
         if (parser.progress() == Progress::body && !in_body) {
             in_body = true;
+            if (is_strangers_body(session, exchange)) {
+                parser.leave_body();
+                co_return Arrival::without_body;
+            }
             connection.expires_after(session.limits().body);
             if (parser.expects_continue() && exchange.begin == exchange.end) {
                 const Io io = co_await connection.write_all("HTTP/1.1 100 Continue\r\n\r\n");
@@ -267,7 +276,7 @@ awaitable<bool> converse(Session& session, std::size_t begun) {
     for (unsigned in_a_row = 1;; ++in_a_row) {
         const Arrival arrival = co_await receive(session, exchange);
         if (arrival == Arrival::nothing) co_return true;
-        if (arrival == Arrival::complete) {
+        if (arrival == Arrival::complete || arrival == Arrival::without_body) {
             co_await answer(session, exchange);
             if (exchange.writer.keeps_connection() && exchange.writer.finished()) {
                 if (exchange.begin == exchange.end) co_return true;
@@ -276,7 +285,7 @@ awaitable<bool> converse(Session& session, std::size_t begun) {
                 continue;
             }
         }
-        const bool unread = arrival == Arrival::ended || exchange.begin < exchange.end;
+        const bool unread = arrival != Arrival::complete || exchange.begin < exchange.end;
         if (exchange.writer.finished() && unread) co_await bid_farewell(session, exchange);
         co_return false;
     }

@@ -21,6 +21,7 @@ namespace claviger::net {
 struct ServerCommon {
     ServerLimits limits;
     Handler handler;
+    Knows knows;
     std::atomic<std::size_t> connections{0};
 
     std::mutex guard;

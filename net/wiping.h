@@ -36,6 +36,22 @@ inline void append_wiping(std::string& text, std::string_view piece) {
     append_wiping(text, std::initializer_list<std::string_view>{piece});
 }
 
+/// Makes it that many bytes long, of which the first `kept` stay and the others may be anything. Where that
+/// takes other memory, the old is wiped.
+inline void resize_wiping(std::string& text, std::size_t bytes, std::size_t kept) {
+    if (bytes > text.capacity()) {
+        std::string larger;
+        larger.resize_and_overwrite(bytes, [&](char* at, std::size_t size) {
+            text.copy(at, kept);
+            return size;
+        });
+        crypto::wipe(std::span<char>(text));
+        text = std::move(larger);
+    } else {
+        text.resize_and_overwrite(bytes, [](char*, std::size_t size) { return size; });
+    }
+}
+
 /// Empties the text; its capacity stays.
 inline void wipe_and_clear(std::string& text) {
     crypto::wipe(std::span<char>(text));

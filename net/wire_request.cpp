@@ -114,6 +114,12 @@ void RequestParser::begin(Request& into) {
     extension_bytes_ = trailer_bytes_ = trailer_fields_ = 0;
 }
 
+void RequestParser::leave_body() {
+    wipe_and_clear(request_->body);
+    progress_ = Progress::complete;
+    keep_alive_ = false;
+}
+
 void RequestParser::refuse(BadRequest reason, unsigned status, std::string_view message) {
     progress_ = Progress::refused;
     refused_ = Refused{reason, status, message};

@@ -38,10 +38,12 @@ public:
     // After the head:
     bool keep_alive() const { return keep_alive_; }
     bool http_1_0() const { return http_1_0_; }
-    bool head_only() const { return head_only_; }  // HEAD: the answer has no body
-    bool expects_continue() const {
-        return expects_continue_;
-    }  // waits for "100 Continue" before it sends the body
+    bool head_only() const { return head_only_; }                // HEAD: the answer has no body
+    bool expects_continue() const { return expects_continue_; }  // waits for "100 Continue" with its body
+    /// More than that many bytes of body are to come, or nobody knows how many.
+    bool awaits_more_than(std::size_t bytes) const { return chunked_ || remaining_ > bytes; }
+    /// The request is complete without its body, which stays unread: it is the last on its connection.
+    void leave_body();
 
 private:
     class HeadParser;

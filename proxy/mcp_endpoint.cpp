@@ -115,6 +115,12 @@ void McpEndpoint::end_streams() const {
     for (const auto& lane : lanes_) lane->worker.deliver([&streams = lane->streams] { streams.end_all(); });
 }
 
+bool McpEndpoint::knows(const net::Request& head, const net::Worker& worker) const {
+    const auto lane =
+        std::ranges::find(lanes_, &worker, [](const auto& candidate) { return &candidate->worker; });
+    return lane != lanes_.end() && (*lane)->contexts.find(bearer_token(head.headers)).has_value();
+}
+
 net::awaitable<void> McpEndpoint::handle(const net::Request& request, net::ResponseWriter& writer) const {
     counters_.calls.fetch_add(1, std::memory_order_relaxed);
     const auto executor = co_await net::asio::this_coro::executor;

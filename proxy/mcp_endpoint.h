@@ -16,6 +16,8 @@ public:
                 ProxyCounters& counters);
 
     net::awaitable<void> handle(const net::Request& request, net::ResponseWriter& writer) const;
+    /// Whether the request bears a session token that is good now. On that worker.
+    bool knows(const net::Request& head, const net::Worker& worker) const;
     /// Ends the streams that no call waits for, and refuses new ones, so that a server that stops need not
     /// wait for them. Any thread, while the workers exist; does not block.
     void end_streams() const;

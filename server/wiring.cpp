@@ -265,16 +265,21 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
         pointers(workers), [&](net::Worker& worker) -> net::ClientPool& { return unsealed->pool_of(worker); },
         std::move(api_settings));
 
-    net::Server agents(pointers(workers), server_limits(*config),
-                       [&](const net::Request& request, net::ResponseWriter& writer) {
-                           const auto* endpoint = agents_gate.load(std::memory_order_acquire);
-                           return endpoint != nullptr ? endpoint->handle(request, writer)
-                                                      : refuse_agents(writer, records_gate.load());
-                       });
-    net::Server admin(pointers(workers), server_limits(*config),
-                      [&](const net::Request& request, net::ResponseWriter& writer) {
-                          return api.handle(request, writer);
-                      });
+    net::Server agents(
+        pointers(workers), server_limits(*config),
+        [&](const net::Request& request, net::ResponseWriter& writer) {
+            const auto* endpoint = agents_gate.load(std::memory_order_acquire);
+            return endpoint != nullptr ? endpoint->handle(request, writer)
+                                       : refuse_agents(writer, records_gate.load());
+        },
+        [&](const net::Request& head, const net::Worker& worker) {
+            const auto* endpoint = agents_gate.load(std::memory_order_acquire);
+            return endpoint != nullptr && endpoint->knows(head, worker);
+        });
+    net::Server admin(
+        pointers(workers), server_limits(*config),
+        [&](const net::Request& request, net::ResponseWriter& writer) { return api.handle(request, writer); },
+        [&](const net::Request& head, const net::Worker&) { return api.knows(head); });
     agents_seen = &agents;
     admin_seen = &admin;
 

@@ -99,6 +99,11 @@ void Api::rotate_with(vault::KeyRotations& rotations) { state_->rotations = &rot
 
 void Api::connect_with(const oauth::ConnectWorld& world) { state_->connect = &world; }
 
+bool Api::knows(const net::Request& head) const {
+    const auto* open = state_->store.load(std::memory_order_acquire);
+    return open != nullptr && authenticate(head.headers, open->records->catalog()).has_value();
+}
+
 net::awaitable<void> Api::handle(const net::Request& request, net::ResponseWriter& writer) const {
     auto& state = *state_;
     const auto id = crypto::random_id<base::RequestId>();
@@ -191,11 +196,12 @@ net::awaitable<Api::State::Outcome> Api::State::run(net::Worker& worker, const n
     if (!body) co_return std::unexpected(refusal(std::move(body).error()));
 
     const auto name = writes ? replay.name_of(key->id, request) : crypto::Digest{};
+    std::optional<Replay::Running> running;
     if (writes) {
         using Means = Replay::Entry::Means;
         const auto attempt =
             is_repeated(request.headers) ? Replay::Attempt::repeated : Replay::Attempt::first;
-        const auto entry = replay.enter(name, attempt, Replay::Clock::now());
+        auto entry = replay.enter(name, attempt, Replay::Clock::now());
         if (entry.means == Means::replay) {
             counters.replayed.fetch_add(1, std::memory_order_relaxed);
             co_return reply(*entry.answer, id, key->workspace);
@@ -206,6 +212,7 @@ net::awaitable<Api::State::Outcome> Api::State::run(net::Worker& worker, const n
             busy.retry_after_ms = "500";
             co_return std::unexpected(std::move(busy));
         }
+        running.emplace(std::move(*entry.running));
     }
     Call call{.settings = settings,
               .agents_url = open.agents_url,
@@ -225,7 +232,7 @@ net::awaitable<Api::State::Outcome> Api::State::run(net::Worker& worker, const n
               .query = std::move(*query),
               .body = std::move(*body)};
     auto answered = co_await found.route->run(call);
-    if (writes) replay.end(name, answered ? &*answered : nullptr, Replay::Clock::now());
+    if (running && answered) running->answered(*answered, Replay::Clock::now());
     if (!answered) co_return std::unexpected(refusal(std::move(answered).error()));
     co_return reply(*answered, id, key->workspace);
 }

@@ -68,6 +68,8 @@ public:
 
     /// Any worker. Always answers through `writer`.
     net::awaitable<void> handle(const net::Request& request, net::ResponseWriter& writer) const;
+    /// Whether the request bears an API key that is good now. Any thread.
+    bool knows(const net::Request& head) const;
 
 private:
     struct State;

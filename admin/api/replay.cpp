@@ -33,17 +33,26 @@ Replay::Entry Replay::enter(const crypto::Digest& name, Attempt attempt, Clock::
         if (running_.contains(name)) return {Entry::Means::busy};
     }
     ++running_[name];
-    return {};
+    return {.means = Entry::Means::run, .running = Running(*this, name)};
 }
 
-void Replay::end(const crypto::Digest& name, const Answer* answer, Clock::time_point now) {
+Replay::Running::~Running() {
+    if (replay_ == nullptr) return;
+    const std::lock_guard lock(replay_->mutex_);
+    if (const auto found = replay_->running_.find(name_); --found->second == 0)
+        replay_->running_.erase(found);
+}
+
+void Replay::Running::answered(const Answer& answer, Clock::time_point now) {
+    replay_->keep(name_, answer, now);
+}
+
+void Replay::keep(const crypto::Digest& name, const Answer& answer, Clock::time_point now) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = running_.find(name); found != running_.end() && --found->second == 0)
-        running_.erase(found);
     forget_until(now - kKeep);
-    if (answer == nullptr || answer->body.size() > kBytes / 4) return;
-    bytes_ += answer->body.size();
-    kept_.push_back({name, now, copy_of(*answer)});
+    if (answer.body.size() > kBytes / 4) return;
+    bytes_ += answer.body.size();
+    kept_.push_back({name, now, copy_of(answer)});
     while (kept_.size() > kAnswers || bytes_ > kBytes) {
         bytes_ -= kept_.front().answer.body.size();
         kept_.pop_front();

@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 namespace claviger::admin::api {
 
@@ -23,17 +24,34 @@ public:
     /// Says which request this is: key, method, target and body, under a key that only this process has.
     crypto::Digest name_of(const base::ApiKeyId& key, const net::Request& request) const;
 
+    /// A request that is being worked on for as long as this lives, however its work ends. Outlived by the
+    /// Replay.
+    class Running {
+    public:
+        Running(Replay& replay, const crypto::Digest& name) : replay_(&replay), name_(name) {}
+        ~Running();
+        Running(Running&& other) noexcept
+            : replay_(std::exchange(other.replay_, nullptr)), name_(other.name_) {}
+        Running& operator=(Running&&) = delete;
+
+        /// Keeps the answer for who asks again. Without it nothing is kept: the work failed.
+        void answered(const Answer& answer, Clock::time_point now);
+
+    private:
+        Replay* replay_;
+        crypto::Digest name_;
+    };
+
     enum class Attempt { first, repeated };
-    /// What to do with a request, decided and noted in one step: carry it out (end() must follow), answer it
-    /// as it was answered within the last minute, or say that the same request is still being worked on. Only
-    /// repeated ones get anything but `run`.
+    /// What to do with a request, decided and noted in one step: carry it out, answer it as it was answered
+    /// within the last minute, or say that the same request is still being worked on. Only repeated ones get
+    /// anything but `run`.
     struct Entry {
         enum class Means { run, replay, busy } means = Means::run;
-        std::optional<Answer> answer = {};
+        std::optional<Answer> answer = {};    // of `replay`
+        std::optional<Running> running = {};  // of `run`
     };
     Entry enter(const crypto::Digest& name, Attempt attempt, Clock::time_point now);
-    /// `answer` null: it failed, nothing is kept.
-    void end(const crypto::Digest& name, const Answer* answer, Clock::time_point now);
 
 private:
     struct Kept {
@@ -41,6 +59,7 @@ private:
         Clock::time_point at;
         Answer answer;
     };
+    void keep(const crypto::Digest& name, const Answer& answer, Clock::time_point now);
     void forget_until(Clock::time_point limit);
 
     const crypto::Key key_ = crypto::Key::generate();

@@ -38,23 +38,39 @@ TEST_CASE("Two requests are the same when key, method, target and body are", "[a
 TEST_CASE("An answer is kept for a minute, and only for who asks again", "[admin]") {
     Replay replay;
     const crypto::Digest name{1};
-    CHECK(replay.enter(name, Attempt::first, kNow).means == Means::run);
-    CHECK(replay.enter(name, Attempt::repeated, kNow).means == Means::busy);
-    const auto given = answer("{1}");
-    replay.end(name, &given, kNow);
+    {
+        auto entry = replay.enter(name, Attempt::first, kNow);
+        REQUIRE(entry.means == Means::run);
+        CHECK(replay.enter(name, Attempt::repeated, kNow).means == Means::busy);
+        entry.running->answered(answer("{1}"), kNow);
+    }
     const auto again = replay.enter(name, Attempt::repeated, kNow + std::chrono::seconds(60));
     REQUIRE(again.means == Means::replay);
     CHECK(again.answer->body == "{1}");
     CHECK(replay.enter(name, Attempt::first, kNow).means == Means::run);
-    replay.end(name, nullptr, kNow);
     CHECK(replay.enter(name, Attempt::repeated, kNow + std::chrono::seconds(61)).means == Means::run);
 }
 
-TEST_CASE("A failure is not kept", "[admin]") {
+TEST_CASE("A failure is not kept, and leaves nothing busy", "[admin]") {
     Replay replay;
     const crypto::Digest name{1};
-    replay.enter(name, Attempt::first, kNow);
-    replay.end(name, nullptr, kNow);
+    try {
+        const auto entry = replay.enter(name, Attempt::first, kNow);
+        throw std::runtime_error("the route broke");
+    } catch (const std::runtime_error&) {
+        CHECK(replay.enter(name, Attempt::repeated, kNow).means == Means::run);
+    }
+}
+
+TEST_CASE("The same request that runs twice is busy until both are done", "[admin]") {
+    Replay replay;
+    const crypto::Digest name{1};
+    auto first = replay.enter(name, Attempt::first, kNow);
+    {
+        const auto second = replay.enter(name, Attempt::first, kNow);
+    }
+    CHECK(replay.enter(name, Attempt::repeated, kNow).means == Means::busy);
+    first.running.reset();
     CHECK(replay.enter(name, Attempt::repeated, kNow).means == Means::run);
 }
 
@@ -64,8 +80,7 @@ TEST_CASE("What is kept is bounded, the oldest goes first", "[admin]") {
         crypto::Digest name{};
         name[0] = static_cast<unsigned char>(number & 0xff);
         name[1] = static_cast<unsigned char>(number >> 8);
-        replay.enter(name, Attempt::first, kNow);
-        replay.end(name, &given, kNow);
+        replay.enter(name, Attempt::first, kNow).running->answered(given, kNow);
         return name;
     };
     SECTION("by number") {

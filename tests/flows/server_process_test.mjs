@@ -324,6 +324,33 @@ describe('a server in use', () => {
         assert.deepEqual(await exited, { code: 0, signal: null });
     });
 
+    it('does not wait for the long bodies of strangers', async () => {
+        const claviger = await startClaviger();
+        const granted = await grant(claviger, { url: upstream.url, token: freshSecret() });
+        /// What comes back when only the head is sent and the beginning of a body of a megabyte.
+        const announce = (url, authorization) =>
+            new Promise((resolve, reject) => {
+                const { hostname, port, pathname } = new URL(url);
+                const socket = net.connect(Number(port), hostname);
+                let text = '';
+                socket.setTimeout(2_000, () => resolve(text) || socket.destroy());
+                socket.on('data', (part) => (text += part)).on('end', () => resolve(text)).on('error', reject);
+                socket.write(
+                    `POST ${pathname} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n` +
+                        `Content-Length: 1000000\r\n${authorization}\r\n{"jsonrpc"`,
+                );
+            });
+        for (const url of [granted.endpoint, `${claviger.adminUrl}/v1/vaults`])
+            for (const stranger of ['', 'Authorization: Bearer nobody\r\n']) {
+                const answer = await announce(url, stranger);
+                assert.match(answer, /^HTTP\/1.1 401 /, url);
+                assert.match(answer, /\r\nConnection: close\r\n/);
+            }
+        assert.equal(await announce(granted.endpoint, `Authorization: Bearer ${granted.sessionToken}\r\n`), '');
+        assert.equal(await announce(`${claviger.adminUrl}/v1/vaults`, `x-api-key: ${claviger.admin_api_key}\r\n`), '');
+        await claviger.stop();
+    });
+
     it('puts its start and its end on record', async () => {
         const made = await store();
         const child = await start(made);

@@ -33,11 +33,14 @@ struct Site {
     Handle handle;
     net::Server server;
 
-    explicit Site(Handle with, net::ServerLimits limits = {})
+    explicit Site(Handle with, net::ServerLimits limits = {}, net::Knows knows = {})
         : handle(std::move(with)),
-          server({&loop.worker}, limits, [this](const net::Request& request, net::ResponseWriter& writer) {
-              return handle(request, writer, loop.worker);
-          }) {
+          server(
+              {&loop.worker}, limits,
+              [this](const net::Request& request, net::ResponseWriter& writer) {
+                  return handle(request, writer, loop.worker);
+              },
+              std::move(knows)) {
         REQUIRE(server.listen("127.0.0.1", 0, nullptr));
     }
     test::RawClient connect() {
@@ -188,6 +191,11 @@ TEST_CASE("What a request and its answer held is gone when they are done", "[net
         CHECK(text.size() == 20 + 100 * secret.size());
         net::wipe_and_clear(text);
         CHECK(std::string_view(text.data(), 20) == std::string(20, '\0'));
+
+        text = secret.substr(0, 30);
+        net::resize_wiping(text, 10'000, 20);
+        CHECK(text.size() == 10'000);
+        CHECK(text.substr(0, 20) == secret.substr(0, 20));
     }
     SECTION("also a stream's, whose later pieces are shorter") {
         client.send(post("/stream", secret));
@@ -212,6 +220,42 @@ TEST_CASE("A client that expects it is told to continue before it sends the body
         client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody");
         CHECK(test::status_of(client.answer()) == 200);
     }
+}
+
+TEST_CASE("Long bodies of strangers are not read, and they hear why", "[net][server]") {
+    net::ServerLimits limits;
+    limits.stranger_body_bytes = 1'000;
+    std::atomic<int> asked{0};
+    Site site(echo, limits, [&](const net::Request& head, const net::Worker& worker) {
+        ++asked;
+        return &worker == &site.loop.worker && head.headers.find("Authorization") == "Bearer friend";
+    });
+    const auto head = [](std::string_view more) {
+        return "POST /a HTTP/1.1\r\nHost: a\r\n" + std::string(more) + "\r\n";
+    };
+    auto client = site.connect();
+    SECTION("of a length that is declared") {
+        client.send(head("Content-Length: 100000\r\n") + "the beginning");
+    }
+    SECTION("of unknown length") { client.send(head("Transfer-Encoding: chunked\r\n")); }
+    SECTION("that wait to be asked for") {
+        client.send(head("Content-Length: 100000\r\nExpect: 100-continue\r\n"));
+    }
+    const auto answer = client.answer();
+    CHECK(test::status_of(answer) == 200);
+    CHECK(test::body_of(answer) == "POST /a ");
+    CHECK(answer.find("\r\nConnection: close\r\n") != std::string::npos);
+    CHECK(asked == 1);
+
+    auto next = site.connect();
+    next.send(head("Content-Length: 1000\r\n"));
+    next.send(std::string(1'000, 'x'));
+    CHECK(test::body_of(next.answer()) == "POST /a " + std::string(1'000, 'x'));
+    CHECK(asked == 1);
+    next.send(head("Content-Length: 100000\r\nAuthorization: Bearer friend\r\n"));
+    next.send(std::string(100'000, 'y'));
+    CHECK(test::body_of(next.answer()) == "POST /a " + std::string(100'000, 'y'));
+    CHECK(asked == 2);
 }
 
 TEST_CASE("HTTP/1.0 closes unless it asks to stay", "[net][server]") {
