@@ -347,7 +347,8 @@ awaitable<base::Result<Finished>> settle(const ConnectWorld& world, const Outbou
                               .client_secret = taken.proofs.client_secret,
                               .subject_token = taken.proofs.subject_token,
                               .key = taken.proofs.key,
-                              .account = account_of(*profile, terms.issuer, *read.tokens)};
+                              .account = account_of(*profile, terms.issuer, *read.tokens),
+                              .act_chain = std::move(read.act_chain)};
     auto stored = co_await store_answer(world, out, actor, *flow, taken, [&](vault::Change& change) {
         const auto kept = store_connected(world, change, id, *profile, connected);
         if (kept) finished.credential = *kept;

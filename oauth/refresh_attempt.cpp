@@ -1,8 +1,8 @@
 #include "oauth/refresh_attempt.h"
 
+#include "oauth/act_chain.h"
 #include "oauth/grant_client.h"
 #include "oauth/lifetime.h"
-#include "oauth/mint.h"
 #include "oauth/token_call.h"
 
 #include <utility>
@@ -24,7 +24,7 @@ base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_sc
     const auto& profile = call.profile;
     if (minting_grant(refresh))
         return mint_request(refresh, call.parts.client_secret ? &*call.parts.client_secret : nullptr, profile,
-                            call.grant.issuer, now, call.subject);
+                            call.grant.issuer, now, call.presented);
     Wanted wanted;
     if (send_scope == SendScope::yes && sends_scope(call)) wanted.scope = *refresh.scope;
     wanted.resources = resources_of(refresh, profile);
@@ -97,11 +97,12 @@ RefreshOutcome read_refresh_answer(const TokenAnswer& answer, const TokenRequest
         outcome.tokens = std::move(read.tokens);
         if (outcome.classification.code != "unusable_answer") break;
     }
-    if (outcome.tokens)
-        outcome.lifetime = lifetime_of({.sent_at = request.sent_at,
-                                        .response = outcome.tokens->expires_at,
-                                        .jwt = jwt_expiry(outcome.tokens->access_token),
-                                        .profile = profile.lifetime.fixed});
+    if (!outcome.tokens) return outcome;
+    outcome.act_chain = act_chain_of(outcome.tokens->access_token);
+    outcome.lifetime = lifetime_of({.sent_at = request.sent_at,
+                                    .response = outcome.tokens->expires_at,
+                                    .jwt = jwt_expiry(outcome.tokens->access_token),
+                                    .profile = profile.lifetime.fixed});
     return outcome;
 }
 

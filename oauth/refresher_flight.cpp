@@ -50,10 +50,10 @@ bool passes_by_itself(const base::Error& error) {
 }
 
 /// A token that was exchanged is not used for longer than what it was exchanged for.
-void end_with(RefreshOutcome& outcome, const SubjectToken& subject) {
+void end_with(RefreshOutcome& outcome, std::optional<base::Time> good_until) {
     auto& expires_at = outcome.lifetime.expires_at;
-    if (!outcome.tokens || !subject.good_until) return;
-    if (!expires_at || *subject.good_until < *expires_at) expires_at = subject.good_until;
+    if (!outcome.tokens || !good_until) return;
+    if (!expires_at || *good_until < *expires_at) expires_at = good_until;
 }
 
 }  // namespace
@@ -121,10 +121,10 @@ net::awaitable<void> Refresher::State::fly(std::shared_ptr<Flight> flight) {
 }
 
 /// What the next tokens are exchanged for; nothing for grants that exchange none.
-net::awaitable<Subject> Refresher::State::subject_for(const Flight& flight,
-                                                      const vault::Credential& credential,
-                                                      const vault::SecretParts& parts,
-                                                      const StoredGrant& grant) {
+net::awaitable<Exchanged> Refresher::State::exchanged_for(const Flight& flight,
+                                                          const vault::Credential& credential,
+                                                          const vault::SecretParts& parts,
+                                                          const StoredGrant& grant) {
     if (!credential.refresh->exchange) co_return std::nullopt;
     auto& worker = flight.lane->worker;
     const auto reach = [&](std::string_view url) {
@@ -140,14 +140,14 @@ net::awaitable<Subject> Refresher::State::subject_for(const Flight& flight,
         .records = records, .providers = providers, .out = out, .make_usable = [&](const CredentialId& id) {
             return usable_soon(worker, id);
         }};
-    auto subject =
-        co_await fetch_subject(means, {.block = *credential.refresh,
-                                       .workspace = credential.workspace,
-                                       .vault = credential.vault,
-                                       .given = parts.subject_token ? &*parts.subject_token : nullptr,
-                                       .issuer = grant.issuer});
-    if (!subject) co_return std::unexpected(std::move(subject).error());
-    co_return std::move(*subject);
+    auto tokens =
+        co_await fetch_exchanged(means, {.block = *credential.refresh,
+                                         .workspace = credential.workspace,
+                                         .vault = credential.vault,
+                                         .given = parts.subject_token ? &*parts.subject_token : nullptr,
+                                         .issuer = grant.issuer});
+    if (!tokens) co_return std::unexpected(std::move(tokens).error());
+    co_return std::move(*tokens);
 }
 
 /// The token endpoint is asked once, with what is exchanged there, if anything is.
@@ -155,11 +155,12 @@ net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Beg
                                                  const vault::SecretParts& parts, KeptAnswer& kept) {
     auto& worker = flight.lane->worker;
     const auto& credential = *begun.credential;
-    const auto subject = co_await subject_for(flight, credential, parts, begun.grant);
-    if (!subject) {
-        Tried tried{.outcome = refused_here(subject.error().kind, subject.error().code, now()),
-                    .refused_subject = subject.error().refused};
-        tried.outcome.classification.description = subject.error().description;
+    const auto tokens = co_await exchanged_for(flight, credential, parts, begun.grant);
+    if (!tokens) {
+        const auto& why = tokens.error();
+        Tried tried{.outcome = refused_here(why.kind, why.code, now())};
+        if (why.refused) tried.refused = {*why.refused};
+        tried.outcome.classification.description = why.description;
         co_return tried;
     }
     const RefreshCall call{
@@ -167,7 +168,7 @@ net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Beg
         .parts = parts,
         .grant = begun.grant,
         .profile = profile_of(providers, credential, begun.grant),
-        .subject = *subject ? &(*subject)->token : nullptr,
+        .presented = *tokens ? (*tokens)->presented() : PresentedTokens(),
         .private_addresses = hooks.reach ? hooks.reach(credential, credential.refresh->token_endpoint)
                                          : net::PrivateAddresses::refuse,
         .timeout = settings.request_timeout};
@@ -192,22 +193,21 @@ net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Beg
         .before_repeating = [&]() -> net::awaitable<void> { co_await drop(worker, kept); }};
     Tried tried{.outcome =
                     co_await send_refresh(worker, flight.lane->pool, records.clock(), call, attempt_journal)};
-    if (!*subject) co_return tried;
-    end_with(tried.outcome, **subject);
+    if (!*tokens) co_return tried;
+    end_with(tried.outcome, (*tokens)->good_until());
     // The assertion of an ID-JAG is fresh: whatever is wrong with it, no other subject token mends it.
-    const bool of_another =
-        minting_grant(*credential.refresh) == GrantType::token_exchange && (*subject)->version != 0;
-    if (of_another && !tried.outcome.tokens && may_refuse_subject(tried.outcome.classification))
-        tried.refused_subject = (*subject)->version;
+    const bool as_they_are = minting_grant(*credential.refresh) == GrantType::token_exchange;
+    if (as_they_are && !tried.outcome.tokens && may_refuse_subject(tried.outcome.classification))
+        tried.refused = (*tokens)->lent();
     co_return tried;
 }
 
-/// Whether the other credential has another token than that of `version`, which was refused where it is
-/// exchanged. One that died without anybody knowing is renewed.
-net::awaitable<Renewal> Refresher::State::renew_subject(const Flight& flight, const Begun& begun,
-                                                        std::uint64_t version) {
+/// Whether the other credential has another token than the one that was refused where it is exchanged. One
+/// that died without anybody knowing is renewed.
+net::awaitable<Renewal> Refresher::State::renew_lent(const Flight& flight, const Begun& begun,
+                                                     const LentToken& refused) {
     auto& worker = flight.lane->worker;
-    const auto& id = *begun.credential->refresh->exchange->credential;
+    const auto& [id, version] = refused;
     // The lease has to do for the renewal and for another exchange.
     const bool time_is_left =
         now() + settings.patience + settings.request_timeout < begun.attempt.lease_until;
@@ -223,8 +223,21 @@ net::awaitable<Renewal> Refresher::State::renew_subject(const Flight& flight, co
         if (can_renew(facts, now())) co_await join(worker, id, facts.gen, settings.patience);
     }
     const auto after = records.catalog().find<vault::Credential>(id);
-    if (!after || after->version == version) co_return Renewal::not_now;
-    const auto noted = co_await change(worker, [&](vault::Change& change) {
+    co_return after && after->version != version ? Renewal::done : Renewal::not_now;
+}
+
+/// Nobody says which of them was refused, so all are renewed that can be: whether another exchange is worth a
+/// try, which then is on record.
+net::awaitable<Renewal> Refresher::State::renew_all(const Flight& flight, const Begun& begun,
+                                                    const std::vector<LentToken>& refused) {
+    bool newer = false;
+    for (const auto& lent : refused) {
+        const auto renewal = co_await renew_lent(flight, begun, lent);
+        if (renewal == Renewal::not_now) co_return renewal;
+        newer = newer || renewal == Renewal::done;
+    }
+    if (!newer) co_return Renewal::never;
+    const auto noted = co_await change(flight.lane->worker, [&](vault::Change& change) {
         note_exchange(change, *begun.credential->refresh);
         return base::Status();
     });
@@ -232,23 +245,26 @@ net::awaitable<Renewal> Refresher::State::renew_subject(const Flight& flight, co
     co_return noted ? Renewal::done : Renewal::not_now;
 }
 
-/// The attempt's requests: one, or two when it is another credential's dead token that was exchanged first.
+/// The attempt's requests: one, or two when other credentials' tokens were exchanged first and one was dead.
 net::awaitable<RefreshOutcome> Refresher::State::send(const Flight& flight, const Begun& begun,
                                                       const vault::SecretParts& parts, KeptAnswer& kept) {
     auto tried = co_await try_once(flight, begun, parts, kept);
-    if (!tried.refused_subject) co_return std::move(tried.outcome);
+    if (tried.refused.empty()) co_return std::move(tried.outcome);
+    const bool has_actor = begun.credential->refresh->exchange->actor.has_value();
     co_await drop(flight.lane->worker, kept);  // what was refused is not what comes of the attempt
-    switch (co_await renew_subject(flight, begun, *tried.refused_subject)) {
+    switch (co_await renew_all(flight, begun, tried.refused)) {
         case Renewal::done:
             tried = co_await try_once(flight, begun, parts, kept);
             break;
         case Renewal::not_now:
-            co_return refused_here(AnswerClass::not_sent, "subject_unusable", now());
+            co_return refused_here(AnswerClass::not_sent,
+                                   has_actor ? "exchange_unusable" : "subject_unusable", now());
         case Renewal::never:
             break;
     }
     auto& said = tried.outcome.classification;
-    if (tried.refused_subject && said.kind == AnswerClass::grant_dead) said.code = "subject_refused";
+    if (!tried.refused.empty() && said.kind == AnswerClass::grant_dead)
+        said.code = has_actor ? "exchange_refused" : "subject_refused";
     co_return std::move(tried.outcome);
 }
 
@@ -332,7 +348,8 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     report->code = outcome.classification.code;
     describe(*report, outcome);
     // It may repeat another credential's token, of which those who show it know nothing.
-    if (report->body && credential.refresh->exchange && credential.refresh->exchange->credential)
+    const auto& exchanged = credential.refresh->exchange;
+    if (report->body && exchanged && (exchanged->credential || exchanged->actor))
         report->body = crypto::Secret::copy_of(std::string_view());
     if (!outcome.tokens)
         base::log(base::LogLevel::warning, "refresh.refused",

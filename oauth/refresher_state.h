@@ -58,20 +58,19 @@ struct KeptAnswer {
 };
 
 /// What the tokens of an attempt are exchanged for, if its grant exchanges any.
-using Subject = std::expected<std::optional<SubjectToken>, SubjectRefusal>;
+using Exchanged = std::expected<std::optional<ExchangedTokens>, SubjectRefusal>;
 
 /// One request of an attempt.
 struct Tried {
     RefreshOutcome outcome = {};
-    /// The version of the other credential whose token may be what was refused.
-    std::optional<std::uint64_t> refused_subject = {};
+    std::vector<LentToken> refused = {};  // other credentials' tokens, one of which may be what was refused
 };
 
-/// What came of getting another credential a token that is not refused.
+/// What came of getting other credentials tokens that are not refused.
 enum class Renewal {
-    done,     // it has another one now
-    not_now,  // it may have one later
-    never     // by no request, or it just got this one
+    done,     // there is another one now
+    not_now,  // there may be one later
+    never     // by no request, or this one is fresh
 };
 
 /// The last moment at which the token may be sent: calls take a moment to get there.
@@ -100,9 +99,11 @@ struct Refresher::State {
                                         const vault::SecretParts& parts, KeptAnswer& kept);
     net::awaitable<Tried> try_once(const Flight& flight, const Begun& begun, const vault::SecretParts& parts,
                                    KeptAnswer& kept);
-    net::awaitable<Renewal> renew_subject(const Flight& flight, const Begun& begun, std::uint64_t version);
-    net::awaitable<Subject> subject_for(const Flight& flight, const vault::Credential& credential,
-                                        const vault::SecretParts& parts, const StoredGrant& grant);
+    net::awaitable<Renewal> renew_lent(const Flight& flight, const Begun& begun, const LentToken& refused);
+    net::awaitable<Renewal> renew_all(const Flight& flight, const Begun& begun,
+                                      const std::vector<LentToken>& refused);
+    net::awaitable<Exchanged> exchanged_for(const Flight& flight, const vault::Credential& credential,
+                                            const vault::SecretParts& parts, const StoredGrant& grant);
     net::awaitable<base::Status> usable_soon(net::Worker& worker, const CredentialId& id);
     net::awaitable<void> keep(net::Worker& worker, KeptAnswer& kept);
     net::awaitable<void> drop(net::Worker& worker, KeptAnswer& kept);

@@ -236,6 +236,7 @@ void members(T& grant, Visit& visit) {
     visit("issuer", grant.issuer);
     visit("revocation_endpoint", grant.revocation_endpoint);
     visit("account", grant.account);
+    visit("act_chain", grant.act_chain);
 }
 
 }  // namespace

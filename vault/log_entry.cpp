@@ -85,6 +85,7 @@ constexpr std::string_view kReasonCodes[] = {
     "grant.revocation_unsupported",
     "grant.resumed",
     "grant.exchanged",
+    "grant.exchanged_as_actor",
 };
 
 template <class Enum>

@@ -76,9 +76,9 @@ Json shown_event(const vault::LogEntry& entry) {
             {"actor", {{"type", vault::name_of(entry.actor)}, {"id", std::move(actor_id)}}}};
 }
 
-Json texts(const oauth::Scopes& scopes) {
+Json texts(const std::vector<std::string>& names) {
     auto list = Json::array();
-    for (const auto& scope : scopes) list.push_back(scope);
+    for (const auto& name : names) list.push_back(name);
     return list;
 }
 
@@ -137,7 +137,9 @@ Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& 
     const auto& facts = grant.facts;
     const auto story = oauth::story_of(grant, next_step, now);
     const auto exchange = credential.refresh ? credential.refresh->exchange : std::nullopt;
-    const bool exchanges_another = exchange && exchange->credential;
+    const auto shown_id = [](const std::optional<base::CredentialId>& id) {
+        return id ? Json(id->text()) : Json(nullptr);
+    };
     return {{"type", "vault_credential_grant"},
             {"credential_id", credential.id.text()},
             {"vault_id", credential.vault.text()},
@@ -171,7 +173,9 @@ Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& 
             {"step_ups", shown_step_ups(facts)},
             {"provider", text_if_any(grant.provider)},
             {"issuer", text_if_any(grant.issuer)},
-            {"subject_credential_id", exchanges_another ? Json(exchange->credential->text()) : Json(nullptr)},
+            {"subject_credential_id", exchange ? shown_id(exchange->credential) : Json(nullptr)},
+            {"actor_credential_id", exchange ? shown_id(exchange->actor) : Json(nullptr)},
+            {"act_chain", texts(grant.act_chain)},
             {"as_of", shown(now)}};
 }
 

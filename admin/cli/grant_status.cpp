@@ -143,6 +143,9 @@ void show_grant(Screen& screen, const json& grant) {
     show(screen, "provider", text_in(grant, "provider"));
     show(screen, "issuer", text_in(grant, "issuer"));
     show(screen, "exchanges", text_in(grant, "subject_credential_id"));
+    show(screen, "actor", text_in(grant, "actor_credential_id"));
+    if (const auto& chain = grant.value("act_chain", json::array()); !chain.empty())
+        show(screen, "acts", cell_text(chain));
     screen.line("");
     json rows = {{"data", json::array()}};
     for (const auto& entry : grant.value("timeline", json::array()))

@@ -1,6 +1,7 @@
 // The refresh engine over a real store, a real journal and a token endpoint on a socket.
 #include "oauth/refresher.h"
 
+#include "base/bytes.h"
 #include "oauth/dpop.h"
 #include "oauth/refresh_commit.h"
 #include "tests/net/raw_upstream.h"
@@ -762,6 +763,142 @@ TEST_CASE("A token that died without anybody knowing is renewed before another i
         CHECK(usable.error().code == "grant.transient");
         CHECK(world.facts().reason == "subject_unusable");
         CHECK(world.endpoint.count() == 2);
+    }
+}
+
+/// A signed JWT as far as anybody can tell who does not verify it.
+std::string token_with(const char* claims) {
+    return base::to_base64url(R"({"alg":"ES256"})") + "." + base::to_base64url(claims) + ".c2ln";
+}
+
+TEST_CASE("Who acts for a subject is named by a token of its own, kept fresh like the subject's",
+          "[oauth][refresher]") {
+    World world;
+    const auto is = [](const std::string& request, const std::string& what) {
+        return request.find(what) != std::string::npos;
+    };
+    std::string dead = "no token", refusal = R"({"error":"invalid_request"})";
+    std::string acted = token_with(R"({"act":{"sub":"agent","act":{"sub":"broker"}}})");
+    unsigned renewals = 0;
+    world.endpoint.answers = {[&](Peer& peer, const std::string& request) {
+        if (is(request, "grant_type=refresh_token"))
+            peer.write(tokens("renewed" + std::to_string(++renewals)));
+        else if (is(request, dead))
+            peer.write(json_answer(400, refusal));
+        else
+            peer.write(json_answer(
+                200, R"({"token_type":"Bearer","expires_in":3600,"access_token":")" + acted + R"("})"));
+    }};
+    const auto on_server = [&](unsigned id, const char* server) {
+        world.credential.id.raw = test::id_of(static_cast<unsigned char>(id));
+        world.credential.mcp_server_url = world.credential.normal_url = server;
+        world.credential.version = 0;
+    };
+    world.store(1h);
+    const auto subject = world.credential.id;
+    on_server(9, "https://actor.example.com/mcp");
+    world.store(10min);
+    const auto actor = world.credential.id;
+    on_server(10, "https://other.example.com/mcp");
+    world.credential.refresh->grant = "token_exchange";
+    constexpr const char* kAccessToken = "urn:ietf:params:oauth:token-type:access_token";
+    world.credential.refresh->exchange = vault::Exchange{.credential = subject,
+                                                         .token_type = kAccessToken,
+                                                         .audience = {},
+                                                         .requested_type = {},
+                                                         .issuer = {},
+                                                         .actor = actor,
+                                                         .actor_type = kAccessToken};
+    world.store(100s);
+    const auto change_actor = [&](const std::function<void(vault::Credential&)>& with) {
+        world.change([&](vault::Change& change) -> base::Status {
+            auto changed = *change.catalog().find<vault::Credential>(actor);
+            with(changed);
+            change.note(vault::EntryKind::write, vault::Action::update, vault::ObjectKind::credential,
+                        actor.raw, world.vault.id.raw);
+            return change.store(std::move(changed));
+        });
+    };
+    const auto requests = [&](const std::string& what) {
+        const std::lock_guard hold(world.endpoint.guard);
+        return std::ranges::count_if(world.endpoint.requests,
+                                     [&](const auto& request) { return is(request, what); });
+    };
+    SECTION("both are sent, and whom the new token names is kept for people") {
+        world.start();
+        world.clock.advance(101s);
+        REQUIRE(world.make_usable());
+        CHECK(requests("subject_token=access-0&") == 1);
+        CHECK(requests("&actor_token=access-0&actor_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3A"
+                       "access_token") == 1);
+        const auto grant = grant_of(world.records->catalog(), *world.now());
+        REQUIRE(grant);
+        CHECK(grant->act_chain == std::vector<std::string>{"agent", "broker"});
+        // Not longer than the shorter of both.
+        CHECK(grant->facts.expires_at == world.records->catalog().find<vault::Credential>(actor)->expires);
+        vault::LogQuery query;
+        query.workspace = world.workspace.raw;
+        query.credential = actor.raw;
+        query.kind = vault::EntryKind::grant;
+        const auto page = world.records->access_log().query(query);
+        REQUIRE(page);
+        REQUIRE_FALSE(page->entries.empty());
+        CHECK(vault::reason_code(page->entries.front().entry.reason) == "grant.exchanged_as_actor");
+        acted = "opaque";  // says nothing of actors: then nothing is said of them
+        world.clock.advance(10min);
+        REQUIRE(world.make_usable());
+        CHECK(grant_of(world.records->catalog(), *world.now())->act_chain.empty());
+    }
+    SECTION("the actor's is renewed first where it has run out") {
+        world.start();
+        world.clock.advance(11min);
+        REQUIRE(world.make_usable());
+        CHECK(requests("&actor_token=access-renewed1&") == 1);
+        CHECK(requests("subject_token=access-0&") == 1);
+    }
+    SECTION("and both when the server takes one of them no more") {
+        dead = "actor_token=access-0&";
+        world.start();
+        world.clock.advance(101s);
+        REQUIRE(world.make_usable());
+        CHECK(renewals == 2);
+        CHECK(requests("subject_token=access-renewed") == 1);
+        CHECK(requests("actor_token=access-renewed") == 1);
+    }
+    SECTION("and who cannot act any more even so is not left out") {
+        dead = "actor_token=";
+        refusal = R"({"error":"invalid_grant"})";
+        world.start();
+        world.clock.advance(101s);
+        REQUIRE_FALSE(world.make_usable());
+        CHECK(world.facts().state == GrantState::needs_reauth);
+        CHECK(world.facts().reason == "exchange_refused");
+        CHECK(requests("grant-type%3Atoken-exchange") == 2);
+        CHECK(requests("subject_token=") == requests("actor_token="));
+    }
+    SECTION("nothing is sent without it") {
+        const bool archived = GENERATE(true, false);
+        change_actor([&](vault::Credential& changed) {
+            if (archived)
+                changed.archived = world.clock.now();
+            else
+                changed.refresh->token_endpoint = "https://elsewhere.example/token";
+        });
+        world.start();
+        world.clock.advance(101s);
+        REQUIRE_FALSE(world.make_usable());
+        CHECK(world.facts().state == GrantState::needs_config);
+        CHECK(world.facts().reason == (archived ? "actor_gone" : "actor_elsewhere"));
+        CHECK(world.endpoint.count() == 0);
+    }
+    SECTION("a refusal for what the subject lets nobody do is as any other") {
+        dead = "actor_token=";
+        refusal = R"({"error":"unauthorized_client","error_description":"may_act"})";
+        world.start();
+        world.clock.advance(101s);
+        REQUIRE_FALSE(world.make_usable());
+        CHECK(world.facts().state == GrantState::needs_config);
+        CHECK(renewals == 0);
     }
 }
 

@@ -42,6 +42,7 @@ StoredGrant full() {
     grant.issuer = "https://issuer.example";
     grant.revocation_endpoint = "https://issuer.example/revoke";
     grant.account = "someone";
+    grant.act_chain = {"agent", "broker"};
     return grant;
 }
 

@@ -15,7 +15,7 @@
 // Tokens may be exchanged as well: see exchange_grants.mjs.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
-import { registerExchanges } from './exchange_grants.mjs';
+import { opaquePart, registerExchanges } from './exchange_grants.mjs';
 import { faultFront, plainToken, readBody } from './fault_front.mjs';
 import { packages } from './packages.mjs';
 import { resourceServer } from './resource_server.mjs';
@@ -174,11 +174,12 @@ provider.on('access_token.saved', (token) => {
     if (mode.old_access_dies) for (const one of older) expire(one);
     liveTokens.set(token.grantId, older.add(token.jti));
 });
-const expire = async (token) => (await provider.AccessToken.find(token))?.destroy();
+const accessToken = async (plain) =>
+    (await provider.AccessToken.find(plain)) ?? (await provider.ClientCredentials.find(plain));
+const expire = async (token) => (await accessToken(token))?.destroy();
 
 async function find(token) {
-    const plain = plainToken(token);
-    const found = (await provider.AccessToken.find(plain)) ?? (await provider.ClientCredentials.find(plain));
+    const found = await accessToken(opaquePart(token));
     if (!found?.isValid) return undefined;
     return { scopes: [...found.scopes], resource: [found.aud].flat()[0] };
 }
@@ -264,7 +265,7 @@ const controls = {
     'GET /seen': () => resources.seen,
     'GET /issued': () => front.issued,
     'POST /expire': ({ token }) =>
-        Promise.all(token ? [expire(plainToken(token))] : [...liveTokens.values()].flatMap((all) => [...all].map(expire))),
+        Promise.all(token ? [expire(opaquePart(token))] : [...liveTokens.values()].flatMap((all) => [...all].map(expire))),
     'POST /revoke': revoke,
     'POST /device': decideDevice,
 };
