@@ -902,6 +902,96 @@ TEST_CASE("Who acts for a subject is named by a token of its own, kept fresh lik
     }
 }
 
+TEST_CASE("An identity provider that refuses a dead subject token is asked once more with its next one",
+          "[oauth][refresher]") {
+    World world;
+    TokenEndpoint
+        resource;  // the authorization server of the MCP server; the world's is the identity provider
+    const auto is = [](const std::string& request, const std::string& what) {
+        return request.find(what) != std::string::npos;
+    };
+    const std::string kind = GENERATE("access", "refresh");
+    INFO("the subject token is the " << kind << " token");
+    std::string dead = "subject_token=" + kind + "-0&", refusal = R"({"error":"invalid_grant"})";
+    bool renews = true;
+    unsigned assertions = 0;
+    world.endpoint.answers = {[&](Peer& peer, const std::string& request) {
+        if (is(request, "grant_type=refresh_token"))
+            return peer.write(renews ? tokens("1") : json_answer(503, "{}"));
+        if (is(request, dead)) return peer.write(json_answer(400, refusal));
+        peer.write(json_answer(200, R"({"issued_token_type":"urn:ietf:params:oauth:token-type:id-jag",)"
+                                    R"("token_type":"N_A","expires_in":300,"access_token":"assertion-)" +
+                                        std::to_string(++assertions) + R"("})"));
+    }};
+    resource.answers = {TokenEndpoint::says(tokens("of-resource"))};
+    world.store(1h);
+    const auto subject = world.credential.id;
+    world.credential.id.raw = test::id_of(9);
+    world.credential.mcp_server_url = world.credential.normal_url = "https://other.example.com/mcp";
+    world.credential.version = 0;
+    world.credential.refresh->token_endpoint = resource.url();
+    world.credential.refresh->grant = "id_jag";
+    world.credential.refresh->exchange =
+        vault::Exchange{.credential = subject,
+                        .token_type = "urn:ietf:params:oauth:token-type:" + kind + "_token",
+                        .audience = {},
+                        .requested_type = {},
+                        .issuer = {}};
+    world.store(100s);
+    world.start();
+    world.clock.advance(101s);
+    const auto version_of_subject = [&] {
+        return world.records->catalog().find<vault::Credential>(subject)->version;
+    };
+    const auto before = version_of_subject();
+    const auto asked = [](TokenEndpoint& endpoint, std::size_t number) {
+        const std::lock_guard hold(endpoint.guard);
+        return endpoint.requests.at(number);
+    };
+    SECTION("and the chain goes on with what comes of it") {
+        REQUIRE(world.make_usable());
+        CHECK(world.token() == "access-of-resource");
+        REQUIRE(world.endpoint.count() == 3);
+        CHECK(is(asked(world.endpoint, 0), "subject_token=" + kind + "-0&"));
+        CHECK(is(asked(world.endpoint, 1), "grant_type=refresh_token&refresh_token=refresh-0"));
+        CHECK(is(asked(world.endpoint, 2), "subject_token=" + kind + "-1&"));
+        REQUIRE(resource.count() == 1);
+        CHECK(is(asked(resource, 0), "assertion=assertion-1"));
+        CHECK(version_of_subject() == before + 1);
+    }
+    SECTION("also where it calls the request invalid (RFC 8693 2.2.2)") {
+        refusal = R"({"error":"invalid_request"})";
+        REQUIRE(world.make_usable());
+        CHECK(world.token() == "access-of-resource");
+    }
+    SECTION("and when that is refused, too, the chain ends, and nobody is asked for tokens") {
+        dead = "subject_token=";
+        REQUIRE_FALSE(world.make_usable());
+        CHECK(world.facts().state == GrantState::needs_reauth);
+        CHECK(world.facts().reason == "subject_refused");
+        CHECK(world.endpoint.count() == 3);
+        CHECK(version_of_subject() == before + 1);
+        CHECK(resource.count() == 0);
+    }
+    SECTION("and while it cannot be renewed the chain waits") {
+        renews = false;
+        REQUIRE_FALSE(world.make_usable());
+        CHECK(world.facts().state == GrantState::backoff);
+        CHECK(world.facts().reason == "subject_unusable");
+        CHECK(resource.count() == 0);
+    }
+    SECTION("but an assertion that is refused is fresh, so no renewal would mend it") {
+        dead = "no token";
+        resource.answers = {TokenEndpoint::says(json_answer(400, R"({"error":"invalid_grant"})"))};
+        REQUIRE_FALSE(world.make_usable());
+        CHECK(world.facts().state == GrantState::needs_reauth);
+        CHECK(world.facts().reason == "invalid_grant");
+        CHECK(world.endpoint.count() == 1);
+        CHECK(resource.count() == 1);
+        CHECK(version_of_subject() == before);
+    }
+}
+
 TEST_CASE("Only a few attempts at one server run at a time", "[oauth][refresher]") {
     std::atomic<int> inside = 0, most = 0;  // outlives the server
     World world;
