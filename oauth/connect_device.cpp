@@ -201,7 +201,7 @@ awaitable<void> poll_device(const ConnectWorld& world, const Outbound& out, base
         if (!finished) base::log_error("connect.device_failed", finished.error());
         co_return;
     }
-    if (polled->kept == Kept::on_disk) co_await world.journal->drop(out.worker, id);
+    if (world.journal != nullptr) co_await world.journal->drop(out.worker, id);
     switch (said) {
         case DevicePoll::wait:
         case DevicePoll::slow_down:

@@ -46,7 +46,7 @@ base::Status prove(TokenRequest& request, const RefreshCall& call, std::string_v
 
 net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& pool, const base::Clock& clock,
                                          const RefreshCall& call, SendScope send_scope,
-                                         std::string_view nonce, const BeforeReading& before_reading) {
+                                         std::string_view nonce, const AttemptJournal& journal) {
     auto request = request_of(call, send_scope, clock.now());
     if (request)
         if (auto proven = prove(*request, call, nonce, clock.now()); !proven)
@@ -54,6 +54,11 @@ net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& p
     if (!request) {
         auto outcome = refused_here(AnswerClass::bug, "request_invalid", clock.now());
         outcome.classification.description = request.error().message;
+        co_return outcome;
+    }
+    if (const auto room = co_await journal.before_sending(); !room) {
+        auto outcome = refused_here(AnswerClass::not_sent, std::string(kNoJournal), clock.now());
+        outcome.classification.description = room.error().message;
         co_return outcome;
     }
     const auto partition = "token " + call.credential.id.text();
@@ -65,7 +70,7 @@ net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& p
                                      .partition = partition,
                                      .private_addresses = call.private_addresses,
                                      .timeout = call.timeout});
-    if (answer.complete()) co_await before_reading(answer);
+    if (answer.complete()) co_await journal.before_reading(answer);
     auto outcome = read_refresh_answer(answer.token_answer(),
                                        {.sent_at = answer.sent_at, .has_dpop_key = is_bound(call.credential)},
                                        call.profile, call.grant.unrecognized);
@@ -114,7 +119,7 @@ net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool
         co_return refused_here(AnswerClass::grant_dead, "no_refresh_token", clock.now());
     auto scope = SendScope::yes;
     std::string nonce;
-    auto outcome = co_await send_once(worker, pool, clock, call, scope, nonce, journal.before_reading);
+    auto outcome = co_await send_once(worker, pool, clock, call, scope, nonce, journal);
     for (int repeats = 0; repeats < 2 && outcome.refusal; ++repeats) {  // a nonce, and less scope
         const auto kind = outcome.classification.kind;
         const std::string given(outcome.refusal->header("DPoP-Nonce"));
@@ -126,7 +131,7 @@ net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool
         if (!given.empty()) nonce = given;
         if (for_scope) scope = SendScope::no;
         co_await journal.before_repeating();  // what was refused is not what comes of the attempt
-        outcome = co_await send_once(worker, pool, clock, call, scope, nonce, journal.before_reading);
+        outcome = co_await send_once(worker, pool, clock, call, scope, nonce, journal);
     }
     co_return outcome;
 }

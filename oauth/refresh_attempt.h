@@ -34,6 +34,9 @@ struct RefreshOutcome {
     std::optional<ExchangeAnswer> refusal = {};  // the answer that brought no tokens, when one came
 };
 
+/// The code of an attempt that sent nothing because its answer could not have been kept.
+inline constexpr std::string_view kNoJournal = "journal_unavailable";
+
 /// Sends the refresh token, once; once more without `scope` when the answer refuses that one, or with a nonce
 /// (oauth.md 2.1, 3). Errors are classes: a request that could not even be made is a `bug` or `grant_dead`.
 net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool& pool,

@@ -71,6 +71,12 @@ std::optional<base::Time> next_step_of(const StoredGrant& grant, const ProviderP
     return std::nullopt;
 }
 
+base::Error no_journal() {
+    return {ErrorKind::unavailable, "grant.journal_unavailable",
+            "The token for this server cannot be renewed: Claviger's disk would not keep the answer.",
+            "It is tried again by itself; an administrator has to look at the disk of Claviger."};
+}
+
 base::Error why_unusable(const StoredGrant& grant, base::Time now) {
     const auto& facts = grant.facts;
     const std::string ask = "Ask an administrator; `claviger credential status` says more.";

@@ -1,6 +1,7 @@
 #include "oauth/refresher.h"
 
 #include "base/log.h"
+#include "oauth/refresh_attempt.h"
 #include "oauth/refresher_state.h"
 
 #include <boost/asio/post.hpp>
@@ -184,6 +185,7 @@ net::awaitable<base::Status> Refresher::State::usable_soon(net::Worker& worker, 
         }
         if (round == 2) co_return std::unexpected(why_unusable(*grant, time));
         const auto report = co_await join(worker, id, std::nullopt, settings.patience);
+        if (report && !report->sent && report->code == kNoJournal) co_return std::unexpected(no_journal());
         if (!report) {
             StoredGrant waiting = *grant;
             waiting.facts.state = GrantState::refreshing;
@@ -219,6 +221,7 @@ net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, con
     const auto after = state_->records.catalog().find<vault::Credential>(id);
     if (after && after->version != version) co_return base::Status();
     if (!report || !after) co_return std::unexpected(upstream_unauthorized());
+    if (!report->sent && report->code == kNoJournal) co_return std::unexpected(no_journal());
     const auto left = grant_of(state_->records.catalog(), *after);
     co_return std::unexpected(left ? why_unusable(*left, state_->now()) : left.error());
 }
@@ -289,6 +292,11 @@ std::optional<base::Time> Refresher::next_step(const CredentialId& id) const {
     const std::lock_guard lock(state_->mutex);
     const auto at = state_->planned.find(id);
     return at == state_->planned.end() ? std::nullopt : std::optional(at->second);
+}
+
+std::optional<base::Error> Refresher::journal_trouble() const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->journal_trouble;
 }
 
 const RefreshCounters& Refresher::counters() const { return state_->counters; }

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "crypto/random.h"
 #include "oauth/connect_client.h"
 #include "oauth/refresher_state.h"
 
@@ -17,6 +18,7 @@ using Steady = std::chrono::steady_clock;
 constexpr std::size_t kMostDuePerTick = 100;
 constexpr std::size_t kPage = 1'000;
 constexpr std::chrono::seconds kRecoverAgain{5}, kRecoverAtLast{300};
+constexpr std::chrono::seconds kLookAtJournal{5};
 
 vault::Actor ourselves() { return {}; }
 
@@ -52,6 +54,23 @@ void Refresher::State::tick() {
     for (auto& wake : rested) wake();
     for (const auto& id : due_now) due(id);
     recover_again();
+    look_at_journal();
+}
+
+/// Whether it takes answers again, so that nobody has to call for that to be seen.
+void Refresher::State::look_at_journal() {
+    {
+        const std::lock_guard lock(mutex);
+        if (stopping || !journal_trouble || Steady::now() < look_at_journal_at) return;
+        look_at_journal_at = Steady::now() + kLookAtJournal;
+    }
+    boost::asio::post(*disk, [this] {
+        const auto nobodys = crypto::random_id_bytes();
+        const auto room = journal.take_room(nobodys);
+        judge_journal(room);
+        if (auto gone = journal.discard(nobodys); !gone && room)
+            base::log_error("refresh.journal_kept", gone.error());
+    });
 }
 
 /// The disk may have space again.

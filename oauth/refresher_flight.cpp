@@ -173,10 +173,13 @@ net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Beg
                                          : net::PrivateAddresses::refuse,
         .timeout = settings.request_timeout};
     const AttemptJournal attempt_journal{
+        .before_sending = [&]() -> net::awaitable<base::Status> {
+            co_return co_await take_room(worker, kept);
+        },
         .before_reading = [&](const ExchangeAnswer& answer) -> net::awaitable<void> {
             constexpr std::size_t longest_type = 256;
             const auto type = answer.header("Content-Type");
-            kept.entry = {.attempt = begun.attempt.id,
+            kept.entry = {.attempt = kept.entry.attempt,
                           .credential = credential.id,
                           .workspace = credential.workspace,
                           .vault = credential.vault,
@@ -283,12 +286,15 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
         const std::lock_guard lock(mutex);
         refused_gen = flight.refused_gen;
     }
+    KeptAnswer kept;
+    kept.entry.attempt = crypto::random_id_bytes();
+    if (!co_await take_room(worker, kept)) co_return not_begun(kNoJournal);
     Begun begun;
     const Beginning beginning{.id = flight.id,
                               .providers = providers,
                               .hooks = hooks,
                               .settings = settings,
-                              .attempt = crypto::random_id_bytes(),
+                              .attempt = kept.entry.attempt,
                               .epoch = flight.epoch,
                               .gen = flight.gen,
                               .refused_gen = refused_gen};
@@ -301,11 +307,12 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
         on_record = co_await change(worker, begin);
     }
     if (!on_record) base::log_error("refresh.not_begun", on_record.error());
-    if (!on_record || !begun.refusal.empty())
+    if (!on_record || !begun.refusal.empty()) {
+        co_await drop(worker, kept);
         co_return not_begun(on_record ? begun.refusal : on_record.error().code);
+    }
     counters.started.fetch_add(1, std::memory_order_relaxed);
     const auto& credential = *begun.credential;
-    KeptAnswer kept;
     RefreshOutcome outcome;
     const auto sealed = records.sealed_secret(credential);
     const auto parts = sealed ? records.open_parts(*sealed)
@@ -335,6 +342,7 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
             reject_client(credential, begun.grant, outcome.classification.code);
     } else {
         base::log_error("refresh.not_committed", committed.error());
+        if (!kept.on_disk) co_await drop(worker, kept);
         // What refuses it now, a row that does not open, may be mended: no other attempt before that.
         const std::lock_guard lock(mutex);
         if (kept.on_disk && outcome.tokens) unrecovered.insert(begun.attempt.id);
@@ -361,6 +369,30 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     co_return report;
 }
 
+/// Room for the answer, before anybody is asked: an answer that could be lost is not asked for.
+net::awaitable<base::Status> Refresher::State::take_room(net::Worker& worker, KeptAnswer& kept) {
+    if (kept.has_room) co_return base::Status();
+    auto room =
+        co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
+            boost::asio::post(*disk,
+                              [&, done = std::move(done)] { done(journal.take_room(kept.entry.attempt)); });
+        });
+    kept.has_room = room.has_value();
+    judge_journal(room);
+    co_return room;
+}
+
+/// Whether the journal takes answers, for those who show it; said once in the log.
+void Refresher::State::judge_journal(const base::Status& room) {
+    if (!room) counters.journal_failures.fetch_add(1, std::memory_order_relaxed);
+    const std::lock_guard lock(mutex);
+    if (!room && !journal_trouble) base::log_error("refresh.no_journal", room.error());
+    if (room && journal_trouble) base::log(base::LogLevel::info, "refresh.journal_again");
+    journal_trouble = room ? std::nullopt : std::optional(room.error());
+    if (!room) look_at_journal_at = Steady::now() + kAfterRefusal;
+    counters.journal_writable.store(room.has_value(), std::memory_order_relaxed);
+}
+
 /// On the disk before anybody reads it; where that fails it is tried again with each try to commit it.
 net::awaitable<void> Refresher::State::keep(net::Worker& worker, KeptAnswer& kept) {
     const auto written =
@@ -368,20 +400,21 @@ net::awaitable<void> Refresher::State::keep(net::Worker& worker, KeptAnswer& kep
             boost::asio::post(*disk, [&, done = std::move(done)] { done(journal.write(kept.entry)); });
         });
     kept.on_disk = written.has_value();
+    kept.has_room = false;  // filled, or lost to what failed
     if (written) co_return;
     counters.journal_failures.fetch_add(1, std::memory_order_relaxed);
     base::log_error("refresh.not_journalled", written.error());
 }
 
 net::awaitable<void> Refresher::State::drop(net::Worker& worker, KeptAnswer& kept) {
-    if (!kept.came) co_return;
+    if (!kept.came && !kept.has_room) co_return;
     const auto gone =
         co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
             boost::asio::post(*disk,
                               [&, done = std::move(done)] { done(journal.discard(kept.entry.attempt)); });
         });
     if (!gone) base::log_error("refresh.journal_kept", gone.error());
-    kept.came = kept.on_disk = false;
+    kept.came = kept.on_disk = kept.has_room = false;
 }
 
 /// An answer with tokens must not be lost to a disk that is full for a while, nor to a stop meanwhile: this

@@ -53,8 +53,9 @@ struct Standing {
 /// An answer on its way through the journal.
 struct KeptAnswer {
     JournalEntry entry = {};
-    bool came = false;     // there is one
-    bool on_disk = false;  // and it is safe
+    bool has_room = false;  // taken on the disk, and not filled yet
+    bool came = false;      // there is one
+    bool on_disk = false;   // and it is safe
 };
 
 /// What the tokens of an attempt are exchanged for, if its grant exchanges any.
@@ -105,8 +106,10 @@ struct Refresher::State {
     net::awaitable<Exchanged> exchanged_for(const Flight& flight, const vault::Credential& credential,
                                             const vault::SecretParts& parts, const StoredGrant& grant);
     net::awaitable<base::Status> usable_soon(net::Worker& worker, const CredentialId& id);
+    net::awaitable<base::Status> take_room(net::Worker& worker, KeptAnswer& kept);
     net::awaitable<void> keep(net::Worker& worker, KeptAnswer& kept);
     net::awaitable<void> drop(net::Worker& worker, KeptAnswer& kept);
+    void judge_journal(const base::Status& room);
     net::awaitable<base::Status> commit_answer(net::Worker& worker, const Landing& landing, Landed& landed,
                                                KeptAnswer& kept);
     net::awaitable<bool> recovered(net::Worker& worker, const CredentialId& id);
@@ -121,6 +124,7 @@ struct Refresher::State {
     void reject_client(const vault::Credential& credential, const StoredGrant& grant,
                        const std::string& code);
     void recover_again();
+    void look_at_journal();
     void each_oauth_credential(const std::function<void(const vault::Credential&)>& use) const;
     net::awaitable<void> pause(net::Worker& worker, std::chrono::milliseconds for_how_long);
 
@@ -153,9 +157,11 @@ struct Refresher::State {
     std::set<std::pair<base::Time, CredentialId>> plans;
     std::unordered_map<CredentialId, base::Time, base::IdHash> planned;
     std::vector<std::pair<SteadyTime, std::function<void()>>> pauses;
-    std::set<AttemptId> unrecovered;       // in the journal, and the store did not take them yet
-    SteadyTime recover_at{};               // when to try again
-    std::chrono::seconds recover_wait{5};  // and how long to wait after that
+    std::set<AttemptId> unrecovered;             // in the journal, and the store did not take them yet
+    SteadyTime recover_at{};                     // when to try again
+    std::chrono::seconds recover_wait{5};        // and how long to wait after that
+    std::optional<base::Error> journal_trouble;  // while it takes no answer
+    SteadyTime look_at_journal_at{};             // while there is trouble
     std::atomic<bool> stopping = false;
 
     // Last: joined before what their work uses goes away. Nothing may stand before an answer.

@@ -86,6 +86,7 @@ constexpr std::string_view kReasonCodes[] = {
     "grant.resumed",
     "grant.exchanged",
     "grant.exchanged_as_actor",
+    "grant.journal_unavailable",
 };
 
 template <class Enum>

@@ -179,6 +179,11 @@ Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& 
             {"as_of", shown(now)}};
 }
 
+/// Why no grant at all is renewed.
+Json shown_trouble(const base::Error& trouble) {
+    return {{"code", "journal_unavailable"}, {"message", trouble.message}, {"hint", trouble.hint}};
+}
+
 base::Result<vault::Ref<vault::Credential>> find_granted(const Call& call, const vault::Catalog& catalog) {
     auto found = find_credential(call, catalog);
     if (found && (*found)->type != vault::AuthType::mcp_oauth)
@@ -233,6 +238,8 @@ net::awaitable<Answered> retrieve_grant(Call& call) {
     const auto now = call.records.clock().now();
     const auto next_step = call.grants != nullptr ? call.grants->next_step(credential.id) : std::nullopt;
     auto json = shown_grant(credential, *grant, next_step, now);
+    const auto trouble = call.grants != nullptr ? call.grants->journal_trouble() : std::nullopt;
+    json["renewal_blocked"] = grant->facts.renewable && trouble ? shown_trouble(*trouble) : Json(nullptr);
     if (auto added = add_fingerprints(call, credential, json); !added)
         co_return std::unexpected(added.error());
     json["timeline"] = Json::array();

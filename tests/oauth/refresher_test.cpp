@@ -9,6 +9,8 @@
 #include "tests/support/spec.h"
 #include "tests/support/vault_test_store.h"
 
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <mutex>
 #include <thread>
@@ -900,6 +902,49 @@ TEST_CASE("Who acts for a subject is named by a token of its own, kept fresh lik
         CHECK(world.facts().state == GrantState::needs_config);
         CHECK(renewals == 0);
     }
+}
+
+TEST_CASE("No token is asked for whose answer could not be kept", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("1"))};
+    world.store(100s);
+    world.start();
+    const auto folder = world.place.path() / "journal", away = world.place.path() / "away";
+    std::filesystem::rename(folder, away);
+    std::ofstream(folder) << "no folder";
+    world.clock.advance(90s);  // it is due, and still good
+    CHECK(world.refresher->usable(*world.now()));
+    REQUIRE(test::soon([&] { return world.refresher->journal_trouble().has_value(); }));
+    CHECK(world.refresher->journal_trouble()->code == "journal.no_room");
+    CHECK_FALSE(world.refresher->counters().journal_writable);
+    CHECK(world.refresher->usable(*world.now()));
+    world.clock.advance(20s);
+    const auto refused = world.make_usable();
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().kind == base::ErrorKind::unavailable);
+    CHECK(refused.error().code == "grant.journal_unavailable");
+    const auto replaced = world.replace_refused(world.now()->version);
+    REQUIRE_FALSE(replaced);
+    CHECK(replaced.error().code == "grant.journal_unavailable");
+    CHECK(world.endpoint.count() == 0);
+    CHECK(world.facts().state == GrantState::ready);  // nothing has happened to the grant
+    CHECK(world.facts().fail_count == 0);
+    CHECK(text_of(*world.parts().refresh_token) == "refresh-0");
+
+    std::filesystem::remove(folder);
+    SECTION("the folder is put back") { std::filesystem::rename(away, folder); }
+    SECTION("the folder is gone, and made anew") {}
+    SECTION("and nobody calls") {
+        std::filesystem::rename(away, folder);
+        CHECK(test::soon([&] { return world.refresher->counters().journal_writable.load(); }));
+        world.clock.advance(10s);
+        CHECK(test::soon([&] { return world.endpoint.count() == 1; }));
+    }
+    REQUIRE(world.make_usable());
+    CHECK(world.endpoint.count() == 1);
+    CHECK(world.token() == "access-1");
+    CHECK_FALSE(world.refresher->journal_trouble());
+    CHECK(test::soon([&] { return world.journal_files() == 0; }));
 }
 
 TEST_CASE("An identity provider that refuses a dead subject token is asked once more with its next one",
