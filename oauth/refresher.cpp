@@ -29,7 +29,7 @@ bool can_renew(const GrantFacts& facts, base::Time now) {
         case GrantState::uncertain:
             return true;
         case GrantState::backoff:
-            return !facts.cooldown_until || now >= *facts.cooldown_until;
+            return !cools_down(facts, now);
         default:
             return false;
     }
@@ -116,9 +116,7 @@ base::Status Refresher::start() {
     for (const auto& attempt : *answers)
         if (!state_->recover(attempt)) state_->unrecovered.insert(attempt);
     state_->sweep_journal();
-    boost::asio::post(*state_->chores, [state = state_.get()] {
-        state->each_oauth_credential([&](const vault::Credential& credential) { state->look(credential); });
-    });
+    boost::asio::post(*state_->chores, [state = state_.get()] { state->look_at_all(); });
     state_->lanes[0].worker.every(250ms, [state = state_.get()] { state->tick(); });
     return {};
 }
@@ -209,7 +207,7 @@ net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, con
     const auto& facts = grant->facts;
     if (!facts.renewable) co_return std::unexpected(upstream_unauthorized());
     // A token that we got just now and that should live on: another one would fare no better (row 18).
-    const bool young = facts.gen > 1 && facts.obtained_at && now - *facts.obtained_at < kFreshFor;
+    const bool young = facts.gen > 1 && is_younger_than(facts, kFreshFor, now);
     const bool dying = facts.expires_at && facts.obtained_at &&
                        now - *facts.obtained_at >= (*facts.expires_at - *facts.obtained_at) / 2;
     if (young && !dying && facts.state == GrantState::ready) {

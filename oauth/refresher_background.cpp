@@ -24,7 +24,28 @@ vault::Actor ourselves() { return {}; }
 
 }  // namespace
 
+/// Plans are made by the wall clock; when that jumps they are made anew.
+void Refresher::State::look_at_clock() {
+    const std::pair at{now(), Steady::now()};
+    const auto before = std::exchange(ticked, at);
+    if (!before || stopping) return;
+    const auto jump = std::chrono::duration_cast<std::chrono::milliseconds>(at.first - before->first) -
+                      std::chrono::duration_cast<std::chrono::milliseconds>(at.second - before->second);
+    if (std::chrono::abs(jump) < kClockSlack) return;
+    base::log(base::LogLevel::warning, "refresh.clock_jumped", {{"by_ms", jump.count()}});
+    boost::asio::post(*chores, [this] { look_at_all(); });
+}
+
+void Refresher::State::look_at_all() {
+    each_oauth_credential([&](const vault::Credential& credential) {
+        look(credential);
+        const auto grant = grant_of(records.catalog(), credential);
+        if (grant && is_ended_by_clock(grant->facts, now())) take(credential.id, ClockPutBack{});
+    });
+}
+
 void Refresher::State::tick() {
+    look_at_clock();
     std::vector<Wake> impatient;
     std::vector<std::function<void()>> rested;
     std::vector<CredentialId> due_now;

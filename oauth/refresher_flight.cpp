@@ -221,7 +221,7 @@ net::awaitable<Renewal> Refresher::State::renew_lent(const Flight& flight, const
         const auto grant = grant_of(records.catalog(), *before);
         if (!grant) co_return Renewal::not_now;
         const auto& facts = grant->facts;
-        const bool young = facts.gen > 1 && facts.obtained_at && now() - *facts.obtained_at < kFreshFor;
+        const bool young = facts.gen > 1 && is_younger_than(facts, kFreshFor, now());
         if (!facts.renewable || young) co_return Renewal::never;
         if (can_renew(facts, now())) co_await join(worker, id, facts.gen, settings.patience);
     }

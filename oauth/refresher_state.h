@@ -124,6 +124,8 @@ struct Refresher::State {
     void reject_client(const vault::Credential& credential, const StoredGrant& grant,
                        const std::string& code);
     void recover_again();
+    void look_at_clock();
+    void look_at_all();
     void look_at_journal();
     void each_oauth_credential(const std::function<void(const vault::Credential&)>& use) const;
     net::awaitable<void> pause(net::Worker& worker, std::chrono::milliseconds for_how_long);
@@ -163,6 +165,8 @@ struct Refresher::State {
     std::optional<base::Error> journal_trouble;  // while it takes no answer
     SteadyTime look_at_journal_at{};             // while there is trouble
     std::atomic<bool> stopping = false;
+    /// Of the tick before, by both clocks; on the first lane's worker alone.
+    std::optional<std::pair<base::Time, SteadyTime>> ticked = {};
 
     // Last: joined before what their work uses goes away. Nothing may stand before an answer.
     std::unique_ptr<boost::asio::thread_pool> disk;    // the journal

@@ -210,6 +210,7 @@ void members(T& facts, Visit& visit) {
     visit("unresolved", facts.unresolved);
     visit("fail_count", facts.fail_count);
     visit("cooldown_until", facts.cooldown_until);
+    visit("cooldown_since", facts.cooldown_since);
     visit("obtained_at", facts.obtained_at);
     visit("expires_at", facts.expires_at);
     visit("renewable", facts.renewable);

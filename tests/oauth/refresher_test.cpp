@@ -904,6 +904,129 @@ TEST_CASE("Who acts for a subject is named by a token of its own, kept fresh lik
     }
 }
 
+TEST_CASE("A clock that jumps ahead renews each grant once, and one that jumps back loses none",
+          "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("1")), TokenEndpoint::says(tokens("2")),
+                              TokenEndpoint::says(tokens("3"))};
+    world.store(1h);
+    world.start();
+    REQUIRE(world.refresher->usable(*world.now()));
+    SECTION("ahead: its time is up, so there is another token, and no third") {
+        world.clock.advance(5h);
+        REQUIRE(world.make_usable());
+        CHECK(test::soon([&] { return world.token() == "access-1"; }));
+        REQUIRE(world.refresher->next_step(world.credential.id));
+        CHECK(*world.refresher->next_step(world.credential.id) > world.clock.now());
+        std::this_thread::sleep_for(600ms);  // ticks
+        CHECK(world.endpoint.count() == 1);
+    }
+    SECTION("ahead and back: the token from the future is used until the server refuses it, then replaced") {
+        world.clock.advance(5h);
+        REQUIRE(world.make_usable());
+        world.clock.advance(-5h);
+        CHECK(world.refresher->usable(*world.now()));
+        std::this_thread::sleep_for(600ms);
+        CHECK(world.endpoint.count() == 1);
+        REQUIRE(world.replace_refused(world.now()->version));  // its end is five hours later than it thinks
+        CHECK(world.token() == "access-2");
+        CHECK(world.endpoint.count() == 2);
+        CHECK(world.facts().obtained_at <= world.clock.now());
+        CHECK_FALSE(world.replace_refused(world.now()->version));  // this one is fresh by the right clock
+        CHECK(world.endpoint.count() == 2);
+    }
+}
+
+TEST_CASE("A grant that waits a moment does not wait for the hours that the clock was put back",
+          "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(json_answer(503, "{}", "Retry-After: 120\r\n")),
+                              TokenEndpoint::says(tokens("1"))};
+    world.store(-1s);
+    SECTION("after a server asked for it") {
+        world.start();
+        REQUIRE_FALSE(world.make_usable());
+        REQUIRE(world.facts().state == GrantState::backoff);
+        SECTION("and nobody calls") {
+            world.clock.advance(-5h);
+            CHECK(test::soon([&] { return world.facts().state == GrantState::ready; }));
+        }
+        SECTION("and somebody calls") {
+            world.clock.advance(-5h);
+            CHECK(test::soon([&] { return world.make_usable().has_value(); }));
+        }
+        SECTION("but the few seconds of a correction end nothing") {
+            world.clock.advance(-5s);
+            REQUIRE_FALSE(world.make_usable());
+            CHECK(world.endpoint.count() == 1);
+            return;
+        }
+    }
+    SECTION("after an answer got lost") {
+        world.endpoint.answers = {nullptr, nullptr, TokenEndpoint::says(tokens("1"))};
+        world.start();
+        REQUIRE_FALSE(world.make_usable());
+        REQUIRE(test::soon([&] { return world.facts().state == GrantState::uncertain; }));
+        world.clock.advance(-5h);
+        CHECK(test::soon([&] { return world.make_usable().has_value(); }));
+    }
+    CHECK(world.token() == "access-1");
+}
+
+TEST_CASE("A call waits by a clock that nobody sets", "[oauth][refresher]") {
+    World world;
+    std::atomic<bool> go = false;
+    world.endpoint.answers = {[&](Peer& peer, const std::string&) {
+        test::soon([&] { return go.load(); });
+        peer.write(tokens("1"));
+    }};
+    world.store(-1s);
+    world.start();
+    const auto jump = GENERATE(-5h, 5h);
+    std::atomic<bool> good = false, ended = false;
+    world.loop->begin(
+        [](World& on, std::atomic<bool>& well, std::atomic<bool>& done) -> net::awaitable<void> {
+            well = (co_await on.refresher->make_usable(on.loop->worker, on.credential.id)).has_value();
+            done = true;
+        }(world, good, ended));
+    REQUIRE(test::soon([&] { return world.endpoint.count() == 1; }));
+    world.clock.advance(jump);
+    std::this_thread::sleep_for(600ms);  // ticks, which find plans made by the other time
+    CHECK_FALSE(ended);
+    CHECK(world.endpoint.count() ==
+          1);  // its lease is over by the new time: the attempt is ours all the same
+    go = true;
+    CHECK(test::soon([&] { return ended.load(); }));
+    CHECK(world.endpoint.count() == 1);
+    CHECK(world.facts().gen == 2);
+    CHECK(world.token() == "access-1");
+    CHECK(good == (jump < 0h));  // a token of an hour, by a clock that is five ahead of when it was asked for
+}
+
+TEST_CASE("A token without successor that a wrong clock ended lives on when the clock is right again",
+          "[oauth][refresher]") {
+    World world;
+    world.credential.refresh->grant = "none";
+    world.store(1h);
+    world.start();
+    world.clock.advance(5h);
+    CHECK(test::soon([&] { return world.facts().state == GrantState::needs_reauth; }));
+    REQUIRE(world.facts().reason == "expired_no_refresh");
+    SECTION("while it runs") {
+        world.clock.advance(-5h);
+        CHECK(test::soon([&] { return world.facts().state == GrantState::ready; }));
+    }
+    SECTION("or when it starts") {
+        world.close();
+        world.clock.advance(-5h);
+        world.open();
+        world.start();
+        CHECK(test::soon([&] { return world.facts().state == GrantState::ready; }));
+    }
+    CHECK(world.refresher->usable(*world.now()));
+    CHECK(world.endpoint.count() == 0);
+}
+
 TEST_CASE("No token is asked for whose answer could not be kept", "[oauth][refresher]") {
     World world;
     world.endpoint.answers = {TokenEndpoint::says(tokens("1"))};

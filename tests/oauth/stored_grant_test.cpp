@@ -22,6 +22,7 @@ StoredGrant full() {
     facts.unresolved = UnresolvedAttempt{test::id_of(2), at(0)};
     facts.fail_count = 4;
     facts.cooldown_until = at(100);
+    facts.cooldown_since = at(70);
     facts.obtained_at = at(-3600);
     facts.expires_at = at(60);
     facts.renewable = true;
