@@ -10,6 +10,7 @@
 //   GET  /log, /seen    what reached the authorization server, and the MCP server
 //   GET  /issued        every token and code that was ever given out
 //   POST /expire        {token}, or {} for all: live access tokens die before their time
+//   POST /alive         {token}: whether an access or refresh token is good by the provider's books
 //   POST /revoke        {refresh_token}: the whole grant is gone
 //   POST /device        {user_code, allow}: what the user says on the other device
 // Tokens may be exchanged as well: see exchange_grants.mjs.
@@ -234,6 +235,11 @@ async function decideDevice({ user_code, allow = true, user = 'alice' }) {
     return { found: true };
 }
 
+async function alive({ token }) {
+    const found = (await accessToken(opaquePart(token))) ?? (await provider.RefreshToken.find(plainToken(token)));
+    return { alive: Boolean(found?.isValid) };
+}
+
 async function revoke({ refresh_token }) {
     const found = await provider.RefreshToken.find(plainToken(refresh_token));
     if (!found) return { found: false };
@@ -266,6 +272,7 @@ const controls = {
     'GET /issued': () => front.issued,
     'POST /expire': ({ token }) =>
         Promise.all(token ? [expire(opaquePart(token))] : [...liveTokens.values()].flatMap((all) => [...all].map(expire))),
+    'POST /alive': alive,
     'POST /revoke': revoke,
     'POST /device': decideDevice,
 };
