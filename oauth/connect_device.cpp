@@ -39,6 +39,10 @@ std::unexpected<base::Error> device_failure(const ExchangeAnswer& answer) {
                          "Check that the client may use the device grant, and the scopes.", said.description);
 }
 
+std::chrono::seconds longest_pause(const vault::DeviceWait& device) {
+    return std::max(kLongestPause, std::chrono::seconds(device.interval_s));
+}
+
 /// Writes when to ask again.
 awaitable<void> postpone(const ConnectWorld& world, net::Worker& worker, base::ConnectLinkId id,
                          DevicePoll said) {
@@ -50,8 +54,8 @@ awaitable<void> postpone(const ConnectWorld& world, net::Worker& worker, base::C
             auto& device = *flow.device;
             if (said == DevicePoll::slow_down) device.interval_s += 5;
             device.failures = said == DevicePoll::later ? std::min<std::uint64_t>(device.failures + 1, 8) : 0;
-            const auto pause = std::min(std::chrono::seconds(device.interval_s << device.failures),
-                                        std::max(kLongestPause, std::chrono::seconds(device.interval_s)));
+            const auto pause =
+                std::min(std::chrono::seconds(device.interval_s << device.failures), longest_pause(device));
             device.next_poll = change.now() + pause;
             change.note(vault::EntryKind::grant, vault::Action::update, vault::ObjectKind::connect_link,
                         flow.id.raw, flow.vault.raw);
@@ -126,6 +130,10 @@ awaitable<void> give_up(const ConnectWorld& world, net::Worker& worker, const va
 
 }  // namespace
 
+bool poll_is_due(const vault::DeviceWait& device, base::Time now) {
+    return now >= device.next_poll || now + longest_pause(device) < device.next_poll;
+}
+
 awaitable<base::Status> begin_device(const ConnectWorld& world, const Outbound& out,
                                      const vault::Actor& actor, base::ConnectLinkId id) {
     const auto begun = co_await settle_unattended(world, out, actor, id);
@@ -196,7 +204,7 @@ awaitable<void> poll_device(const ConnectWorld& world, const Outbound& out, base
         if (!finished) base::log_error("connect.device_failed", finished.error());
         co_return;
     }
-    if (polled->kept == Kept::on_disk) co_await world.journal->drop(out.worker, id);
+    if (world.journal != nullptr) co_await world.journal->drop(out.worker, id);
     if (polls_again(said)) co_return co_await postpone(world, out.worker, id, said);
     const auto ended = end_of(said, read.classification);
     co_await give_up(world, out.worker, on_behalf, id, ended, ended.code);

@@ -5,6 +5,10 @@
 
 namespace claviger::oauth {
 
+/// Whether the provider may be asked again. A poll that is further away than any pause was planned before the
+/// clock was put back, and is due.
+bool poll_is_due(const vault::DeviceWait& device, base::Time now);
+
 /// Gets a code for the person and leaves the flow waiting for them. Errors: those of negotiate and
 /// parse_device_authorization; unavailable "connect.device_unreachable", invalid_request
 /// "connect.device_refused". Any of them closes the flow.

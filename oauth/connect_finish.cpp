@@ -246,7 +246,8 @@ awaitable<void> give_back(const ConnectWorld& world, const Outbound& out, const 
 awaitable<void> keep(const ConnectWorld& world, net::Worker& worker, const vault::ConnectFlow& flow,
                      const ExchangeAnswer& answer, Kept& kept) {
     const bool may_hold_tokens = answer.status >= 200 && answer.status <= 299;
-    if (world.journal == nullptr || !may_hold_tokens) co_return;
+    if (world.journal == nullptr) co_return;
+    if (!may_hold_tokens) co_return co_await world.journal->drop(worker, flow.id);  // its room
     const auto written = co_await world.journal->keep(worker, flow, answer);
     if (written)
         kept = Kept::on_disk;
@@ -256,8 +257,8 @@ awaitable<void> keep(const ConnectWorld& world, net::Worker& worker, const vault
 
 awaitable<void> drop(const ConnectWorld& world, net::Worker& worker, const base::ConnectLinkId& id,
                      Kept& kept) {
-    if (kept != Kept::on_disk) co_return;
-    co_await world.journal->drop(worker, id);
+    if (world.journal == nullptr || kept == Kept::not_needed) co_return;
+    co_await world.journal->drop(worker, id);  // the room for it, too
     kept = Kept::nowhere;
 }
 
@@ -338,7 +339,8 @@ awaitable<base::Result<Finished>> settle(const ConnectWorld& world, const Outbou
                               .client_secret = taken.proofs.client_secret,
                               .subject_token = taken.proofs.subject_token,
                               .key = taken.proofs.key,
-                              .account = account_of(*profile, terms.issuer, *read.tokens)};
+                              .account = account_of(*profile, terms.issuer, *read.tokens),
+                              .act_chain = std::move(read.act_chain)};
     auto stored = co_await store_answer(world, out, actor, *flow, taken, [&](vault::Change& change) {
         const auto kept = store_connected(world, change, id, *profile, connected);
         if (kept) finished.credential = *kept;
@@ -371,7 +373,11 @@ base::Result<Proofs> proofs_of(ConnectSecrets& secrets) {
 
 AttemptJournal journal_of(const ConnectWorld& world, net::Worker& worker, const vault::ConnectFlow& flow,
                           Kept& kept) {
-    return {.before_reading =
+    return {.before_sending = [&]() -> awaitable<base::Status> {
+                if (world.journal == nullptr) co_return base::Status();
+                co_return co_await world.journal->take_room(worker, flow.id);
+            },
+            .before_reading =
                 [&](const ExchangeAnswer& answer) { return keep(world, worker, flow, answer, kept); },
             .before_repeating = [&] { return drop(world, worker, flow.id, kept); }};
 }
@@ -456,6 +462,10 @@ awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const Outbou
                                  "The provider sent you back without a code.", std::string(kStartAgain)},
                                 "connect.unusable_answer"});
 
+    // Before the code is spent: whoever comes back later, by the same way, finds it good.
+    if (world.journal != nullptr)
+        if (auto room = co_await world.journal->take_room(out.worker, id); !room)
+            co_return std::unexpected(std::move(room).error());
     const auto consumed = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
         return consume(change, id, state, arrival);
     });

@@ -35,8 +35,9 @@ struct Finished {
 /// "connect.unknown_state"; conflict "connect.ended"; denied "connect.other_browser",
 /// "connect.wrong_issuer", "connect.no_issuer", "connect.denied"; invalid_request "connect.refused",
 /// "connect.no_code", "connect.client_refused", "connect.unusable_answer"; unavailable
-/// "connect.outcome_unknown"; unauthenticated "id_token.…"; and those of store_connected. All but the first
-/// three close the flow.
+/// "connect.outcome_unknown", "journal.no_room" (the code is not sent, and good for another try);
+/// unauthenticated "id_token.…"; and those of store_connected. All but the first three and "journal.no_room"
+/// close the flow.
 net::awaitable<base::Result<Finished>> arrive(const ConnectWorld& world, const Outbound& out,
                                               const vault::Actor& actor, const Arrival& arrival);
 

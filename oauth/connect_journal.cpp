@@ -55,6 +55,12 @@ base::Result<std::unique_ptr<ConnectJournal>> ConnectJournal::open(Journal journ
     return opened;
 }
 
+awaitable<base::Status> ConnectJournal::take_room(net::Worker& worker, base::ConnectLinkId id) {
+    co_return co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
+        boost::asio::post(*disk_, [&, done = std::move(done)] { done(journal_.take_room(id.raw)); });
+    });
+}
+
 awaitable<base::Status> ConnectJournal::keep(net::Worker& worker, const vault::ConnectFlow& flow,
                                              const ExchangeAnswer& answer) {
     const auto entry = entry_of(flow, answer);

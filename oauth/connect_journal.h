@@ -31,6 +31,8 @@ public:
     ConnectJournal(const ConnectJournal&) = delete;
     ConnectJournal& operator=(const ConnectJournal&) = delete;
 
+    /// Room for the answer, before its code leaves. Errors: those of Journal::take_room.
+    net::awaitable<base::Status> take_room(net::Worker& worker, base::ConnectLinkId id);
     /// On disk when this succeeds. Errors: those of Journal::write.
     net::awaitable<base::Status> keep(net::Worker& worker, const vault::ConnectFlow& flow,
                                       const ExchangeAnswer& answer);

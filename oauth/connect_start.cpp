@@ -127,12 +127,17 @@ std::unexpected<base::Error> too_many_starts() {
         "Ask whoever sent it to you for a new one.");
 }
 
+/// A start that ends later than any start takes began before the clock was put back, and is over.
+bool is_being_started(const vault::ConnectFlow& flow, base::Time now) {
+    return flow.starting_until && now < *flow.starting_until && *flow.starting_until <= now + kStartTakes;
+}
+
 /// Counts a start before anything is asked for it, so that a link can neither be started for ever nor several
 /// times at once. `number` becomes the start's. On the commit thread.
 base::Status reserve_start(vault::Change& change, const base::ConnectLinkId& id, std::uint64_t& number) {
     const auto found = change.catalog().find<vault::ConnectFlow>(id);
     if (!found || !is_open(*found, change.now())) return ended();
-    if (found->starting_until && change.now() < *found->starting_until)
+    if (is_being_started(*found, change.now()))
         return base::failure(ErrorKind::conflict, "connect.starting", "This link is being started already.",
                              "Wait a moment; if no page of the provider appears, open the link once more.");
     if (found->starts >= kMostStarts) return too_many_starts();
@@ -152,7 +157,7 @@ net::awaitable<void> other_start_is_over(const ConnectWorld& world, const Outbou
     constexpr int kLooks = 25;
     for (int look = 0; look < kLooks; ++look) {
         const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);
-        if (!flow || !flow->starting_until || *flow->starting_until <= out.clock.now()) co_return;
+        if (!flow || !is_being_started(*flow, out.clock.now())) co_return;
         co_await pause(out.worker, kLook);
     }
 }

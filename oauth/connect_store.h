@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace claviger::oauth {
 
@@ -17,7 +18,8 @@ struct Connected {
     const std::optional<crypto::Secret>& client_secret;
     const std::optional<crypto::Secret>& subject_token;  // that was given to be exchanged
     const std::optional<DpopKey>& key;                   // that the tokens are bound to
-    std::string account = {};  // tells accounts of the provider apart; empty: unknown
+    std::string account = {};                 // tells accounts of the provider apart; empty: unknown
+    std::vector<std::string> act_chain = {};  // who acts by the tokens: see act_chain_of
 };
 
 /// What tells one account of the provider from another, as a fingerprint: the members that the profile names,

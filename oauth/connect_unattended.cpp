@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace claviger::oauth {
 namespace {
@@ -26,14 +27,11 @@ awaitable<base::Status> usable(const ConnectWorld& world, net::Worker& worker, c
 }
 
 /// What the tokens are exchanged for; nothing for grants that exchange none. Puts into `proofs` what is kept
-/// of it, and into `refused` the version of the other credential whose token the identity provider refused.
+/// of it, and into `refused` the other credential's token that the identity provider refused.
 /// Errors: invalid_request "connect.no_subject".
-awaitable<base::Result<std::optional<SubjectToken>>> subject_of(const ConnectWorld& world,
-                                                                const Outbound& out,
-                                                                const vault::ConnectFlow& flow,
-                                                                const vault::Refresh& block,
-                                                                std::string_view issuer, Proofs& proofs,
-                                                                std::optional<std::uint64_t>& refused) {
+awaitable<base::Result<std::optional<ExchangedTokens>>> exchanged_for(
+    const ConnectWorld& world, const Outbound& out, const vault::ConnectFlow& flow,
+    const vault::Refresh& block, std::string_view issuer, Proofs& proofs, std::vector<LentToken>& refused) {
     if (!block.exchange) co_return std::nullopt;
     auto secrets = open_secrets(world.records.keys(), flow.id.raw, flow.secrets);
     if (!secrets) co_return std::unexpected(std::move(secrets).error());
@@ -43,25 +41,25 @@ awaitable<base::Result<std::optional<SubjectToken>>> subject_of(const ConnectWor
         .providers = world.providers,
         .out = out,
         .make_usable = [&](const base::CredentialId& id) { return usable(world, out.worker, id); }};
-    auto subject =
-        co_await fetch_subject(means, {.block = block,
-                                       .workspace = flow.workspace,
-                                       .vault = flow.vault,
-                                       .given = proofs.subject_token ? &*proofs.subject_token : nullptr,
-                                       .issuer = issuer});
-    if (!subject) {
-        refused = subject.error().refused;
-        const bool later =
-            subject.error().kind == AnswerClass::not_sent || subject.error().kind == AnswerClass::transient;
+    auto tokens =
+        co_await fetch_exchanged(means, {.block = block,
+                                         .workspace = flow.workspace,
+                                         .vault = flow.vault,
+                                         .given = proofs.subject_token ? &*proofs.subject_token : nullptr,
+                                         .issuer = issuer});
+    if (!tokens) {
+        const auto& why = tokens.error();
+        if (why.refused) refused = {*why.refused};
+        const bool later = why.kind == AnswerClass::not_sent || why.kind == AnswerClass::transient;
         co_return base::failure(later ? ErrorKind::unavailable : ErrorKind::invalid_request,
-                                "connect.no_subject",
-                                "There is no token to exchange (" + subject.error().code + ").",
+                                "connect.no_subject", "There is no token to exchange (" + why.code + ").",
                                 later ? "Try again later."
-                                      : "Check the subject token, where it comes from, and the client there.",
-                                subject.error().description);
+                                      : "Check the subject token and the actor's, where they come from, and "
+                                        "the client there.",
+                                why.description);
     }
-    proofs.good_until = subject->good_until;
-    co_return std::move(*subject);
+    proofs.good_until = tokens->good_until();
+    co_return std::move(*tokens);
 }
 
 /// What the connect asks for, and of whom. Borrowed.
@@ -74,40 +72,40 @@ struct Asking {
     const Negotiated& settled;
 };
 
-/// One request to the token endpoint, with what is exchanged there. `refused` as in subject_of, or of a token
-/// that the token endpoint itself refused.
+/// One request to the token endpoint, with what is exchanged there. `refused` as in exchanged_for, or those
+/// of which the token endpoint itself refused one.
 awaitable<base::Result<ExchangeAnswer>> ask_once(const Asking& asking, Proofs& proofs,
-                                                 std::optional<std::uint64_t>& refused) {
+                                                 std::vector<LentToken>& refused) {
     const auto& [world, out, actor, flow, block, settled] = asking;
     const auto& issuer = settled.terms.issuer;
-    const auto subject = co_await subject_of(world, out, flow, block, issuer, proofs, refused);
-    if (!subject) co_return std::unexpected(subject.error());
+    const auto tokens = co_await exchanged_for(world, out, flow, block, issuer, proofs, refused);
+    if (!tokens) co_return std::unexpected(tokens.error());
     const TokenCall call{
         .url = block.token_endpoint, .profile = settled.profile, .key = proofs.key, .make = [&] {
             return mint_request(block, proofs.client_secret ? &*proofs.client_secret : nullptr,
                                 settled.profile, issuer, out.clock.now(),
-                                *subject ? &(*subject)->token : nullptr);
+                                *tokens ? (*tokens)->presented() : PresentedTokens());
         }};
     auto answer = co_await call_token_endpoint(out, call);
-    if (!answer || !*subject || minting_grant(block) != GrantType::token_exchange) co_return answer;
+    if (!answer || !*tokens || minting_grant(block) != GrantType::token_exchange) co_return answer;
     const auto read = read_refresh_answer(
         answer->token_answer(), {.sent_at = answer->sent_at, .has_dpop_key = proofs.key.has_value()},
         settled.profile, {});
-    if ((*subject)->version != 0 && !read.tokens && may_refuse_subject(read.classification))
-        refused = (*subject)->version;
+    if (!read.tokens && may_refuse_subject(read.classification)) refused = (*tokens)->lent();
     co_return answer;
 }
 
-/// The same, and once more when it is another credential's token that was refused and there is a newer one:
-/// it may have died without anybody knowing.
+/// The same, and once more when other credentials' tokens were refused and there is a newer one: one may have
+/// died without anybody knowing.
 awaitable<base::Result<ExchangeAnswer>> ask_for_tokens(const Asking& asking, Proofs& proofs) {
     const auto& [world, out, actor, flow, block, settled] = asking;
-    std::optional<std::uint64_t> refused;
+    std::vector<LentToken> refused;
     auto answer = co_await ask_once(asking, proofs, refused);
-    if (!refused || world.grants == nullptr) co_return answer;
-    const auto another =
-        co_await world.grants->replace_refused(out.worker, *block.exchange->credential, *refused);
-    if (!another) co_return answer;
+    if (world.grants == nullptr) co_return answer;
+    bool newer = false;
+    for (const auto& [credential, version] : refused)
+        newer |= (co_await world.grants->replace_refused(out.worker, credential, version)).has_value();
+    if (!newer) co_return answer;
     const auto noted = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
         note_exchange(change, block);
         return base::Status();

@@ -96,6 +96,7 @@ struct ConnectUpkeep::State : std::enable_shared_from_this<State> {
     static awaitable<void> poll(State& self, const Outbound& out, base::ConnectLinkId id);
     void take_up_left();
     void poll_due();
+    bool may_be_answered(const vault::ConnectFlow& flow);
     void sweep();
     void end_orphans();
 
@@ -111,7 +112,8 @@ struct ConnectUpkeep::State : std::enable_shared_from_this<State> {
     bool stopping = false;
 
     // On the worker alone.
-    std::map<base::ConnectLinkId, Steady::time_point> resting;  // not before then
+    std::map<base::ConnectLinkId, Steady::time_point> resting;     // not before then
+    std::map<base::ConnectLinkId, Steady::time_point> exchanging;  // since when, as far as sweeps have seen
     Steady::time_point sweep_at{};
 };
 
@@ -147,12 +149,11 @@ awaitable<void> ConnectUpkeep::State::take_up(State& self, const Outbound& out, 
 }
 
 awaitable<void> ConnectUpkeep::State::poll(State& self, const Outbound& out, base::ConnectLinkId id) {
+    const auto& catalog = self.world.records.catalog();
+    const auto before = catalog.find<vault::ConnectFlow>(id);
     co_await poll_device(self.world, out, id);
     // Where the disk did not take when to ask again, asking at once would go on for ever.
-    const auto flow = self.world.records.catalog().find<vault::ConnectFlow>(id);
-    const auto now = self.world.records.clock().now();
-    if (!flow || !flow->device || flow->state != ConnectState::started || now < flow->device->next_poll)
-        self.resting.erase(id);
+    if (catalog.find<vault::ConnectFlow>(id) != before) self.resting.erase(id);
 }
 
 void ConnectUpkeep::State::take_up_left() {
@@ -168,7 +169,7 @@ void ConnectUpkeep::State::take_up_left() {
 void ConnectUpkeep::State::poll_due() {
     const auto now = world.records.clock().now();
     auto due = world.records.catalog().all<vault::ConnectFlow>([&](const auto& flow) {
-        return flow.state == ConnectState::started && flow.device && flow.device->next_poll <= now &&
+        return flow.state == ConnectState::started && flow.device && poll_is_due(*flow.device, now) &&
                (world.journal == nullptr || !world.journal->has_left(flow.id));
     });
     std::ranges::sort(due, {}, [](const auto& flow) { return flow->device->next_poll; });
@@ -176,11 +177,22 @@ void ConnectUpkeep::State::poll_due() {
         if (!begin(&State::poll, *flow)) return;
 }
 
+/// Whether a code that left may still get its answer, whatever the wall clock says of the time that took.
+bool ConnectUpkeep::State::may_be_answered(const vault::ConnectFlow& flow) {
+    if (flow.state != ConnectState::exchanging) return false;
+    const auto since = exchanging.try_emplace(flow.id, Steady::now()).first->second;
+    return Steady::now() - since < kDrainTakes;
+}
+
 /// Each in a change of its own, because each has its own workspace's entry in the log.
 void ConnectUpkeep::State::sweep() {
     const auto now = world.records.clock().now();
     auto late = world.records.catalog().all<vault::ConnectFlow>(
-        [&](const auto& flow) { return is_late(world, flow, now); });
+        [&](const auto& flow) { return is_late(world, flow, now) && !may_be_answered(flow); });
+    std::erase_if(exchanging, [&](const auto& seen) {
+        const auto flow = world.records.catalog().find<vault::ConnectFlow>(seen.first);
+        return !flow || flow->state != ConnectState::exchanging;
+    });
     if (late.size() > kSweptAtOnce) late.resize(kSweptAtOnce);
     for (const auto& flow : late)
         world.records.change(

@@ -56,6 +56,8 @@ struct ExchangeAnswer {
 /// Called with each complete answer before anybody reads it.
 using BeforeReading = std::function<net::awaitable<void>(const ExchangeAnswer&)>;
 struct AttemptJournal {
+    /// Takes the room for the answer. When it fails nothing is sent.
+    std::function<net::awaitable<base::Status>()> before_sending;
     BeforeReading before_reading;
     /// Takes away what before_reading() kept: the same attempt sends once more.
     std::function<net::awaitable<void>()> before_repeating;

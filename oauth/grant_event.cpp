@@ -62,8 +62,7 @@ public:
         if (before_.state != ready && before_.state != backoff)
             return refuse("only a ready grant, or one whose waiting is over, is refreshed");
         if (!before_.renewable) return refuse("there is nothing to refresh with");
-        if (before_.cooldown_until && now_ < *before_.cooldown_until)
-            return refuse("the waiting is not over");
+        if (cools_down(before_, now_)) return refuse("the waiting is not over");
         if (event.refused_gen && *event.refused_gen != before_.gen)
             return refuse("a newer token is there already");
         begin(event.attempt, event.lease_until);
@@ -169,7 +168,7 @@ public:
             return refuse("tokens of one issuer are never sent to another");
         settle();
         after_.state = before_.renewable ? backoff : ready;
-        after_.cooldown_until = before_.renewable ? std::optional(now_) : std::nullopt;
+        if (before_.renewable) cool_down(now_);
         auto transition = done(15, "client.updated", "connection.recovered", {});
         if (before_.renewable) transition.actions.push_back(refresh_now);
         return transition;
@@ -198,6 +197,14 @@ public:
         return refuse("a refresh is what follows");
     }
 
+    Transition take(const ClockPutBack&) {
+        if (!is_ended_by_clock(before_, now_)) return refuse("no clock has ended this grant");
+        settle();
+        after_.state = ready;
+        after_.reauth_told_epoch.reset();
+        return done(16, "connection.recovered", "connection.recovered", {wake_waiters});
+    }
+
     Transition take(const ScopeRefused& event) {
         if (!serves_tokens(before_.state, {}, now_) || before_.state == needs_config)
             return refuse("the grant serves no tokens");
@@ -210,9 +217,8 @@ public:
     Transition take(const FreshTokenRefused& event) {
         if (before_.state != ready) return refuse("the grant is not ready");
         if (event.gen != before_.gen) return refuse("a newer token is there already");
-        if (!before_.obtained_at || now_ - *before_.obtained_at >= kFreshFor)
-            return refuse("the token is not fresh: refresh it");
-        after_.cooldown_until = now_ + kFreshRefusedCooldown;
+        if (!is_younger_than(before_, kFreshFor, now_)) return refuse("the token is not fresh: refresh it");
+        cool_down(now_ + kFreshRefusedCooldown);
         after_.reason = "upstream_rejects_fresh_token";
         return done(18, "upstream.rejects_fresh", told_degraded_once(), {});
     }
@@ -258,7 +264,7 @@ public:
         after_.state = revoking;
         after_.resume_to = initial;
         after_.reason.clear();
-        after_.cooldown_until.reset();
+        warm_up();
         return done(22, "connection.deleted", "connection.deleted", {revoke_grant, wake_waiters});
     }
 
@@ -276,7 +282,15 @@ private:
     bool gone() const { return before_.state == revoking || before_.state == revoked; }
     bool dead_or_held() const { return gone() || before_.state == suspended; }
     bool ours(const AttemptId& attempt) const { return before_.attempt && before_.attempt->id == attempt; }
-    bool waited() const { return !before_.cooldown_until || now_ >= *before_.cooldown_until; }
+    bool waited() const { return !cools_down(before_, now_); }
+    void cool_down(base::Time until) {
+        after_.cooldown_since = now_;
+        after_.cooldown_until = until;
+    }
+    void warm_up() {
+        after_.cooldown_since.reset();
+        after_.cooldown_until.reset();
+    }
     /// A set from the parent that the row still stands at is better than whatever the row says.
     bool expects_late_tokens() const {
         switch (before_.state) {
@@ -296,7 +310,7 @@ private:
     void settle() {
         after_.reason.clear();
         after_.fail_count = 0;
-        after_.cooldown_until.reset();
+        warm_up();
         after_.degraded = false;
         after_.expiry_warned = false;
     }
@@ -308,7 +322,7 @@ private:
 
     void begin(const AttemptId& id, base::Time lease_until) {
         after_.state = refreshing;
-        after_.cooldown_until.reset();
+        warm_up();
         after_.attempt = RefreshAttempt{id, before_.gen, now_, lease_until, {}};
     }
 
@@ -330,7 +344,7 @@ private:
     Transition dead(const RefreshRefused& event) {
         const bool ours_to_blame = before_.attempt->retry_of && before_.reuse != RefreshTokenReuse::reusable;
         forget_attempt();
-        after_.cooldown_until.reset();
+        warm_up();
         after_.state = needs_reauth;
         after_.reason = ours_to_blame ? "refresh_outcome_lost" : event.code;
         return done(ours_to_blame ? 13 : 7, ours_to_blame ? "refresh.lost" : "refresh.rejected",
@@ -339,7 +353,7 @@ private:
 
     void count_failure(const std::optional<std::chrono::seconds>& retry_after) {
         after_.fail_count = before_.fail_count + 1;
-        after_.cooldown_until = now_ + backoff_wait(after_.fail_count, retry_after, before_.seed);
+        cool_down(now_ + backoff_wait(after_.fail_count, retry_after, before_.seed));
     }
 
     Transition wait(const RefreshRefused& event) {
@@ -455,6 +469,11 @@ Transition behind_the_hold(const GrantFacts& facts, const Event& event, base::Ti
 }
 
 }  // namespace
+
+bool is_ended_by_clock(const GrantFacts& facts, base::Time now) {
+    return facts.state == needs_reauth && facts.reason == "expired_no_refresh" && facts.expires_at &&
+           now < *facts.expires_at;
+}
 
 bool Transition::has(GrantAction action) const {
     return std::find(actions.begin(), actions.end(), action) != actions.end();

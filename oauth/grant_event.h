@@ -63,6 +63,7 @@ struct ConfigChanged {  // 15
 };
 struct ExpiryNear {};    // 16: 80 % of the life of a set without successor are over
 struct TokenExpired {};  // 16, and 9: the access token's time is up
+struct ClockPutBack {};  // 16, undone: the clock that ended the set was wrong
 struct ScopeRefused {    // 17: 403 insufficient_scope
     std::string operation;
     Scopes challenged;
@@ -84,10 +85,11 @@ struct RevocationEnded {  // 23
     RevocationEnd end = RevocationEnd::done;
 };
 
-using GrantEvent = std::variant<ConnectStarted, ConnectSucceeded, ConnectFailed, ConnectUncertain, RefreshDue,
-                                TokensReceived, RefreshRefused, LeaseExpired, RetryDue, ClientRejected,
-                                ConfigChanged, ExpiryNear, TokenExpired, ScopeRefused, FreshTokenRefused,
-                                RevokedUpstream, IssuerChanged, Suspended, Resumed, Deleted, RevocationEnded>;
+using GrantEvent =
+    std::variant<ConnectStarted, ConnectSucceeded, ConnectFailed, ConnectUncertain, RefreshDue,
+                 TokensReceived, RefreshRefused, LeaseExpired, RetryDue, ClientRejected, ConfigChanged,
+                 ExpiryNear, TokenExpired, ClockPutBack, ScopeRefused, FreshTokenRefused, RevokedUpstream,
+                 IssuerChanged, Suspended, Resumed, Deleted, RevocationEnded>;
 
 /// What the caller has to do, in the same transaction as the new facts where it touches the store.
 enum class GrantAction {
@@ -133,6 +135,9 @@ struct Transition {
     bool taken() const { return refusal.empty(); }
     bool has(GrantAction action) const;
 };
+
+/// A set without successor whose time was up by a clock that has been put back since.
+bool is_ended_by_clock(const GrantFacts& facts, base::Time now);
 
 /// What follows when `event` meets a grant that stands at `facts`. `now` is used for cooldowns and expiry
 /// alone. An event that cannot happen here is refused: facts unchanged, no audit event, no webhook; tokens

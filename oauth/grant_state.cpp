@@ -69,6 +69,17 @@ bool serves_tokens(GrantState state, std::optional<base::Time> expires_at, base:
     return false;
 }
 
+bool cools_down(const GrantFacts& facts, base::Time now) {
+    if (!facts.cooldown_until || now >= *facts.cooldown_until) return false;
+    return !facts.cooldown_since || now >= *facts.cooldown_since - kClockSlack;
+}
+
+bool is_younger_than(const GrantFacts& facts, std::chrono::seconds window, base::Time now) {
+    if (!facts.obtained_at) return false;
+    const auto age = now - *facts.obtained_at;
+    return age < window && age > -kClockSlack;
+}
+
 bool is_live(GrantState state) { return state != initial && state != revoking && state != revoked; }
 
 RetryPlan plan_retry(const GrantFacts& facts, base::Time now) {
@@ -76,7 +87,8 @@ RetryPlan plan_retry(const GrantFacts& facts, base::Time now) {
     const auto first_sent = facts.unresolved ? facts.unresolved->started_at : facts.attempt->started_at;
     // One retry goes out at once; when that got no answer either, something is down, and we wait longer each
     // time.
-    const auto at_once = facts.fail_count <= 1 ? first_sent : facts.cooldown_until.value_or(first_sent);
+    auto at_once = facts.fail_count <= 1 ? first_sent : facts.cooldown_until.value_or(first_sent);
+    if (!cools_down(facts, now)) at_once = std::min(at_once, now);  // the clock may have been put back
     switch (facts.reuse) {
         case RefreshTokenReuse::reusable:
             return {.not_before = at_once};

@@ -82,6 +82,7 @@ struct GrantFacts {
     std::optional<UnresolvedAttempt> unresolved = {};
     unsigned fail_count = 0;  // failures in a row
     std::optional<base::Time> cooldown_until = {};
+    std::optional<base::Time> cooldown_since = {};  // when that was decided
     std::optional<base::Time> obtained_at = {};
     std::optional<base::Time> expires_at = {};  // of the access token; nothing: unknown
     bool renewable = false;  // there is something to get the next set with: a refresh token, or a grant that
@@ -101,6 +102,16 @@ struct GrantFacts {
 /// Whether the stored access token may be injected: not when it is expired, and only in states that serve the
 /// old token while a new one is missing. An unknown lifetime counts as not expired.
 bool serves_tokens(GrantState state, std::optional<base::Time> expires_at, base::Time now);
+
+/// How far the wall clock may go back without anybody taking it for more than a correction.
+inline constexpr std::chrono::seconds kClockSlack{60};
+
+/// Whether the waiting until `cooldown_until` goes on. A clock that was put back behind the beginning of it
+/// ends it: what is to take seconds must not take the hours that the clock was wrong.
+bool cools_down(const GrantFacts& facts, base::Time now);
+
+/// Whether the token set came less than `window` ago, as far as a clock that may have been put back can tell.
+bool is_younger_than(const GrantFacts& facts, std::chrono::seconds window, base::Time now);
 
 /// True for the states of a grant that exists: not new, revoking or revoked.
 bool is_live(GrantState state);

@@ -11,7 +11,7 @@ namespace {
 using enum GrantState;
 
 /// Reasons in words. Behind them stand codes of RFC 6749, and our own.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 34> kReasons{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 40> kReasons{{
     {"invalid_grant", "the authorization server says that the refresh token is invalid, expired or revoked"},
     {"bad_refresh_token", "the authorization server says that the refresh token is not good"},
     {"invalid_refresh_token", "the authorization server says that the refresh token is not good"},
@@ -44,6 +44,18 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 34> kReasons
     {"subject_refused",
      "the token of the other credential that is exchanged (subject_credential_id) is refused, even renewed"},
     {"subject_gone", "the token that is exchanged is gone: its credential was archived, deleted or changed"},
+    {"journal_unavailable",
+     "Claviger's disk takes no answer of a token endpoint, so none is asked for; see what_to_do"},
+    {"actor_unusable", "the credential of the actor (actor_credential_id) has no usable token itself"},
+    {"actor_gone", "the token of the actor is gone: its credential was archived, deleted or changed"},
+    {"actor_elsewhere", "an actor's token may only be exchanged where it came from"},
+    {"exchange_unusable",
+     "one of the tokens that are exchanged (subject_credential_id, actor_credential_id) is refused, and "
+     "cannot "
+     "be renewed for now"},
+    {"exchange_refused",
+     "one of the tokens that are exchanged (subject_credential_id, actor_credential_id) is refused, even "
+     "renewed"},
     {"subject_elsewhere", "another credential's token may only be exchanged where it came from"},
     {"no_client_at_issuer",
      "no client is registered for the identity provider that exchanges the subject token"},
@@ -121,6 +133,9 @@ std::string told_advice(const StoredGrant& grant) {
             if (facts.reason == "subject_refused")
                 return "Connect the other credential again, which subject_credential_id names, and then this "
                        "one: `claviger credential connect`. Both keep their ids.";
+            if (facts.reason == "exchange_refused")
+                return "Connect the credentials again that subject_credential_id and actor_credential_id "
+                       "name, and then this one: `claviger credential connect`. All keep their ids.";
             return "A person has to connect the account again: `claviger credential connect`. The credential "
                    "keeps its id, and agents need no change.";
         case needs_config:

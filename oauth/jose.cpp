@@ -166,6 +166,16 @@ base::Result<json> unverified_claims(std::string_view token) {
     return object_of(parts->payload);
 }
 
+base::Result<std::string> unverified_algorithm(std::string_view token) {
+    const auto parts = split(token);
+    if (!parts) return std::unexpected(parts.error());
+    const auto header = object_of(parts->header);
+    if (!header) return std::unexpected(header.error());
+    auto algorithm = string_in(*header, "alg").value_or("");
+    if (header->contains("crit") || lower(algorithm) == "none") return std::string();
+    return algorithm;
+}
+
 std::optional<base::Time> unverified_expiry(std::string_view token) {
     const auto claims = unverified_claims(token);
     if (!claims) return std::nullopt;

@@ -53,6 +53,9 @@ base::Result<crypto::Secret> sign_jwt(const SigningKey& key, Algorithm algorithm
 /// our own access token ends; never for a decision about who may do what. Errors: invalid_request
 /// "jwt.too_large", "jwt.malformed".
 base::Result<nlohmann::json> unverified_claims(std::string_view token);
+/// The "alg" in the header of such a token; empty when it is none that a signed token may have, or the header
+/// demands an extension ("crit"). Errors as above.
+base::Result<std::string> unverified_algorithm(std::string_view token);
 /// "exp" of an access token that was issued to us; nothing when it is opaque, or says none.
 std::optional<base::Time> unverified_expiry(std::string_view token);
 

@@ -171,6 +171,18 @@ base::Result<Journal> Journal::open(fs::path folder, const vault::StorageEngine&
     return Journal(std::move(folder), engine, keys);
 }
 
+base::Status Journal::take_room(const base::RawId& attempt) const {
+    const auto path = file_of(attempt);
+    if (vault::take_room(path, kLongestFile)) return {};
+    const bool made_anew = errno == ENOENT && ::mkdir(folder_.c_str(), 0700) == 0;
+    if (made_anew && vault::take_room(path, kLongestFile)) return {};
+    return base::failure(
+        ErrorKind::unavailable, "journal.no_room",
+        "There is no room on the disk for the answer of a token endpoint, so none is asked.",
+        "Make room on the disk under the data folder, or mend it: it is tried again by itself.",
+        path.string() + ": " + vault::system_words());
+}
+
 base::Status Journal::write(const JournalEntry& entry) const {
     for (;;) {
         const auto generation = keys_->generation_of(entry.vault.raw);
@@ -267,7 +279,8 @@ base::Result<bool> Journal::uses(const base::VaultId& vault, std::uint64_t gener
 
 base::Status Journal::discard(const base::RawId& attempt) const {
     const auto path = file_of(attempt);
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return bad_folder(path, vault::system_words());
+    const bool gone = ::unlink(path.c_str()) == 0 || errno == ENOENT;
+    if (!gone || !vault::give_room_back(path)) return bad_folder(path, vault::system_words());
     return {};
 }
 

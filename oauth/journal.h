@@ -52,6 +52,10 @@ public:
     static base::Result<Journal> open(std::filesystem::path folder, const vault::StorageEngine& engine,
                                       const vault::KeyRing& keys);
 
+    /// Takes the room for the attempt's answer, before anybody is asked for one: write() then finds it. Makes
+    /// the folder anew when it is gone. Ends with write() or discard(), and with the next open(). Unavailable
+    /// "journal.no_room".
+    base::Status take_room(const base::RawId& attempt) const;
     /// On disk, with its name, when this returns. Errors: unavailable "journal.not_durable"; invalid_request
     /// "journal.too_large" (body above kLongestJournalledBody, content type above 256 bytes).
     base::Status write(const JournalEntry& entry) const;
@@ -62,7 +66,8 @@ public:
     /// Whether an answer here is sealed with that generation of the vault's key. Unavailable
     /// "journal.folder".
     base::Result<bool> uses(const base::VaultId& vault, std::uint64_t generation) const;
-    /// The answer is committed, or nobody wants it any more. Doing it twice does no harm.
+    /// The answer is committed, or nobody wants it any more; its room is free, too. Doing it twice does no
+    /// harm.
     base::Status discard(const base::RawId& attempt) const;
     /// Takes away the answers that nobody waits for any more, and says how many. Not before they are
     /// kOrphansKept old, by their head and by the file, so that a store that was put back by mistake can

@@ -75,19 +75,26 @@ base::Result<TokenRequest> service_account_request(const vault::Refresh& refresh
 base::Result<TokenRequest> exchange_request(GrantType grant, const vault::Refresh& refresh,
                                             const crypto::Secret* secret, const ProviderProfile& profile,
                                             std::string_view issuer, base::Time now,
-                                            const crypto::Secret* subject) {
-    if (subject == nullptr || !refresh.exchange)
+                                            const PresentedTokens& presented) {
+    if (presented.subject == nullptr || !refresh.exchange)
         return base::failure(ErrorKind::invalid_request, "mint.no_subject",
                              "There is no token to exchange for the next one.",
                              "Connect the credential again with a subject token.");
+    if (refresh.exchange->actor &&
+        presented.actor == nullptr)  // never as the subject alone: that has more power
+        return base::failure(ErrorKind::invalid_request, "mint.no_actor",
+                             "There is no token of the actor to exchange for the next one.",
+                             "Connect the credential of the actor again.");
     const auto client = client_of(refresh, secret, profile, issuer);
     if (!client) return std::unexpected(client.error());
     auto wanted = wanted_by(refresh, profile);
     if (grant != GrantType::token_exchange)
-        return token_request(jwt_bearer_grant(*subject, wanted), *client, profile, now);
+        return token_request(jwt_bearer_grant(*presented.subject, wanted), *client, profile, now);
     wanted.audience = refresh.exchange->audience;
-    return token_request(token_exchange_grant({.subject_token = *subject,
+    return token_request(token_exchange_grant({.subject_token = *presented.subject,
                                                .subject_token_type = refresh.exchange->token_type,
+                                               .actor_token = presented.actor,
+                                               .actor_token_type = refresh.exchange->actor_type,
                                                .requested_token_type = refresh.exchange->requested_type,
                                                .wanted = std::move(wanted)}),
                          *client, profile, now);
@@ -109,10 +116,10 @@ std::optional<GrantType> minting_grant(const vault::Refresh& refresh) {
 
 base::Result<TokenRequest> mint_request(const vault::Refresh& refresh, const crypto::Secret* secret,
                                         const ProviderProfile& profile, std::string_view issuer,
-                                        base::Time now, const crypto::Secret* subject) {
+                                        base::Time now, const PresentedTokens& presented) {
     const auto grant = minting_grant(refresh);
     if (grant && exchanges(*grant))
-        return exchange_request(*grant, refresh, secret, profile, issuer, now, subject);
+        return exchange_request(*grant, refresh, secret, profile, issuer, now, presented);
     if (grant == GrantType::github_installation) return installation_request(refresh, secret, profile, now);
     if (grant == GrantType::google_service_account)
         return service_account_request(refresh, secret, profile, now);

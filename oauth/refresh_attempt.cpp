@@ -1,8 +1,8 @@
 #include "oauth/refresh_attempt.h"
 
+#include "oauth/act_chain.h"
 #include "oauth/grant_client.h"
 #include "oauth/lifetime.h"
-#include "oauth/mint.h"
 #include "oauth/token_call.h"
 
 #include <utility>
@@ -24,7 +24,7 @@ base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_sc
     const auto& profile = call.profile;
     if (minting_grant(refresh))
         return mint_request(refresh, call.parts.client_secret ? &*call.parts.client_secret : nullptr, profile,
-                            call.grant.issuer, now, call.subject);
+                            call.grant.issuer, now, call.presented);
     Wanted wanted;
     if (send_scope == SendScope::yes && sends_scope(call)) wanted.scope = *refresh.scope;
     wanted.resources = resources_of(refresh, profile);
@@ -46,7 +46,7 @@ base::Status prove(TokenRequest& request, const RefreshCall& call, std::string_v
 
 net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& pool, const base::Clock& clock,
                                          const RefreshCall& call, SendScope send_scope,
-                                         std::string_view nonce, const BeforeReading& before_reading) {
+                                         std::string_view nonce, const AttemptJournal& journal) {
     auto request = request_of(call, send_scope, clock.now());
     if (request)
         if (auto proven = prove(*request, call, nonce, clock.now()); !proven)
@@ -54,6 +54,11 @@ net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& p
     if (!request) {
         auto outcome = refused_here(AnswerClass::bug, "request_invalid", clock.now());
         outcome.classification.description = request.error().message;
+        co_return outcome;
+    }
+    if (const auto room = co_await journal.before_sending(); !room) {
+        auto outcome = refused_here(AnswerClass::not_sent, std::string(kNoJournal), clock.now());
+        outcome.classification.description = room.error().message;
         co_return outcome;
     }
     const auto partition = "token " + call.credential.id.text();
@@ -65,7 +70,7 @@ net::awaitable<RefreshOutcome> send_once(net::Worker& worker, net::ClientPool& p
                                      .partition = partition,
                                      .private_addresses = call.private_addresses,
                                      .timeout = call.timeout});
-    if (answer.complete()) co_await before_reading(answer);
+    if (answer.complete()) co_await journal.before_reading(answer);
     auto outcome = read_refresh_answer(answer.token_answer(),
                                        {.sent_at = answer.sent_at, .has_dpop_key = is_bound(call.credential)},
                                        call.profile, call.grant.unrecognized);
@@ -97,11 +102,12 @@ RefreshOutcome read_refresh_answer(const TokenAnswer& answer, const TokenRequest
         outcome.tokens = std::move(read.tokens);
         if (outcome.classification.code != "unusable_answer") break;
     }
-    if (outcome.tokens)
-        outcome.lifetime = lifetime_of({.sent_at = request.sent_at,
-                                        .response = outcome.tokens->expires_at,
-                                        .jwt = jwt_expiry(outcome.tokens->access_token),
-                                        .profile = profile.lifetime.fixed});
+    if (!outcome.tokens) return outcome;
+    outcome.act_chain = act_chain_of(outcome.tokens->access_token);
+    outcome.lifetime = lifetime_of({.sent_at = request.sent_at,
+                                    .response = outcome.tokens->expires_at,
+                                    .jwt = jwt_expiry(outcome.tokens->access_token),
+                                    .profile = profile.lifetime.fixed});
     return outcome;
 }
 
@@ -113,7 +119,7 @@ net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool
         co_return refused_here(AnswerClass::grant_dead, "no_refresh_token", clock.now());
     auto scope = SendScope::yes;
     std::string nonce;
-    auto outcome = co_await send_once(worker, pool, clock, call, scope, nonce, journal.before_reading);
+    auto outcome = co_await send_once(worker, pool, clock, call, scope, nonce, journal);
     for (int repeats = 0; repeats < 2 && outcome.refusal; ++repeats) {  // a nonce, and less scope
         const auto kind = outcome.classification.kind;
         const std::string given(outcome.refusal->header("DPoP-Nonce"));
@@ -125,7 +131,7 @@ net::awaitable<RefreshOutcome> send_refresh(net::Worker& worker, net::ClientPool
         if (!given.empty()) nonce = given;
         if (for_scope) scope = SendScope::no;
         co_await journal.before_repeating();  // what was refused is not what comes of the attempt
-        outcome = co_await send_once(worker, pool, clock, call, scope, nonce, journal.before_reading);
+        outcome = co_await send_once(worker, pool, clock, call, scope, nonce, journal);
     }
     co_return outcome;
 }

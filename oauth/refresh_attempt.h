@@ -2,12 +2,15 @@
 #pragma once
 
 #include "oauth/exchange.h"
+#include "oauth/mint.h"
 #include "oauth/provider_profile.h"
 #include "oauth/stored_grant.h"
 #include "vault/records.h"
 
 #include <chrono>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace claviger::oauth {
 
@@ -17,18 +20,22 @@ struct RefreshCall {
     const vault::SecretParts& parts;
     const StoredGrant& grant;
     const ProviderProfile& profile;
-    const crypto::Secret* subject = nullptr;  // of a grant that exchanges; null: there is none to be had
+    PresentedTokens presented = {};  // of a grant that exchanges
     net::PrivateAddresses private_addresses = net::PrivateAddresses::refuse;
     std::chrono::milliseconds timeout{30'000};
 };
 
 struct RefreshOutcome {
     Classification classification = {};
-    std::optional<TokenSet> tokens = {};  // with success, and never otherwise
-    Lifetime lifetime = {};               // of those tokens
+    std::optional<TokenSet> tokens = {};      // with success, and never otherwise
+    Lifetime lifetime = {};                   // of those tokens
+    std::vector<std::string> act_chain = {};  // who acts by them: see act_chain_of
     base::Time sent_at{};
     std::optional<ExchangeAnswer> refusal = {};  // the answer that brought no tokens, when one came
 };
+
+/// The code of an attempt that sent nothing because its answer could not have been kept.
+inline constexpr std::string_view kNoJournal = "journal_unavailable";
 
 /// Sends the refresh token, once; once more without `scope` when the answer refuses that one, or with a nonce
 /// (oauth.md 2.1, 3). Errors are classes: a request that could not even be made is a `bug` or `grant_dead`.

@@ -40,7 +40,7 @@ base::Status tell(vault::Change& change, const GrantHooks& hooks, const vault::C
 }
 
 GrantEvent event_of(const Landing& landing) {
-    const auto& [classification, tokens, lifetime, sent_at, refusal] = landing.outcome;
+    const auto& [classification, tokens, lifetime, act_chain, sent_at, refusal] = landing.outcome;
     if (tokens)
         return TokensReceived{.attempt = landing.attempt,
                               .epoch = landing.epoch,
@@ -68,6 +68,7 @@ void remember(StoredGrant& grant, const RefreshOutcome& outcome, base::Time now)
     grant.lifetime = outcome.lifetime.source;
     if (outcome.tokens->refresh_token) grant.refresh_expires_at = outcome.tokens->refresh_expires_at;
     if (outcome.tokens->scopes) grant.scopes_granted = *outcome.tokens->scopes;
+    grant.act_chain = outcome.act_chain;
 }
 
 /// The credential with the new set as its next version.

@@ -49,10 +49,10 @@ std::optional<base::Time> next_step_of(const StoredGrant& grant, const ProviderP
                              .refresh_token_idle_ttl = profile.refresh_token.idle_lifetime,
                              .last_refreshed_at = *facts.obtained_at},
                             facts.seed + facts.gen);
-            return due && facts.cooldown_until ? std::max(*due, *facts.cooldown_until) : due;
+            return due && cools_down(facts, now) ? std::max(*due, *facts.cooldown_until) : due;
         }
         case backoff:
-            return earlier(facts.cooldown_until.value_or(now),
+            return earlier(cools_down(facts, now) ? *facts.cooldown_until : now,
                            facts.degraded ? std::nullopt : facts.expires_at);
         case uncertain:
             return earlier(plan_retry(facts, now).not_before,
@@ -69,6 +69,12 @@ std::optional<base::Time> next_step_of(const StoredGrant& grant, const ProviderP
             return std::nullopt;
     }
     return std::nullopt;
+}
+
+base::Error no_journal() {
+    return {ErrorKind::unavailable, "grant.journal_unavailable",
+            "The token for this server cannot be renewed: Claviger's disk would not keep the answer.",
+            "It is tried again by itself; an administrator has to look at the disk of Claviger."};
 }
 
 base::Error why_unusable(const StoredGrant& grant, base::Time now) {
@@ -99,7 +105,7 @@ base::Error why_unusable(const StoredGrant& grant, base::Time now) {
                     "The credential for this server has just been taken away.", ask};
         case backoff: {
             std::string hint = "The token has run out; try again in a moment.";
-            if (facts.cooldown_until && *facts.cooldown_until > now) {
+            if (cools_down(facts, now)) {
                 const auto wait = std::chrono::ceil<std::chrono::seconds>(*facts.cooldown_until - now);
                 hint = "The token has run out; try again in " + std::to_string(wait.count()) + " s.";
             }

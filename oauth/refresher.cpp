@@ -1,6 +1,7 @@
 #include "oauth/refresher.h"
 
 #include "base/log.h"
+#include "oauth/refresh_attempt.h"
 #include "oauth/refresher_state.h"
 
 #include <boost/asio/post.hpp>
@@ -28,7 +29,7 @@ bool can_renew(const GrantFacts& facts, base::Time now) {
         case GrantState::uncertain:
             return true;
         case GrantState::backoff:
-            return !facts.cooldown_until || now >= *facts.cooldown_until;
+            return !cools_down(facts, now);
         default:
             return false;
     }
@@ -115,9 +116,7 @@ base::Status Refresher::start() {
     for (const auto& attempt : *answers)
         if (!state_->recover(attempt)) state_->unrecovered.insert(attempt);
     state_->sweep_journal();
-    boost::asio::post(*state_->chores, [state = state_.get()] {
-        state->each_oauth_credential([&](const vault::Credential& credential) { state->look(credential); });
-    });
+    boost::asio::post(*state_->chores, [state = state_.get()] { state->look_at_all(); });
     state_->lanes[0].worker.every(250ms, [state = state_.get()] { state->tick(); });
     return {};
 }
@@ -184,6 +183,7 @@ net::awaitable<base::Status> Refresher::State::usable_soon(net::Worker& worker, 
         }
         if (round == 2) co_return std::unexpected(why_unusable(*grant, time));
         const auto report = co_await join(worker, id, std::nullopt, settings.patience);
+        if (report && !report->sent && report->code == kNoJournal) co_return std::unexpected(no_journal());
         if (!report) {
             StoredGrant waiting = *grant;
             waiting.facts.state = GrantState::refreshing;
@@ -207,7 +207,7 @@ net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, con
     const auto& facts = grant->facts;
     if (!facts.renewable) co_return std::unexpected(upstream_unauthorized());
     // A token that we got just now and that should live on: another one would fare no better (row 18).
-    const bool young = facts.gen > 1 && facts.obtained_at && now - *facts.obtained_at < kFreshFor;
+    const bool young = facts.gen > 1 && is_younger_than(facts, kFreshFor, now);
     const bool dying = facts.expires_at && facts.obtained_at &&
                        now - *facts.obtained_at >= (*facts.expires_at - *facts.obtained_at) / 2;
     if (young && !dying && facts.state == GrantState::ready) {
@@ -219,6 +219,7 @@ net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, con
     const auto after = state_->records.catalog().find<vault::Credential>(id);
     if (after && after->version != version) co_return base::Status();
     if (!report || !after) co_return std::unexpected(upstream_unauthorized());
+    if (!report->sent && report->code == kNoJournal) co_return std::unexpected(no_journal());
     const auto left = grant_of(state_->records.catalog(), *after);
     co_return std::unexpected(left ? why_unusable(*left, state_->now()) : left.error());
 }
@@ -289,6 +290,11 @@ std::optional<base::Time> Refresher::next_step(const CredentialId& id) const {
     const std::lock_guard lock(state_->mutex);
     const auto at = state_->planned.find(id);
     return at == state_->planned.end() ? std::nullopt : std::optional(at->second);
+}
+
+std::optional<base::Error> Refresher::journal_trouble() const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->journal_trouble;
 }
 
 const RefreshCounters& Refresher::counters() const { return state_->counters; }

@@ -29,6 +29,7 @@ struct RefreshCounters {
     std::atomic<std::uint64_t> started{0}, succeeded{0}, recovered{0};
     std::atomic<std::uint64_t> deferred{0}, uncertain{0}, needs_reauth{0}, needs_config{0};
     std::atomic<std::uint64_t> journal_failures{0}, micros{0};
+    std::atomic<bool> journal_writable{true};  // false: nothing is renewed until its disk takes answers again
 };
 
 /// What follows from a transition in other parts, in the same commit. All may be empty.
@@ -91,7 +92,7 @@ public:
     bool usable(const vault::Credential& credential);
     /// On `worker`: waits until it may, if that takes a refresh. Errors: denied "grant.needs_reauth",
     /// "grant.needs_config", "grant.suspended", "grant.not_connected"; unavailable "grant.transient",
-    /// "grant.uncertain", "grant.refreshing".
+    /// "grant.uncertain", "grant.refreshing", "grant.journal_unavailable".
     net::awaitable<base::Status> make_usable(net::Worker& worker, const base::CredentialId& id);
     /// On `worker`: the server refused the token of that version of the credential. Success: there is
     /// another one now, worth one more try. Errors as above, and unavailable "upstream.unauthorized" when
@@ -117,15 +118,20 @@ public:
     std::optional<base::Time> next_step(const base::CredentialId& id) const;
 
     const RefreshCounters& counters() const;
+    /// Why no attempt begins for any grant: the journal takes no answer. Nothing while it does, and as long
+    /// as nobody has tried. Any thread.
+    std::optional<base::Error> journal_trouble() const;
 
 private:
     struct State;
     std::unique_ptr<State> state_;
 };
 
-/// What an agent or an operator is told of a grant whose token cannot be used.
 inline constexpr std::chrono::hours kDailyProbe{24};  // row 15
 
+/// What an agent is told of a grant that cannot be renewed because the journal takes no answer.
+base::Error no_journal();
+/// What an agent or an operator is told of a grant whose token cannot be used.
 base::Error why_unusable(const StoredGrant& grant, base::Time now);
 
 /// When the background has something to do for the grant, by time alone; nothing: never. `last_used` decides

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "crypto/random.h"
 #include "oauth/connect_client.h"
 #include "oauth/refresher_state.h"
 
@@ -17,12 +18,34 @@ using Steady = std::chrono::steady_clock;
 constexpr std::size_t kMostDuePerTick = 100;
 constexpr std::size_t kPage = 1'000;
 constexpr std::chrono::seconds kRecoverAgain{5}, kRecoverAtLast{300};
+constexpr std::chrono::seconds kLookAtJournal{5};
 
 vault::Actor ourselves() { return {}; }
 
 }  // namespace
 
+/// Plans are made by the wall clock; when that jumps they are made anew.
+void Refresher::State::look_at_clock() {
+    const std::pair at{now(), Steady::now()};
+    const auto before = std::exchange(ticked, at);
+    if (!before || stopping) return;
+    const auto jump = std::chrono::duration_cast<std::chrono::milliseconds>(at.first - before->first) -
+                      std::chrono::duration_cast<std::chrono::milliseconds>(at.second - before->second);
+    if (std::chrono::abs(jump) < kClockSlack) return;
+    base::log(base::LogLevel::warning, "refresh.clock_jumped", {{"by_ms", jump.count()}});
+    boost::asio::post(*chores, [this] { look_at_all(); });
+}
+
+void Refresher::State::look_at_all() {
+    each_oauth_credential([&](const vault::Credential& credential) {
+        look(credential);
+        const auto grant = grant_of(records.catalog(), credential);
+        if (grant && is_ended_by_clock(grant->facts, now())) take(credential.id, ClockPutBack{});
+    });
+}
+
 void Refresher::State::tick() {
+    look_at_clock();
     std::vector<Wake> impatient;
     std::vector<std::function<void()>> rested;
     std::vector<CredentialId> due_now;
@@ -52,6 +75,23 @@ void Refresher::State::tick() {
     for (auto& wake : rested) wake();
     for (const auto& id : due_now) due(id);
     recover_again();
+    look_at_journal();
+}
+
+/// Whether it takes answers again, so that nobody has to call for that to be seen.
+void Refresher::State::look_at_journal() {
+    {
+        const std::lock_guard lock(mutex);
+        if (stopping || !journal_trouble || Steady::now() < look_at_journal_at) return;
+        look_at_journal_at = Steady::now() + kLookAtJournal;
+    }
+    boost::asio::post(*disk, [this] {
+        const auto nobodys = crypto::random_id_bytes();
+        const auto room = journal.take_room(nobodys);
+        judge_journal(room);
+        if (auto gone = journal.discard(nobodys); !gone && room)
+            base::log_error("refresh.journal_kept", gone.error());
+    });
 }
 
 /// The disk may have space again.

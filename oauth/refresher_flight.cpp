@@ -50,10 +50,10 @@ bool passes_by_itself(const base::Error& error) {
 }
 
 /// A token that was exchanged is not used for longer than what it was exchanged for.
-void end_with(RefreshOutcome& outcome, const SubjectToken& subject) {
+void end_with(RefreshOutcome& outcome, std::optional<base::Time> good_until) {
     auto& expires_at = outcome.lifetime.expires_at;
-    if (!outcome.tokens || !subject.good_until) return;
-    if (!expires_at || *subject.good_until < *expires_at) expires_at = subject.good_until;
+    if (!outcome.tokens || !good_until) return;
+    if (!expires_at || *good_until < *expires_at) expires_at = good_until;
 }
 
 }  // namespace
@@ -121,10 +121,10 @@ net::awaitable<void> Refresher::State::fly(std::shared_ptr<Flight> flight) {
 }
 
 /// What the next tokens are exchanged for; nothing for grants that exchange none.
-net::awaitable<Subject> Refresher::State::subject_for(const Flight& flight,
-                                                      const vault::Credential& credential,
-                                                      const vault::SecretParts& parts,
-                                                      const StoredGrant& grant) {
+net::awaitable<Exchanged> Refresher::State::exchanged_for(const Flight& flight,
+                                                          const vault::Credential& credential,
+                                                          const vault::SecretParts& parts,
+                                                          const StoredGrant& grant) {
     if (!credential.refresh->exchange) co_return std::nullopt;
     auto& worker = flight.lane->worker;
     const auto reach = [&](std::string_view url) {
@@ -140,14 +140,14 @@ net::awaitable<Subject> Refresher::State::subject_for(const Flight& flight,
         .records = records, .providers = providers, .out = out, .make_usable = [&](const CredentialId& id) {
             return usable_soon(worker, id);
         }};
-    auto subject =
-        co_await fetch_subject(means, {.block = *credential.refresh,
-                                       .workspace = credential.workspace,
-                                       .vault = credential.vault,
-                                       .given = parts.subject_token ? &*parts.subject_token : nullptr,
-                                       .issuer = grant.issuer});
-    if (!subject) co_return std::unexpected(std::move(subject).error());
-    co_return std::move(*subject);
+    auto tokens =
+        co_await fetch_exchanged(means, {.block = *credential.refresh,
+                                         .workspace = credential.workspace,
+                                         .vault = credential.vault,
+                                         .given = parts.subject_token ? &*parts.subject_token : nullptr,
+                                         .issuer = grant.issuer});
+    if (!tokens) co_return std::unexpected(std::move(tokens).error());
+    co_return std::move(*tokens);
 }
 
 /// The token endpoint is asked once, with what is exchanged there, if anything is.
@@ -155,11 +155,12 @@ net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Beg
                                                  const vault::SecretParts& parts, KeptAnswer& kept) {
     auto& worker = flight.lane->worker;
     const auto& credential = *begun.credential;
-    const auto subject = co_await subject_for(flight, credential, parts, begun.grant);
-    if (!subject) {
-        Tried tried{.outcome = refused_here(subject.error().kind, subject.error().code, now()),
-                    .refused_subject = subject.error().refused};
-        tried.outcome.classification.description = subject.error().description;
+    const auto tokens = co_await exchanged_for(flight, credential, parts, begun.grant);
+    if (!tokens) {
+        const auto& why = tokens.error();
+        Tried tried{.outcome = refused_here(why.kind, why.code, now())};
+        if (why.refused) tried.refused = {*why.refused};
+        tried.outcome.classification.description = why.description;
         co_return tried;
     }
     const RefreshCall call{
@@ -167,15 +168,18 @@ net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Beg
         .parts = parts,
         .grant = begun.grant,
         .profile = profile_of(providers, credential, begun.grant),
-        .subject = *subject ? &(*subject)->token : nullptr,
+        .presented = *tokens ? (*tokens)->presented() : PresentedTokens(),
         .private_addresses = hooks.reach ? hooks.reach(credential, credential.refresh->token_endpoint)
                                          : net::PrivateAddresses::refuse,
         .timeout = settings.request_timeout};
     const AttemptJournal attempt_journal{
+        .before_sending = [&]() -> net::awaitable<base::Status> {
+            co_return co_await take_room(worker, kept);
+        },
         .before_reading = [&](const ExchangeAnswer& answer) -> net::awaitable<void> {
             constexpr std::size_t longest_type = 256;
             const auto type = answer.header("Content-Type");
-            kept.entry = {.attempt = begun.attempt.id,
+            kept.entry = {.attempt = kept.entry.attempt,
                           .credential = credential.id,
                           .workspace = credential.workspace,
                           .vault = credential.vault,
@@ -192,22 +196,21 @@ net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Beg
         .before_repeating = [&]() -> net::awaitable<void> { co_await drop(worker, kept); }};
     Tried tried{.outcome =
                     co_await send_refresh(worker, flight.lane->pool, records.clock(), call, attempt_journal)};
-    if (!*subject) co_return tried;
-    end_with(tried.outcome, **subject);
+    if (!*tokens) co_return tried;
+    end_with(tried.outcome, (*tokens)->good_until());
     // The assertion of an ID-JAG is fresh: whatever is wrong with it, no other subject token mends it.
-    const bool of_another =
-        minting_grant(*credential.refresh) == GrantType::token_exchange && (*subject)->version != 0;
-    if (of_another && !tried.outcome.tokens && may_refuse_subject(tried.outcome.classification))
-        tried.refused_subject = (*subject)->version;
+    const bool as_they_are = minting_grant(*credential.refresh) == GrantType::token_exchange;
+    if (as_they_are && !tried.outcome.tokens && may_refuse_subject(tried.outcome.classification))
+        tried.refused = (*tokens)->lent();
     co_return tried;
 }
 
-/// Whether the other credential has another token than that of `version`, which was refused where it is
-/// exchanged. One that died without anybody knowing is renewed.
-net::awaitable<Renewal> Refresher::State::renew_subject(const Flight& flight, const Begun& begun,
-                                                        std::uint64_t version) {
+/// Whether the other credential has another token than the one that was refused where it is exchanged. One
+/// that died without anybody knowing is renewed.
+net::awaitable<Renewal> Refresher::State::renew_lent(const Flight& flight, const Begun& begun,
+                                                     const LentToken& refused) {
     auto& worker = flight.lane->worker;
-    const auto& id = *begun.credential->refresh->exchange->credential;
+    const auto& [id, version] = refused;
     // The lease has to do for the renewal and for another exchange.
     const bool time_is_left =
         now() + settings.patience + settings.request_timeout < begun.attempt.lease_until;
@@ -218,13 +221,26 @@ net::awaitable<Renewal> Refresher::State::renew_subject(const Flight& flight, co
         const auto grant = grant_of(records.catalog(), *before);
         if (!grant) co_return Renewal::not_now;
         const auto& facts = grant->facts;
-        const bool young = facts.gen > 1 && facts.obtained_at && now() - *facts.obtained_at < kFreshFor;
+        const bool young = facts.gen > 1 && is_younger_than(facts, kFreshFor, now());
         if (!facts.renewable || young) co_return Renewal::never;
         if (can_renew(facts, now())) co_await join(worker, id, facts.gen, settings.patience);
     }
     const auto after = records.catalog().find<vault::Credential>(id);
-    if (!after || after->version == version) co_return Renewal::not_now;
-    const auto noted = co_await change(worker, [&](vault::Change& change) {
+    co_return after && after->version != version ? Renewal::done : Renewal::not_now;
+}
+
+/// Nobody says which of them was refused, so all are renewed that can be: whether another exchange is worth a
+/// try, which then is on record.
+net::awaitable<Renewal> Refresher::State::renew_all(const Flight& flight, const Begun& begun,
+                                                    const std::vector<LentToken>& refused) {
+    bool newer = false;
+    for (const auto& lent : refused) {
+        const auto renewal = co_await renew_lent(flight, begun, lent);
+        if (renewal == Renewal::not_now) co_return renewal;
+        newer = newer || renewal == Renewal::done;
+    }
+    if (!newer) co_return Renewal::never;
+    const auto noted = co_await change(flight.lane->worker, [&](vault::Change& change) {
         note_exchange(change, *begun.credential->refresh);
         return base::Status();
     });
@@ -232,23 +248,26 @@ net::awaitable<Renewal> Refresher::State::renew_subject(const Flight& flight, co
     co_return noted ? Renewal::done : Renewal::not_now;
 }
 
-/// The attempt's requests: one, or two when it is another credential's dead token that was exchanged first.
+/// The attempt's requests: one, or two when other credentials' tokens were exchanged first and one was dead.
 net::awaitable<RefreshOutcome> Refresher::State::send(const Flight& flight, const Begun& begun,
                                                       const vault::SecretParts& parts, KeptAnswer& kept) {
     auto tried = co_await try_once(flight, begun, parts, kept);
-    if (!tried.refused_subject) co_return std::move(tried.outcome);
+    if (tried.refused.empty()) co_return std::move(tried.outcome);
+    const bool has_actor = begun.credential->refresh->exchange->actor.has_value();
     co_await drop(flight.lane->worker, kept);  // what was refused is not what comes of the attempt
-    switch (co_await renew_subject(flight, begun, *tried.refused_subject)) {
+    switch (co_await renew_all(flight, begun, tried.refused)) {
         case Renewal::done:
             tried = co_await try_once(flight, begun, parts, kept);
             break;
         case Renewal::not_now:
-            co_return refused_here(AnswerClass::not_sent, "subject_unusable", now());
+            co_return refused_here(AnswerClass::not_sent,
+                                   has_actor ? "exchange_unusable" : "subject_unusable", now());
         case Renewal::never:
             break;
     }
     auto& said = tried.outcome.classification;
-    if (tried.refused_subject && said.kind == AnswerClass::grant_dead) said.code = "subject_refused";
+    if (!tried.refused.empty() && said.kind == AnswerClass::grant_dead)
+        said.code = has_actor ? "exchange_refused" : "subject_refused";
     co_return std::move(tried.outcome);
 }
 
@@ -267,12 +286,15 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
         const std::lock_guard lock(mutex);
         refused_gen = flight.refused_gen;
     }
+    KeptAnswer kept;
+    kept.entry.attempt = crypto::random_id_bytes();
+    if (!co_await take_room(worker, kept)) co_return not_begun(kNoJournal);
     Begun begun;
     const Beginning beginning{.id = flight.id,
                               .providers = providers,
                               .hooks = hooks,
                               .settings = settings,
-                              .attempt = crypto::random_id_bytes(),
+                              .attempt = kept.entry.attempt,
                               .epoch = flight.epoch,
                               .gen = flight.gen,
                               .refused_gen = refused_gen};
@@ -285,11 +307,12 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
         on_record = co_await change(worker, begin);
     }
     if (!on_record) base::log_error("refresh.not_begun", on_record.error());
-    if (!on_record || !begun.refusal.empty())
+    if (!on_record || !begun.refusal.empty()) {
+        co_await drop(worker, kept);
         co_return not_begun(on_record ? begun.refusal : on_record.error().code);
+    }
     counters.started.fetch_add(1, std::memory_order_relaxed);
     const auto& credential = *begun.credential;
-    KeptAnswer kept;
     RefreshOutcome outcome;
     const auto sealed = records.sealed_secret(credential);
     const auto parts = sealed ? records.open_parts(*sealed)
@@ -319,6 +342,7 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
             reject_client(credential, begun.grant, outcome.classification.code);
     } else {
         base::log_error("refresh.not_committed", committed.error());
+        if (!kept.on_disk) co_await drop(worker, kept);
         // What refuses it now, a row that does not open, may be mended: no other attempt before that.
         const std::lock_guard lock(mutex);
         if (kept.on_disk && outcome.tokens) unrecovered.insert(begun.attempt.id);
@@ -332,7 +356,8 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     report->code = outcome.classification.code;
     describe(*report, outcome);
     // It may repeat another credential's token, of which those who show it know nothing.
-    if (report->body && credential.refresh->exchange && credential.refresh->exchange->credential)
+    const auto& exchanged = credential.refresh->exchange;
+    if (report->body && exchanged && (exchanged->credential || exchanged->actor))
         report->body = crypto::Secret::copy_of(std::string_view());
     if (!outcome.tokens)
         base::log(base::LogLevel::warning, "refresh.refused",
@@ -344,6 +369,30 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     co_return report;
 }
 
+/// Room for the answer, before anybody is asked: an answer that could be lost is not asked for.
+net::awaitable<base::Status> Refresher::State::take_room(net::Worker& worker, KeptAnswer& kept) {
+    if (kept.has_room) co_return base::Status();
+    auto room =
+        co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
+            boost::asio::post(*disk,
+                              [&, done = std::move(done)] { done(journal.take_room(kept.entry.attempt)); });
+        });
+    kept.has_room = room.has_value();
+    judge_journal(room);
+    co_return room;
+}
+
+/// Whether the journal takes answers, for those who show it; said once in the log.
+void Refresher::State::judge_journal(const base::Status& room) {
+    if (!room) counters.journal_failures.fetch_add(1, std::memory_order_relaxed);
+    const std::lock_guard lock(mutex);
+    if (!room && !journal_trouble) base::log_error("refresh.no_journal", room.error());
+    if (room && journal_trouble) base::log(base::LogLevel::info, "refresh.journal_again");
+    journal_trouble = room ? std::nullopt : std::optional(room.error());
+    if (!room) look_at_journal_at = Steady::now() + kAfterRefusal;
+    counters.journal_writable.store(room.has_value(), std::memory_order_relaxed);
+}
+
 /// On the disk before anybody reads it; where that fails it is tried again with each try to commit it.
 net::awaitable<void> Refresher::State::keep(net::Worker& worker, KeptAnswer& kept) {
     const auto written =
@@ -351,20 +400,21 @@ net::awaitable<void> Refresher::State::keep(net::Worker& worker, KeptAnswer& kep
             boost::asio::post(*disk, [&, done = std::move(done)] { done(journal.write(kept.entry)); });
         });
     kept.on_disk = written.has_value();
+    kept.has_room = false;  // filled, or lost to what failed
     if (written) co_return;
     counters.journal_failures.fetch_add(1, std::memory_order_relaxed);
     base::log_error("refresh.not_journalled", written.error());
 }
 
 net::awaitable<void> Refresher::State::drop(net::Worker& worker, KeptAnswer& kept) {
-    if (!kept.came) co_return;
+    if (!kept.came && !kept.has_room) co_return;
     const auto gone =
         co_await net::await_callback<base::Status>(worker, [&](std::function<void(base::Status)> done) {
             boost::asio::post(*disk,
                               [&, done = std::move(done)] { done(journal.discard(kept.entry.attempt)); });
         });
     if (!gone) base::log_error("refresh.journal_kept", gone.error());
-    kept.came = kept.on_disk = false;
+    kept.came = kept.on_disk = kept.has_room = false;
 }
 
 /// An answer with tokens must not be lost to a disk that is full for a while, nor to a stop meanwhile: this

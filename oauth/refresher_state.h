@@ -53,25 +53,25 @@ struct Standing {
 /// An answer on its way through the journal.
 struct KeptAnswer {
     JournalEntry entry = {};
-    bool came = false;     // there is one
-    bool on_disk = false;  // and it is safe
+    bool has_room = false;  // taken on the disk, and not filled yet
+    bool came = false;      // there is one
+    bool on_disk = false;   // and it is safe
 };
 
 /// What the tokens of an attempt are exchanged for, if its grant exchanges any.
-using Subject = std::expected<std::optional<SubjectToken>, SubjectRefusal>;
+using Exchanged = std::expected<std::optional<ExchangedTokens>, SubjectRefusal>;
 
 /// One request of an attempt.
 struct Tried {
     RefreshOutcome outcome = {};
-    /// The version of the other credential whose token may be what was refused.
-    std::optional<std::uint64_t> refused_subject = {};
+    std::vector<LentToken> refused = {};  // other credentials' tokens, one of which may be what was refused
 };
 
-/// What came of getting another credential a token that is not refused.
+/// What came of getting other credentials tokens that are not refused.
 enum class Renewal {
-    done,     // it has another one now
-    not_now,  // it may have one later
-    never     // by no request, or it just got this one
+    done,     // there is another one now
+    not_now,  // there may be one later
+    never     // by no request, or this one is fresh
 };
 
 /// The last moment at which the token may be sent: calls take a moment to get there.
@@ -100,12 +100,16 @@ struct Refresher::State {
                                         const vault::SecretParts& parts, KeptAnswer& kept);
     net::awaitable<Tried> try_once(const Flight& flight, const Begun& begun, const vault::SecretParts& parts,
                                    KeptAnswer& kept);
-    net::awaitable<Renewal> renew_subject(const Flight& flight, const Begun& begun, std::uint64_t version);
-    net::awaitable<Subject> subject_for(const Flight& flight, const vault::Credential& credential,
-                                        const vault::SecretParts& parts, const StoredGrant& grant);
+    net::awaitable<Renewal> renew_lent(const Flight& flight, const Begun& begun, const LentToken& refused);
+    net::awaitable<Renewal> renew_all(const Flight& flight, const Begun& begun,
+                                      const std::vector<LentToken>& refused);
+    net::awaitable<Exchanged> exchanged_for(const Flight& flight, const vault::Credential& credential,
+                                            const vault::SecretParts& parts, const StoredGrant& grant);
     net::awaitable<base::Status> usable_soon(net::Worker& worker, const CredentialId& id);
+    net::awaitable<base::Status> take_room(net::Worker& worker, KeptAnswer& kept);
     net::awaitable<void> keep(net::Worker& worker, KeptAnswer& kept);
     net::awaitable<void> drop(net::Worker& worker, KeptAnswer& kept);
+    void judge_journal(const base::Status& room);
     net::awaitable<base::Status> commit_answer(net::Worker& worker, const Landing& landing, Landed& landed,
                                                KeptAnswer& kept);
     net::awaitable<bool> recovered(net::Worker& worker, const CredentialId& id);
@@ -120,6 +124,9 @@ struct Refresher::State {
     void reject_client(const vault::Credential& credential, const StoredGrant& grant,
                        const std::string& code);
     void recover_again();
+    void look_at_clock();
+    void look_at_all();
+    void look_at_journal();
     void each_oauth_credential(const std::function<void(const vault::Credential&)>& use) const;
     net::awaitable<void> pause(net::Worker& worker, std::chrono::milliseconds for_how_long);
 
@@ -152,10 +159,14 @@ struct Refresher::State {
     std::set<std::pair<base::Time, CredentialId>> plans;
     std::unordered_map<CredentialId, base::Time, base::IdHash> planned;
     std::vector<std::pair<SteadyTime, std::function<void()>>> pauses;
-    std::set<AttemptId> unrecovered;       // in the journal, and the store did not take them yet
-    SteadyTime recover_at{};               // when to try again
-    std::chrono::seconds recover_wait{5};  // and how long to wait after that
+    std::set<AttemptId> unrecovered;             // in the journal, and the store did not take them yet
+    SteadyTime recover_at{};                     // when to try again
+    std::chrono::seconds recover_wait{5};        // and how long to wait after that
+    std::optional<base::Error> journal_trouble;  // while it takes no answer
+    SteadyTime look_at_journal_at{};             // while there is trouble
     std::atomic<bool> stopping = false;
+    /// Of the tick before, by both clocks; on the first lane's worker alone.
+    std::optional<std::pair<base::Time, SteadyTime>> ticked = {};
 
     // Last: joined before what their work uses goes away. Nothing may stand before an answer.
     std::unique_ptr<boost::asio::thread_pool> disk;    // the journal

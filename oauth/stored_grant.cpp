@@ -210,6 +210,7 @@ void members(T& facts, Visit& visit) {
     visit("unresolved", facts.unresolved);
     visit("fail_count", facts.fail_count);
     visit("cooldown_until", facts.cooldown_until);
+    visit("cooldown_since", facts.cooldown_since);
     visit("obtained_at", facts.obtained_at);
     visit("expires_at", facts.expires_at);
     visit("renewable", facts.renewable);
@@ -236,6 +237,7 @@ void members(T& grant, Visit& visit) {
     visit("issuer", grant.issuer);
     visit("revocation_endpoint", grant.revocation_endpoint);
     visit("account", grant.account);
+    visit("act_chain", grant.act_chain);
 }
 
 }  // namespace

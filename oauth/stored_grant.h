@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace claviger::oauth {
 
@@ -24,6 +25,7 @@ struct StoredGrant {
     std::string issuer = {};                            // empty: unknown, tokens were handed over
     std::string revocation_endpoint = {};               // from metadata; empty: the profile's
     std::string account = {};                           // tells accounts of one provider apart; may be empty
+    std::vector<std::string> act_chain = {};            // who acts by the access token, by its own word
     bool operator==(const StoredGrant&) const = default;
 };
 

@@ -17,6 +17,7 @@ namespace {
 
 using net::awaitable;
 using Fetched = std::expected<SubjectToken, SubjectRefusal>;
+using FetchedAll = std::expected<ExchangedTokens, SubjectRefusal>;
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kTypes{{
     {"access_token", "urn:ietf:params:oauth:token-type:access_token"},
@@ -42,33 +43,39 @@ struct Subject {
     const ProviderProfile* profile = nullptr;
 };
 
-awaitable<std::expected<Subject, SubjectRefusal>> stored_subject(const SubjectMeans& means,
-                                                                 const SubjectSought& sought,
-                                                                 const base::CredentialId& id) {
+/// Which token of another credential is wanted, and in which words there is none.
+struct Lender {
+    const base::CredentialId& id;
+    std::string_view token_type;  // its URN
+    std::string_view gone, unusable;
+};
+
+awaitable<std::expected<Subject, SubjectRefusal>> stored_token(const SubjectMeans& means,
+                                                               const base::VaultId& vault,
+                                                               const Lender& lender) {
     const auto& catalog = means.records.catalog();
-    auto found = catalog.find<vault::Credential>(id);
-    if (!found || found->archived || found->vault != sought.vault || !found->refresh ||
-        found->refresh->exchange)
-        co_return refusal(AnswerClass::target, "subject_gone");
-    if (const auto usable = co_await means.make_usable(id); !usable)
-        co_return refusal(AnswerClass::not_sent, "subject_unusable", usable.error().message);
-    found = catalog.find<vault::Credential>(id);
-    if (!found || found->version == 0) co_return refusal(AnswerClass::target, "subject_gone");
-    const auto current = means.records.current_secret(id);
-    if (!current) co_return refusal(AnswerClass::not_sent, "subject_unusable", current.error().message);
+    const auto found = catalog.find<vault::Credential>(lender.id);
+    if (!found || found->archived || found->vault != vault || !found->refresh || found->refresh->exchange)
+        co_return refusal(AnswerClass::target, lender.gone);
+    if (const auto usable = co_await means.make_usable(lender.id); !usable)
+        co_return refusal(AnswerClass::not_sent, lender.unusable, usable.error().message);
+    const auto current = means.records.current_secret(lender.id);
+    if (!current && current.error().kind != base::ErrorKind::not_found)
+        co_return refusal(AnswerClass::not_sent, lender.unusable, current.error().message);
+    if (!current || current->credential->version == 0 || !current->credential->refresh)
+        co_return refusal(AnswerClass::target, lender.gone);
     const auto& credential = *current->credential;
-    if (!credential.refresh) co_return refusal(AnswerClass::target, "subject_gone");
     const auto grant = grant_of(catalog, credential);
     auto parts = means.records.open_parts(current->sealed);
     if (!grant || !parts)
-        co_return refusal(AnswerClass::not_sent, "subject_unusable",
+        co_return refusal(AnswerClass::not_sent, lender.unusable,
                           grant ? parts.error().message : grant.error().message);
-    const bool refresh_token = sought.block.exchange->token_type == kRefreshTokenType;
+    const bool refresh_token = lender.token_type == kRefreshTokenType;
     auto& token = refresh_token ? parts->refresh_token : parts->token;
-    if (!token) co_return refusal(AnswerClass::target, "subject_gone");
+    if (!token) co_return refusal(AnswerClass::target, lender.gone);
     co_return Subject{
         .token = {std::move(*token), refresh_token ? grant->refresh_expires_at : grant->facts.expires_at,
-                  credential.version},
+                  LentToken{credential.id, credential.version}},
         .client = *credential.refresh,
         .client_secret = std::move(parts->client_secret),
         .issuer = grant->issuer,
@@ -150,18 +157,61 @@ awaitable<Fetched> identity_assertion(const SubjectMeans& means, const SubjectSo
     if (!read.tokens) {
         auto refused = refusal(as_subject(said.kind), said.code,
                                said.description.empty() ? answer.error.message : said.description);
-        if (subject.token.version != 0 && may_refuse_subject(said))
-            refused.error().refused = subject.token.version;
+        if (may_refuse_subject(said)) refused.error().refused = subject.token.lent;
         co_return refused;
     }
     if (read.tokens->issued_token_type != kIdJagType)
         co_return refusal(AnswerClass::target, "no_id_jag",
                           "the identity provider gave a token of another type");
     co_return SubjectToken{std::move(read.tokens->access_token), subject.token.good_until,
-                           subject.token.version};
+                           subject.token.lent};
+}
+
+awaitable<Fetched> fetch_subject(const SubjectMeans& means, const SubjectSought& sought) {
+    const auto& exchange = *sought.block.exchange;
+    std::expected<Subject, SubjectRefusal> subject = refusal(AnswerClass::target, "subject_gone");
+    if (exchange.credential) {
+        const Lender lender{*exchange.credential, exchange.token_type, "subject_gone", "subject_unusable"};
+        subject = co_await stored_token(means, sought.vault, lender);
+    } else {
+        subject = co_await given_subject(means, sought);
+    }
+    if (!subject) co_return std::unexpected(std::move(subject).error());
+    if (minting_grant(sought.block) == GrantType::id_jag)
+        co_return co_await identity_assertion(means, sought, *subject);
+    if (exchange.credential && subject->client.token_endpoint != sought.block.token_endpoint)
+        co_return refusal(AnswerClass::target, "subject_elsewhere");
+    co_return std::move(subject->token);
+}
+
+awaitable<Fetched> fetch_actor(const SubjectMeans& means, const SubjectSought& sought) {
+    const auto& exchange = *sought.block.exchange;
+    auto actor = co_await stored_token(
+        means, sought.vault, {*exchange.actor, exchange.actor_type, "actor_gone", "actor_unusable"});
+    if (!actor) co_return std::unexpected(std::move(actor).error());
+    if (actor->client.token_endpoint != sought.block.token_endpoint)
+        co_return refusal(AnswerClass::target, "actor_elsewhere");
+    co_return std::move(actor->token);
 }
 
 }  // namespace
+
+PresentedTokens ExchangedTokens::presented() const {
+    return {.subject = &subject.token, .actor = actor ? &actor->token : nullptr};
+}
+
+std::optional<base::Time> ExchangedTokens::good_until() const {
+    if (!actor || !actor->good_until) return subject.good_until;
+    if (!subject.good_until) return actor->good_until;
+    return std::min(*subject.good_until, *actor->good_until);
+}
+
+std::vector<LentToken> ExchangedTokens::lent() const {
+    std::vector<LentToken> all;
+    if (subject.lent) all.push_back(*subject.lent);
+    if (actor && actor->lent) all.push_back(*actor->lent);
+    return all;
+}
 
 std::optional<std::string_view> token_type_urn(std::string_view word) {
     for (const auto& [name, urn] : kTypes)
@@ -174,24 +224,24 @@ bool may_refuse_subject(const Classification& said) {
 }
 
 void note_exchange(vault::Change& change, const vault::Refresh& block) {
-    if (!block.exchange || !block.exchange->credential) return;
-    const auto subject = change.catalog().find<vault::Credential>(*block.exchange->credential);
-    if (subject) change.note_grant(vault::Action::refresh, *subject, "grant.exchanged");
+    if (!block.exchange) return;
+    const auto note = [&](const std::optional<base::CredentialId>& id, std::string_view reason) {
+        const auto lender = id ? change.catalog().find<vault::Credential>(*id) : nullptr;
+        if (lender) change.note_grant(vault::Action::refresh, *lender, reason);
+    };
+    note(block.exchange->credential, "grant.exchanged");
+    note(block.exchange->actor, "grant.exchanged_as_actor");
 }
 
-awaitable<Fetched> fetch_subject(const SubjectMeans& means, const SubjectSought& sought) {
-    const auto& exchange = *sought.block.exchange;
-    std::expected<Subject, SubjectRefusal> subject = refusal(AnswerClass::target, "subject_gone");
-    if (exchange.credential)
-        subject = co_await stored_subject(means, sought, *exchange.credential);
-    else
-        subject = co_await given_subject(means, sought);
+awaitable<FetchedAll> fetch_exchanged(const SubjectMeans& means, const SubjectSought& sought) {
+    auto subject = co_await fetch_subject(means, sought);
     if (!subject) co_return std::unexpected(std::move(subject).error());
-    if (minting_grant(sought.block) == GrantType::id_jag)
-        co_return co_await identity_assertion(means, sought, *subject);
-    if (exchange.credential && subject->client.token_endpoint != sought.block.token_endpoint)
-        co_return refusal(AnswerClass::target, "subject_elsewhere");
-    co_return std::move(subject->token);
+    ExchangedTokens tokens{.subject = std::move(*subject)};
+    if (!sought.block.exchange->actor) co_return std::move(tokens);
+    auto actor = co_await fetch_actor(means, sought);
+    if (!actor) co_return std::unexpected(std::move(actor).error());
+    tokens.actor = std::move(*actor);
+    co_return std::move(tokens);
 }
 
 }  // namespace claviger::oauth

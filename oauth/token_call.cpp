@@ -30,6 +30,9 @@ net::awaitable<base::Result<ExchangeAnswer>> call_token_endpoint(const Outbound&
     for (;;) {
         const auto request = proven(call, nonce, out.clock.now());
         if (!request) co_return std::unexpected(request.error());
+        if (call.journal != nullptr)
+            if (auto room = co_await call.journal->before_sending(); !room)
+                co_return std::unexpected(std::move(room).error());
         auto answer = co_await ask(out, {.method = "POST",
                                          .url = call.url,
                                          .payload = &*request,

@@ -30,7 +30,7 @@ base::Status add_proof(TokenRequest& request, const DpopKey& key, std::string_vi
 
 /// Sends it once; a second time only when the complete answer refuses the proof for want of a nonce, which
 /// leaves code and assertion unspent (RFC 9449 8). Each answer goes through the journal before it is read.
-/// Errors: those of `make` and DpopKey::proof.
+/// Errors: those of `make`, DpopKey::proof and the journal's before_sending, with which nothing was sent.
 net::awaitable<base::Result<ExchangeAnswer>> call_token_endpoint(const Outbound& out, const TokenCall& call);
 
 }  // namespace claviger::oauth

@@ -110,8 +110,11 @@ void grant_families(Text& text, const oauth::RefreshCounters& grants) {
     text.family("claviger_refresh_seconds_total", "counter", "Time spent on attempts, commits included.")
         .value(seconds(grants.micros.load(std::memory_order_relaxed)));
     text.family("claviger_refresh_journal_failures_total", "counter",
-                "Answers that could not be journalled before they were read.")
+                "Answers that could not be journalled before they were read, or for which there was no room.")
         .value(number(grants.journal_failures));
+    text.family("claviger_refresh_journal_writable", "gauge",
+                "0 while no token is renewed because the journal takes no answer.")
+        .value(grants.journal_writable.load(std::memory_order_relaxed) ? 1 : 0);
 }
 
 void store_families(Text& text, vault::Records& records) {

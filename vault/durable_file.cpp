@@ -19,6 +19,19 @@ bool write_all(int descriptor, base::ByteView bytes) {
     return true;
 }
 
+std::filesystem::path unfinished_of(std::filesystem::path path) {
+    path += kUnfinishedFile;
+    return path;
+}
+
+/// False, with errno as it was.
+bool give_up(const std::filesystem::path& unfinished) {
+    const int why = errno;
+    ::unlink(unfinished.c_str());
+    errno = why;
+    return false;
+}
+
 }  // namespace
 
 Descriptor::Descriptor(const std::filesystem::path& path, int flags, unsigned mode)
@@ -35,17 +48,27 @@ bool sync_folder(const std::filesystem::path& folder) {
     return opened.good() && ::fsync(opened.get()) == 0;
 }
 
+bool take_room(const std::filesystem::path& path, std::size_t bytes) {
+    const auto unfinished = unfinished_of(path);
+    const Descriptor file(unfinished, O_WRONLY | O_CREAT, 0600);
+    if (!file.good()) return false;
+    errno = ::posix_fallocate(file.get(), 0, static_cast<off_t>(bytes));
+    return errno == 0 || give_up(unfinished);
+}
+
+bool give_room_back(const std::filesystem::path& path) {
+    return ::unlink(unfinished_of(path).c_str()) == 0 || errno == ENOENT;
+}
+
 bool replace_file(const std::filesystem::path& path, base::ByteView content) {
-    auto unfinished = path;
-    unfinished += kUnfinishedFile;
+    const auto unfinished = unfinished_of(path);
     {
-        const Descriptor file(unfinished, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        if (!file.good() || !write_all(file.get(), content) || ::fsync(file.get()) != 0) {
-            const int why = errno;
-            ::unlink(unfinished.c_str());
-            errno = why;
-            return false;
-        }
+        // Not cut off first: what take_room() took must not be lost to others in between.
+        const Descriptor file(unfinished, O_WRONLY | O_CREAT, 0600);
+        const bool whole = file.good() && write_all(file.get(), content) &&
+                           ::ftruncate(file.get(), static_cast<off_t>(content.size())) == 0 &&
+                           ::fsync(file.get()) == 0;
+        if (!whole) return give_up(unfinished);
     }
     return ::rename(unfinished.c_str(), path.c_str()) == 0 && sync_folder(path.parent_path());
 }

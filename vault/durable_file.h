@@ -37,6 +37,10 @@ inline constexpr std::string_view kUnfinishedFile = ".new";
 // The following block on the disk. They return false, and leave errno, when it did not work.
 
 bool sync_folder(const std::filesystem::path& folder);  // an empty one is the working folder
+/// Takes the room for a file of that many bytes, which replace_file() of the same path then cannot lack.
+bool take_room(const std::filesystem::path& path, std::size_t bytes);
+/// Also when none was taken.
+bool give_room_back(const std::filesystem::path& path);
 /// The whole file by another name, synced, then renamed: readers see the old content or the new one. Mode
 /// 0600. What could not be written whole is taken away again; a crash may leave it, with the extension
 /// kUnfinishedFile.

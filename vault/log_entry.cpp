@@ -85,6 +85,8 @@ constexpr std::string_view kReasonCodes[] = {
     "grant.revocation_unsupported",
     "grant.resumed",
     "grant.exchanged",
+    "grant.exchanged_as_actor",
+    "grant.journal_unavailable",
 };
 
 template <class Enum>

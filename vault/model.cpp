@@ -300,6 +300,8 @@ void fields(Exchange& o, F&& f) {
     f(o.audience);
     f(o.requested_type);
     f(o.issuer);
+    f(o.actor);
+    f(o.actor_type);
 }
 template <class F>
 void fields(Injection& o, F&& f) {

@@ -87,6 +87,10 @@ struct Exchange {
     std::string token_type;                        // its URN (RFC 8693 3); empty for a given assertion
     std::string audience, requested_type;          // of a token exchange; may be empty
     std::string issuer;  // of a given token that an identity provider exchanges for an assertion; else empty
+    /// Of a token exchange: another credential of the same vault, whose token is the actor token. Nothing:
+    /// nobody acts for the subject.
+    std::optional<base::CredentialId> actor = {};
+    std::string actor_type = {};  // the actor token's URN; empty without an actor
 };
 
 /// The public half of an OAuth grant's refresh block.
@@ -451,7 +455,7 @@ struct SessionToken {
     const base::RawId& scope() const { return session.raw; }
 };
 
-/// The plaintext of a metadata row, schema 2: docs/storage_format.md. Decoding refuses what encoding does not
+/// The plaintext of a metadata row, schema 3: docs/storage_format.md. Decoding refuses what encoding does not
 /// write (corrupt "row.malformed").
 template <class T>
 base::Bytes encode_object(const T& object);

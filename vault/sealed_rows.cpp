@@ -65,7 +65,7 @@ crypto::Place row_place(const KeyRing& keys, const RowHeader& header, ByteView r
     crypto::Place place;
     place.type = crypto::ObjectType::metadata;
     // The kind stands in the schema's upper half: a vault's row cannot pose as an agent's, whatever its id.
-    place.schema = (static_cast<std::uint32_t>(static_cast<unsigned char>(row_key[0])) << 16) | 2;
+    place.schema = (static_cast<std::uint32_t>(static_cast<unsigned char>(row_key[0])) << 16) | 3;
     place.instance = keys.instance();
     place.workspace = header.workspace;
     place.vault = header.vault;

@@ -131,8 +131,9 @@ net::awaitable<Api::State::Outcome> Api::State::serve(net::Worker& worker, const
                                           "The Host of this request is not a name of this server.",
                                           "Add it to admin.allowed_hosts in the configuration."));
     const auto* open = store.load(std::memory_order_acquire);
-    if (auto health = health_reply(request.method, request.path(), open == nullptr ? nullptr : open->records,
-                                   counters, settings.more_metrics)) {
+    if (auto health =
+            health_reply(request.method, request.path(), open == nullptr ? nullptr : open->records,
+                         open == nullptr ? nullptr : open->grants, counters, settings.more_metrics)) {
         health->headers.add("request-id", id.text());
         co_return std::move(*health);
     }

@@ -40,6 +40,43 @@ void read_type(Fields& in, GrantType grant, vault::Exchange& exchange) {
     exchange.token_type = *oauth::token_type_urn(word);
 }
 
+/// Who acts for the subject (RFC 8693 2.1). Never a token that was given: an actor is known here.
+void read_actor(Fields& in, GrantType grant, vault::Exchange& exchange) {
+    const auto id = in.text_if_any("actor_credential_id", {1, 64});
+    if (!id) {
+        if (in.has_value("actor_token_type")) in.refuse("actor_token_type", "needs actor_credential_id");
+        return;
+    }
+    if (grant != GrantType::token_exchange)
+        in.refuse("actor_credential_id", "belongs to the grant token_exchange");
+    exchange.actor = base::CredentialId::parse(*id);
+    if (!exchange.actor) in.refuse("actor_credential_id", "must be the id of a credential");
+    if (exchange.actor && exchange.actor == exchange.credential)
+        in.refuse("actor_credential_id", "must be another credential than subject_credential_id");
+    constexpr std::array<std::string_view, 2> types{"access_token", "refresh_token"};
+    auto word = types[0];
+    if (in.has_value("actor_token_type"))
+        word = types[in.word("actor_token_type", {types.begin(), types.end()})];
+    exchange.actor_type = *oauth::token_type_urn(word);
+}
+
+/// Whether that credential's token may be exchanged.
+base::Status check_lender(const Call& call, const vault::Vault& vault, const base::CredentialId& id) {
+    const auto lender = find<vault::Credential>(call.catalog(), call.workspace(), id.text());
+    if (!lender) return std::unexpected(lender.error());
+    const auto refused = [&](const std::string& why) {
+        return base::failure(
+            base::ErrorKind::invalid_request, "exchange.subject", "Credential " + id.text() + " " + why + ".",
+            "Connect an account at the authorization server that exchanges its token, in the "
+            "same vault.");
+    };
+    if ((*lender)->vault != vault.id) return refused("is in another vault");
+    if ((*lender)->archived || !(*lender)->refresh)
+        return refused("is archived, or has no refresh block that says where its token comes from");
+    if ((*lender)->refresh->exchange) return refused("has an exchanged token itself");
+    return {};
+}
+
 }  // namespace
 
 std::optional<vault::Exchange> read_exchange(Fields& in, GrantType grant, oauth::ConnectSecrets& secrets) {
@@ -55,6 +92,7 @@ std::optional<vault::Exchange> read_exchange(Fields& in, GrantType grant, oauth:
     auto given = in.object("exchange");
     vault::Exchange exchange;
     read_subject(given, secrets, exchange);
+    read_actor(given, grant, exchange);
     if (grant == GrantType::jwt_bearer) {
         if (exchange.credential)
             given.refuse("subject_credential_id",
@@ -75,27 +113,17 @@ std::optional<vault::Exchange> read_exchange(Fields& in, GrantType grant, oauth:
 }
 
 base::Status check_exchange(const Call& call, const vault::Vault& vault, const vault::Exchange& exchange) {
-    if (!exchange.credential) return {};
+    if (!exchange.credential && !exchange.actor) return {};
     if (call.key.role != vault::Role::admin)
         return base::failure(
             base::ErrorKind::denied, "exchange.admin_only",
             "Only an admin may let a stored token be exchanged for another.",
             "It widens where the power of that token goes. Give a subject_token of your own, or "
             "ask an admin.");
-    const auto subject =
-        find<vault::Credential>(call.catalog(), call.workspace(), exchange.credential->text());
-    if (!subject) return std::unexpected(subject.error());
-    const auto refused = [&](const std::string& why) {
-        return base::failure(
-            base::ErrorKind::invalid_request, "exchange.subject",
-            "Credential " + exchange.credential->text() + " " + why + ".",
-            "Connect an account at the authorization server that exchanges its token, in the "
-            "same vault.");
-    };
-    if ((*subject)->vault != vault.id) return refused("is in another vault");
-    if ((*subject)->archived || !(*subject)->refresh)
-        return refused("is archived, or has no refresh block that says where its token comes from");
-    if ((*subject)->refresh->exchange) return refused("has an exchanged token itself");
+    for (const auto& id : {exchange.credential, exchange.actor}) {
+        if (!id) continue;
+        if (auto lends = check_lender(call, vault, *id); !lends) return lends;
+    }
     return {};
 }
 

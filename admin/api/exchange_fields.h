@@ -13,9 +13,9 @@ namespace claviger::admin::api {
 std::optional<vault::Exchange> read_exchange(Fields& in, oauth::GrantType grant,
                                              oauth::ConnectSecrets& secrets);
 
-/// Whether the credential whose token it is may be a subject: of this vault, connected, and no exchange
-/// itself; and whether the caller may say so, who has to be an admin. Errors: not_found
-/// "credential.not_found", invalid_request "exchange.subject", denied "exchange.admin_only".
+/// Whether the credentials whose tokens are the subject's and the actor's may lend them: of this vault,
+/// connected, and no exchanges themselves; and whether the caller may say so, who has to be an admin. Errors:
+/// not_found "credential.not_found", invalid_request "exchange.subject", denied "exchange.admin_only".
 base::Status check_exchange(const Call& call, const vault::Vault& vault, const vault::Exchange& exchange);
 
 }  // namespace claviger::admin::api

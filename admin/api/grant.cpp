@@ -76,9 +76,9 @@ Json shown_event(const vault::LogEntry& entry) {
             {"actor", {{"type", vault::name_of(entry.actor)}, {"id", std::move(actor_id)}}}};
 }
 
-Json texts(const oauth::Scopes& scopes) {
+Json texts(const std::vector<std::string>& names) {
     auto list = Json::array();
-    for (const auto& scope : scopes) list.push_back(scope);
+    for (const auto& name : names) list.push_back(name);
     return list;
 }
 
@@ -137,7 +137,9 @@ Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& 
     const auto& facts = grant.facts;
     const auto story = oauth::story_of(grant, next_step, now);
     const auto exchange = credential.refresh ? credential.refresh->exchange : std::nullopt;
-    const bool exchanges_another = exchange && exchange->credential;
+    const auto shown_id = [](const std::optional<base::CredentialId>& id) {
+        return id ? Json(id->text()) : Json(nullptr);
+    };
     return {{"type", "vault_credential_grant"},
             {"credential_id", credential.id.text()},
             {"vault_id", credential.vault.text()},
@@ -171,8 +173,15 @@ Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& 
             {"step_ups", shown_step_ups(facts)},
             {"provider", text_if_any(grant.provider)},
             {"issuer", text_if_any(grant.issuer)},
-            {"subject_credential_id", exchanges_another ? Json(exchange->credential->text()) : Json(nullptr)},
+            {"subject_credential_id", exchange ? shown_id(exchange->credential) : Json(nullptr)},
+            {"actor_credential_id", exchange ? shown_id(exchange->actor) : Json(nullptr)},
+            {"act_chain", texts(grant.act_chain)},
             {"as_of", shown(now)}};
+}
+
+/// Why no grant at all is renewed.
+Json shown_trouble(const base::Error& trouble) {
+    return {{"code", "journal_unavailable"}, {"message", trouble.message}, {"hint", trouble.hint}};
 }
 
 base::Result<vault::Ref<vault::Credential>> find_granted(const Call& call, const vault::Catalog& catalog) {
@@ -229,6 +238,8 @@ net::awaitable<Answered> retrieve_grant(Call& call) {
     const auto now = call.records.clock().now();
     const auto next_step = call.grants != nullptr ? call.grants->next_step(credential.id) : std::nullopt;
     auto json = shown_grant(credential, *grant, next_step, now);
+    const auto trouble = call.grants != nullptr ? call.grants->journal_trouble() : std::nullopt;
+    json["renewal_blocked"] = grant->facts.renewable && trouble ? shown_trouble(*trouble) : Json(nullptr);
     if (auto added = add_fingerprints(call, credential, json); !added)
         co_return std::unexpected(added.error());
     json["timeline"] = Json::array();

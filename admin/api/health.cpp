@@ -14,7 +14,7 @@ net::Response text_reply(unsigned status, std::string_view type, std::string bod
     return response;
 }
 
-net::Response ready_reply(vault::Records* records) {
+net::Response ready_reply(vault::Records* records, const oauth::Refresher* grants) {
     constexpr std::string_view json = "application/json";
     if (records == nullptr)
         return text_reply(503, json,
@@ -27,6 +27,11 @@ net::Response ready_reply(vault::Records* records) {
         return text_reply(
             503, json,
             R"({"status":"fenced","hint":"This store was restored from a backup. See `claviger backup fence`."})");
+    // Calls go on with the tokens there are.
+    if (grants != nullptr && !grants->counters().journal_writable.load(std::memory_order_relaxed))
+        return text_reply(
+            200, json,
+            R"({"status":"ready","degraded":"journal_unavailable","hint":"No OAuth token is renewed until the journal folder can be written again."})");
     return text_reply(200, json, R"({"status":"ready"})");
 }
 
@@ -73,13 +78,14 @@ std::string metrics_text(const ApiCounters& counters, const std::function<std::s
 }  // namespace
 
 std::optional<net::Response> health_reply(std::string_view method, std::string_view path,
-                                          vault::Records* records, const ApiCounters& counters,
+                                          vault::Records* records, const oauth::Refresher* grants,
+                                          const ApiCounters& counters,
                                           const std::function<std::string()>& more_metrics) {
     if ((method != "GET" && method != "HEAD") || path.find("/v1/") != std::string_view::npos)
         return std::nullopt;
     std::optional<net::Response> reply;
     if (path.ends_with("/healthz")) reply = text_reply(200, "application/json", R"({"status":"ok"})");
-    if (path.ends_with("/readyz")) reply = ready_reply(records);
+    if (path.ends_with("/readyz")) reply = ready_reply(records, grants);
     if (path.ends_with("/metrics"))
         reply =
             text_reply(200, "text/plain; version=0.0.4; charset=utf-8", metrics_text(counters, more_metrics));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "net/http.h"
+#include "oauth/refresher.h"
 #include "vault/records.h"
 
 #include <array>
@@ -20,9 +21,10 @@ struct ApiCounters {
 };
 
 /// The answer to /healthz, /readyz or /metrics (below any prefix); nothing for other paths. `records` null:
-/// sealed.
+/// sealed; `grants` null: nothing is refreshed.
 std::optional<net::Response> health_reply(std::string_view method, std::string_view path,
-                                          vault::Records* records, const ApiCounters& counters,
+                                          vault::Records* records, const oauth::Refresher* grants,
+                                          const ApiCounters& counters,
                                           const std::function<std::string()>& more_metrics);
 
 }  // namespace claviger::admin::api

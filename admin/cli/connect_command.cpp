@@ -93,8 +93,9 @@ base::Status take_exchange(Context& context, const std::string& credentials, Sec
                            json& body) {
     const auto& arguments = context.arguments;
     json exchange;
-    constexpr std::array<std::pair<std::string_view, const char*>, 4> flags{
+    constexpr std::array<std::pair<std::string_view, const char*>, 5> flags{
         {{"--subject-token-type", "subject_token_type"},
+         {"--actor-token-type", "actor_token_type"},
          {"--identity-provider", "identity_provider"},
          {"--audience", "audience"},
          {"--requested-token-type", "requested_token_type"}}};
@@ -104,11 +105,14 @@ base::Status take_exchange(Context& context, const std::string& credentials, Sec
         if (auto placed = place(context, document, "--subject-token-file", exchange["subject_token"]);
             !placed)
             return placed;
-    if (const auto wanted = arguments.value("--subject-credential")) {
-        const auto id = credential_id(context, credentials, *wanted);
-        if (!id) return std::unexpected(id.error());
-        exchange["subject_credential_id"] = *id;
-    }
+    constexpr std::array<std::pair<std::string_view, const char*>, 2> lenders{
+        {{"--subject-credential", "subject_credential_id"}, {"--actor-credential", "actor_credential_id"}}};
+    for (const auto& [flag, field] : lenders)
+        if (const auto wanted = arguments.value(flag)) {
+            const auto id = credential_id(context, credentials, *wanted);
+            if (!id) return std::unexpected(id.error());
+            exchange[field] = *id;
+        }
     if (!exchange.is_null()) body["exchange"] = std::move(exchange);
     return {};
 }
@@ -230,6 +234,9 @@ std::vector<Flag> connect_flags() {
         {"--subject-credential", "CREDENTIAL", "credential of the vault whose token is exchanged"},
         {"--subject-token-file", "FILE", "token or assertion that is exchanged ('-': standard input)"},
         {"--subject-token-type", "TYPE", "access_token, refresh_token, id_token, jwt or saml2"},
+        {"--actor-credential", "CREDENTIAL",
+         "with token_exchange: credential of the vault whose token says who acts for the subject"},
+        {"--actor-token-type", "TYPE", "access_token (default) or refresh_token"},
         {"--identity-provider", "URL", "with id_jag and a subject token: the issuer that exchanges it"},
         {"--audience", "TEXT", "with token_exchange: whom the token is for"},
         {"--requested-token-type", "URN", "with token_exchange: what to ask for"},

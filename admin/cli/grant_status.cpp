@@ -127,6 +127,8 @@ void show_grant(Screen& screen, const json& grant) {
     show(screen, "", text_in(grant, "meaning"));
     show(screen, "to do", text_in(grant, "what_to_do").empty() ? "nothing" : text_in(grant, "what_to_do"));
     show(screen, "calls", grant.value("token_is_served", false) ? "get the access token" : "are refused");
+    if (const auto& blocked = grant.value("renewal_blocked", json()); blocked.is_object())
+        show(screen, "blocked", text_in(blocked, "message") + " " + text_in(blocked, "hint"));
     if (const auto& next = grant.value("next", json()); next.is_object()) {
         const auto at = told(grant, text_in(next, "at"));
         show(screen, "next", (at.empty() ? "" : at + ": ") + text_in(next, "meaning"));
@@ -143,6 +145,9 @@ void show_grant(Screen& screen, const json& grant) {
     show(screen, "provider", text_in(grant, "provider"));
     show(screen, "issuer", text_in(grant, "issuer"));
     show(screen, "exchanges", text_in(grant, "subject_credential_id"));
+    show(screen, "actor", text_in(grant, "actor_credential_id"));
+    if (const auto& chain = grant.value("act_chain", json::array()); !chain.empty())
+        show(screen, "acts", cell_text(chain));
     screen.line("");
     json rows = {{"data", json::array()}};
     for (const auto& entry : grant.value("timeline", json::array()))

@@ -404,10 +404,16 @@ TEST_CASE("Another account on a reconnect is not swapped in silently", "[admin]"
     Connecting it;
     Browser browser(it.world);
     const auto as_user = [&](const std::string& subject) {
-        const auto claims = json{{"sub", subject}}.dump();
+        const auto now =
+            std::chrono::duration_cast<std::chrono::seconds>(it.world.clock.now().time_since_epoch()).count();
+        const json claims{{"iss", it.server.origin()},
+                          {"aud", "dynamic-1"},
+                          {"sub", subject},
+                          {"iat", now},
+                          {"exp", now + 300}};
         auto tokens = it.server.tokens();
         tokens["id_token"] =
-            base::to_base64url(R"({"alg":"none"})") + "." + base::to_base64url(claims) + ".x";
+            base::to_base64url(R"({"alg":"ES256"})") + "." + base::to_base64url(claims.dump()) + ".x";
         it.server.script("/token", json_answer(200, tokens));
     };
     as_user("alice");
@@ -423,6 +429,21 @@ TEST_CASE("Another account on a reconnect is not swapped in silently", "[admin]"
     it.link = it.make({{"credential_id", id}, {"allow_other_account", true}});
     CHECK(it.connect(browser).status == 200);
     CHECK(grant_of(it.world, id).facts.epoch == 2);
+}
+
+TEST_CASE("An ID token of a server without published keys has to be ours, or nothing is stored", "[admin]") {
+    Connecting it;
+    Browser browser(it.world);
+    auto tokens = it.server.tokens();
+    tokens["id_token"] = base::to_base64url(R"({"alg":"ES256"})") + "." +
+                         base::to_base64url(json{{"sub", "mallory"}}.dump()) + ".x";
+    it.server.script("/token", json_answer(200, tokens));
+    const auto refused = it.connect(browser);
+    CHECK(refused.status != 200);
+    CHECK(refused.text.find("id_token.wrong_issuer") != std::string::npos);
+    CHECK(it.status()["status"] == "failed");
+    CHECK(it.status()["credential_id"].is_null());
+    CHECK(test::soon([&] { return it.server.count("/revoke") > 0; }));  // nobody keeps them
 }
 
 TEST_CASE("A client that an operator registered is used before any other", "[admin]") {
@@ -566,7 +587,8 @@ TEST_CASE("One start of a link runs at a time", "[admin]") {
     CHECK(reply.status == 409);
     CHECK(reply.text.find("connect.starting") != std::string::npos);
     CHECK(it.server.seen().empty());
-    it.world.clock.advance(std::chrono::minutes(1));  // whoever held it is gone
+    SECTION("whoever held it is gone") { it.world.clock.advance(std::chrono::minutes(1)); }
+    SECTION("it began before the clock was put back") { it.world.clock.advance(-std::chrono::hours(5)); }
     CHECK(browser.open(path_of(it.link["url"]) + "/start").status == 303);
     CHECK_FALSE(it.world.records->catalog().find<vault::ConnectFlow>(id)->starting_until);
 }

@@ -270,6 +270,32 @@ TEST_CASE("Codes that a dead process was exchanging are given up at the next sta
     it.world.connect->journal = nullptr;
 }
 
+TEST_CASE("A code whose answer may still come is not given up because the clock jumped ahead", "[admin]") {
+    Connecting it;
+    oauth::ConnectUpkeep upkeep(*it.world.connect, it.world.loop.worker, {});
+    leave_exchanging(it);  // as this process does, not one before
+    it.world.clock.advance(5h);
+    upkeep.start();
+    std::this_thread::sleep_for(2s);  // a sweep
+    CHECK(flow_of(it)->state == vault::ConnectState::exchanging);
+    upkeep.drain();
+}
+
+TEST_CASE("A device may be asked about at its time, and at once when that lies further off than any pause",
+          "[admin]") {
+    const base::Time now{1'790'000'000s};
+    vault::DeviceWait device;
+    device.interval_s = 5;
+    device.next_poll = now;
+    CHECK(oauth::poll_is_due(device, now));
+    CHECK(oauth::poll_is_due(device, now + 5h));
+    CHECK_FALSE(oauth::poll_is_due(device, now - 1s));
+    CHECK_FALSE(oauth::poll_is_due(device, now - 300s));
+    CHECK(oauth::poll_is_due(device, now - 301s));
+    device.interval_s = 600;
+    CHECK_FALSE(oauth::poll_is_due(device, now - 301s));
+}
+
 TEST_CASE("What was left for links that are gone is removed at a start, once it is old", "[admin]") {
     Connecting it;
     leave_exchanging(it);
@@ -347,6 +373,15 @@ TEST_CASE("Links are looked after while nobody looks, and what runs is waited fo
         REQUIRE(comes_true([&] { return it.server.count("/token") == 2; }));
         upkeep.drain();
         CHECK(it.status()["status"] == "connected");
+    }
+    SECTION("and when the clock was put back since it was last asked about") {
+        upkeep.start();
+        it.world.clock.advance(2s);
+        REQUIRE(comes_true([&] { return it.server.count("/token") == 1; }));
+        REQUIRE(comes_true([&] { return flow_of(it)->device->next_poll > it.world.clock.now(); }));
+        it.world.clock.advance(-5h);
+        CHECK(comes_true([&] { return it.server.count("/token") >= 2; }));
+        CHECK(comes_true([&] { return flow_of(it)->device->next_poll < it.world.clock.now() + 1h; }));
     }
     SECTION("what breaks holds nobody up") {
         broken = true;

@@ -77,11 +77,19 @@ describe('A connect link', () => {
             async () => (await as.log()).some((one) => one.path === '/token/revocation' && one.token === fingerprint(token)),
             40_000,
         );
+    const newestToken = async (kind) => (await as.issued()).findLast((one) => one.kind === kind).value;
+    /// What was connected last, as its server gave it.
+    const newestSet = async () => ({ access: await newestToken('access_token'), refresh: await newestToken('refresh_token') });
+    /// By the books of the server, not only by what it was asked.
+    async function isOver({ access, refresh }) {
+        await givenBack(refresh);
+        await eventually('the old set is good for nothing', async () => !(await as.alive(access)) && !(await as.alive(refresh)));
+    }
     const newestRefreshToken = async () => (await as.issued()).findLast(({ kind }) => kind === 'refresh_token').value;
 
     it('leads a person through the provider, and the agent can call, now and after the token has ended (1)', async () => {
         await as.mode({ access_ttl: 3 });
-        const made = await newLink();
+        const made = await newLink({ scopes: ['openid', 'mcp:read'] });
         assert.equal(made.link.status, 'waiting');
         const page = await fetch(made.link.url);
         assert.equal(page.status, 200);
@@ -94,6 +102,9 @@ describe('A connect link', () => {
         const asked = await made.authorization();
         assert.equal(asked.code_challenge_method, 'S256');
         assert.ok(asked.code_challenge.length >= 43 && asked.state.length >= 43, JSON.stringify(asked));
+        assert.equal(asked.resource, made.resource);
+        const [, claims] = (await newestToken('id_token')).split('.').map((part) => Buffer.from(part, 'base64url').toString());
+        assert.ok(asked.nonce.length >= 22 && JSON.parse(claims).nonce === asked.nonce, JSON.stringify(asked));
         assert.equal(asked.redirect_uri, `${claviger.adminUrl}/oauth/callback`);
         assert.match(asked.client_id, /^dynamic-/);
         const [exchange, ...again] = await made.tokenRequests('authorization_code');
@@ -127,10 +138,13 @@ describe('A connect link', () => {
     it('gives the old tokens back when they belonged to another client (2)', async () => {
         const first = await connect();
         const agent = await first.agent();
-        const token = await newestRefreshToken();
+        const old = await newestSet();
+        assert.deepEqual([await as.alive(old.access), await as.alive(old.refresh)], [true, true]);
         const client = { client_id: 'post', client_secret: as.clients.post.client_secret, token_endpoint_auth_method: 'client_secret_post' };
         await connect({ vault: first.vault, resource: first.resource, credential_id: agent.credential_id, issuer: as.issuer, client });
-        await givenBack(token);
+        await isOver(old);
+        const { access, refresh } = await newestSet();
+        assert.deepEqual([await as.alive(access), await as.alive(refresh)], [true, true]);
         await callWell(agent, 1);
     });
 
@@ -139,11 +153,11 @@ describe('A connect link', () => {
         const first = await connect({ provider });
         const agent = await first.agent();
         await callWell(agent, 1);
-        const token = await newestRefreshToken();
+        const old = await newestSet();
         await as.mode({ access_ttl: 3 });
         await connect({ vault: first.vault, resource: first.resource, credential_id: agent.credential_id, provider });
         await as.mode({ access_ttl: 3600 });
-        await givenBack(token);
+        await isOver(old);
         await callWell(agent, 2);
         await sleep(3_100);
         await callWell(agent, 3); // the new consent has not gone with the old one
@@ -153,11 +167,12 @@ describe('A connect link', () => {
     it('leaves the old tokens to their end where revoking them may end the new consent', async () => {
         const first = await connect();
         const agent = await first.agent();
-        const token = fingerprint(await newestRefreshToken());
+        const old = await newestSet();
         await connect({ vault: first.vault, resource: first.resource, credential_id: agent.credential_id });
         await callWell(agent, 1);
         await sleep(2_000);
-        assert.ok(!(await as.log()).some((one) => one.path === '/token/revocation' && one.token === token));
+        assert.ok(!(await as.log()).some((one) => one.path === '/token/revocation' && one.token === fingerprint(old.refresh)));
+        assert.equal(await as.alive(old.refresh), true);
     });
 
     it('changes nothing until the person is done (2)', async () => {

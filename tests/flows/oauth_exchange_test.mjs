@@ -124,6 +124,33 @@ describe('A token that is exchanged for another', () => {
             await eventually('it is exchanged again', async () => (await call(agent, 2)).message?.result, 20_000);
         });
 
+        it('in which another credential acts says who, and keeps both fresh (10)', async () => {
+            await as.mode({ disguise: false }); // so that the JWTs are whole
+            const subject = await person(as);
+            const service = { client_id: 'service', client_secret: as.clients.service.client_secret };
+            const actor = await link('client_credentials', undefined, { vault: subject.vault, client: service });
+            const actorPath = `/v1/vaults/${subject.vault.id}/credentials/${actor.link.credential_id}`;
+            const both = { subject_credential_id: subject.credential.id, actor_credential_id: actor.link.credential_id };
+            const made = await link('token_exchange', both, { vault: subject.vault });
+            const agent = await agentOf(made);
+            await callWell(agent, 1);
+            const [first] = await made.requests(exchangeType);
+            for (const field of ['subject_token', 'actor_token', 'actor_token_type']) assert.ok(first.form.includes(field), first.form);
+            const told = await grantOf(claviger, agent);
+            assert.deepEqual(told.act_chain, ['service', 'whoever-acted-before']);
+            assert.deepEqual([told.subject_credential_id, told.actor_credential_id], [subject.credential.id, actor.link.credential_id]);
+
+            const actorToken = (await as.issued()).findLast(({ kind, value }) => kind === 'access_token' && !value.includes('.'));
+            await as.expire(actorToken.value);
+            await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+            await callWell(agent, 2);
+            assert.deepEqual((await made.requests(exchangeType)).map(({ status }) => status), [200, 400, 200]);
+            assert.equal((await actor.requests('client_credentials')).length, 2);
+            const { timeline } = await grantOf(claviger, { credentialPath: actorPath });
+            assert.equal(timeline.filter(({ reason }) => reason === 'grant.exchanged_as_actor').length, 3, JSON.stringify(timeline));
+            await as.mode({ disguise: true });
+        });
+
         it('that was given is kept for the next time', async () => {
             const { access_token } = await login(as, { client: 'post' });
             const made = await link('token_exchange', { subject_token: access_token });
@@ -247,6 +274,11 @@ describe('A token that is exchanged for another', () => {
             ['id_jag', { subject_credential_id: subject.credential.id, identity_provider: idp.issuer }, /identity_provider/],
             ['jwt_bearer', { subject_credential_id: subject.credential.id }, /cannot be an assertion/],
             ['client_credentials', { subject_token: 'a' }, /belongs to the grants/],
+            ['token_exchange', { subject_token: 'a', actor_token: 'b' }, /actor_token/],
+            ['token_exchange', { subject_token: 'a', actor_token_type: 'access_token' }, /needs actor_credential_id/],
+            ['token_exchange', { subject_token: 'a', actor_credential_id: made.link.credential_id }, /has an exchanged token itself/],
+            ['token_exchange', { subject_credential_id: subject.credential.id, actor_credential_id: subject.credential.id }, /another credential than/],
+            ['id_jag', { subject_credential_id: subject.credential.id, actor_credential_id: made.link.credential_id }, /belongs to the grant token_exchange/],
         ]) {
             const refused = await link(type, exchange, { vault: subject.vault, options: { status: 400 } });
             assert.match(JSON.stringify(refused.link), says);

@@ -1,11 +1,11 @@
 // Token endpoints that fail, in every way they do: what still works goes on, what is lost is named, nothing is deleted.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, rmSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { eventually, makeStore, serve, startClaviger } from './harness.mjs';
+import { eventually, makeStore, serve, startClaviger, temporaryFolder } from './harness.mjs';
 import { call, callWell, connected, fingerprint, grantOf, login, oauthAuth, startAuthorizationServer } from './oauth_world.mjs';
 
 describe('A token endpoint that fails', () => {
@@ -261,6 +261,44 @@ describe('A token endpoint that fails', () => {
         await callWell(granted, 'after');
         assert.equal((await granted.refreshes()).length, 1);
         await narrow.stop();
+    });
+
+    it('is not asked for while the journal has no room, and by itself when it has (45)', async (context) => {
+        const data = path.join(temporaryFolder(), 'data');
+        const store = await makeStore({ data });
+        const journal = path.join(data, 'journal');
+        mkdirSync(journal, { mode: 0o700 });
+        const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', journal]);
+        if (status !== 0) return context.skip('a small tmpfs cannot be mounted here');
+        const filler = path.join(journal, 'of-others');
+        let narrow;
+        try {
+            narrow = await serve(store);
+            const good = await connected(narrow, as);
+            const granted = await connected(narrow, as, { dead: true });
+            spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k', 'count=1000']);
+            for (const id of [1, 2]) {
+                const refused = await call(granted, id);
+                assert.equal(refused.message.error.data.code, 'grant.journal_unavailable', refused.text);
+            }
+            assert.equal((await granted.refreshes()).length, 0);
+            await callWell(good, 3);
+            const { state, renewal_blocked } = await grantOf(narrow, granted);
+            assert.deepEqual([state, renewal_blocked.code], ['ready', 'journal_unavailable']);
+            const ready = await fetch(`${narrow.adminUrl}/readyz`);
+            assert.deepEqual([ready.status, (await ready.json()).degraded], [200, 'journal_unavailable']);
+            const metrics = async () => (await fetch(`${narrow.adminUrl}/metrics`)).text();
+            assert.match(await metrics(), /^claviger_refresh_journal_writable 0$/m);
+            unlinkSync(filler);
+            await callWell(granted, 4);
+            assert.equal((await granted.refreshes()).length, 1);
+            assert.match(await metrics(), /^claviger_refresh_journal_writable 1$/m);
+            assert.equal((await grantOf(narrow, granted)).renewal_blocked, null);
+            assert.equal((await (await fetch(`${narrow.adminUrl}/readyz`)).json()).degraded, undefined);
+        } finally {
+            await narrow?.stop();
+            spawnSync('umount', ['-l', journal]);
+        }
     });
 
     it('for two that were restored from one backup is named by the second (43)', async () => {

@@ -37,6 +37,7 @@ export async function startAuthorizationServer() {
         release: () => control('POST', '/release'),
         drop: () => control('POST', '/drop'),
         expire: (token) => control('POST', '/expire', token === undefined ? {} : { token }),
+        alive: async (token) => (await control('POST', '/alive', { token })).alive,
         revoke: (refresh_token) => control('POST', '/revoke', { refresh_token }),
         device: (decision) => control('POST', '/device', decision),
         issued: () => control('GET', '/issued'),

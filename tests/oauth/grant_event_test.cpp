@@ -1030,6 +1030,47 @@ private:
     std::set<std::uint64_t> told_;
 };
 
+TEST_CASE("A waiting that began in the future is over, but for what a clock is corrected by", "[oauth]") {
+    auto refused = refusal(transient);
+    refused.retry_after = 120s;
+    const auto waits = apply(attempting(), refused, kNow).facts;
+    REQUIRE(waits.state == backoff);
+    CHECK(waits.cooldown_since == kNow);
+    const auto begins = [&](base::Time now) {
+        return apply(waits, RefreshDue{kSecond, now + 45s}, now).taken();
+    };
+    CHECK_FALSE(begins(kNow + 1s));
+    CHECK_FALSE(begins(kNow - 30s));
+    CHECK(begins(kNow - 5h));
+    CHECK(begins(kNow + 121s));
+    CHECK_FALSE(
+        apply(apply(waits, RefreshDue{kSecond, kNow}, kNow - 5h).facts, ClockPutBack{}, kNow).taken());
+    for (const auto when : {kNow, kNow - 5h}) {
+        const auto plan = plan_retry(unsure(), when);
+        REQUIRE(plan.not_before);
+        CHECK(*plan.not_before <= when);
+    }
+}
+
+TEST_CASE("A set without successor that a clock ended lives when the clock says so again", "[oauth]") {
+    auto facts = standing(ready);
+    facts.renewable = false;
+    const auto ended = apply(facts, TokenExpired{}, kNow + 5h).facts;
+    REQUIRE(ended.state == needs_reauth);
+    CHECK_FALSE(apply(ended, ClockPutBack{}, kNow + 5h).taken());
+    const auto back = apply(ended, ClockPutBack{}, kNow);
+    REQUIRE(back.taken());
+    CHECK(back.row == 16);
+    CHECK(back.facts.state == ready);
+    CHECK(back.facts.reason.empty());
+    CHECK(back.webhook == "connection.recovered");
+    // Whoever is told that it works must be told again when it does not.
+    CHECK(apply(back.facts, TokenExpired{}, kNow + 5h).webhook == "connection.needs_reauth");
+    auto dead = ended;
+    dead.reason = "invalid_grant";  // the server's word, which no clock takes back
+    CHECK_FALSE(apply(dead, ClockPutBack{}, kNow).taken());
+}
+
 TEST_CASE("Whatever happens in whatever order, the promises of the state machine hold", "[oauth]") {
     std::set<unsigned> rows;
     for (unsigned seed = 1; seed <= 150; ++seed) {

@@ -211,6 +211,59 @@ TEST_CASE("A journal that cannot be written says so and keeps what it has", "[oa
     ::umount2(folder.c_str(), MNT_DETACH);
 }
 
+TEST_CASE("Room that was taken for an answer is there when the disk is full", "[oauth][journal]") {
+    World world;
+    const auto folder = world.place.path() / "journal";
+    fs::create_directory(folder);
+    if (::mount("tmpfs", folder.c_str(), "tmpfs", 0, "size=512k") != 0) {
+        WARN("skipped: cannot mount a tmpfs here (" << std::strerror(errno)
+                                                    << "); run as root to test full disks");
+        return;
+    }
+    {
+        const auto journal = world.journal();
+        REQUIRE(journal.take_room(test::id_of(1)));
+        REQUIRE(journal.take_room(test::id_of(1)));  // once more for the same
+        CHECK(journal.attempts()->empty());
+        overwrite(folder / "of-others", std::string(1 << 20, 'x'));
+        const auto none = journal.take_room(test::id_of(5));
+        REQUIRE_FALSE(none);
+        CHECK(none.error().kind == base::ErrorKind::unavailable);
+        CHECK(none.error().code == "journal.no_room");
+        CHECK_FALSE(none.error().hint.empty());
+        const std::string body(kLongestJournalledBody, 'x');
+        REQUIRE(journal.write(world.answer(body)));
+        CHECK(text_of((*journal.read(test::id_of(1)))->body) == body);
+        fs::remove(folder / "of-others");
+        CHECK(journal.take_room(test::id_of(5)));
+        CHECK(journal.discard(test::id_of(5)));
+        CHECK(journal.discard(test::id_of(1)));
+        CHECK(fs::is_empty(folder));
+        REQUIRE(::mount("tmpfs", folder.c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, "size=512k") == 0);
+        CHECK_FALSE(journal.take_room(test::id_of(5)));
+        REQUIRE(::mount("tmpfs", folder.c_str(), "tmpfs", MS_REMOUNT, "size=512k") == 0);
+        CHECK(journal.take_room(test::id_of(5)));
+    }
+    ::umount2(folder.c_str(), MNT_DETACH);
+}
+
+TEST_CASE("A journal whose folder vanishes makes it anew, and never takes another thing for it",
+          "[oauth][journal]") {
+    World world;
+    const auto folder = world.place.path() / "journal";
+    const auto journal = world.journal();
+    fs::remove_all(folder);
+    REQUIRE(journal.take_room(test::id_of(1)));
+    REQUIRE(journal.write(world.answer("{}")));
+    CHECK(*journal.attempts() == std::vector{test::id_of(1)});
+    fs::remove_all(folder);
+    overwrite(folder, "a file");
+    const auto refused = journal.take_room(test::id_of(1));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == "journal.no_room");
+    CHECK(content_of(folder) == "a file");
+}
+
 TEST_CASE("A journal needs a folder of its own", "[oauth][journal]") {
     World world;
     overwrite(world.place.path() / "journal", "a file");

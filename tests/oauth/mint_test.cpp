@@ -137,7 +137,8 @@ TEST_CASE("A token is asked for with the one that is exchanged for it", "[oauth]
     const auto subject = crypto::Secret::copy_of(std::string_view("subject-1"));
     const auto& profile = *catalog.find("mcp");
     const auto body_of = [&](const vault::Refresh& refresh) {
-        const auto request = mint_request(refresh, &secret, profile, "https://as.example", kNow, &subject);
+        const auto request =
+            mint_request(refresh, &secret, profile, "https://as.example", kNow, {.subject = &subject});
         REQUIRE(request);
         return text_of(request->body);
     };
@@ -152,6 +153,23 @@ TEST_CASE("A token is asked for with the one that is exchanged for it", "[oauth]
           "subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&"
           "requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt&scope=a+b&"
           "resource=https%3A%2F%2Fh.example%2Fmcp&audience=api&client_id=robot&client_secret=s3cret");
+    SECTION("and with the one of who acts for it") {
+        const auto actor = crypto::Secret::copy_of(std::string_view("actor-1"));
+        refresh.exchange->actor = base::CredentialId{};
+        refresh.exchange->actor_type = "urn:ietf:params:oauth:token-type:access_token";
+        const auto acted = mint_request(refresh, &secret, profile, "https://as.example", kNow,
+                                        {.subject = &subject, .actor = &actor});
+        REQUIRE(acted);
+        const auto fields = test::form_fields(text_of(acted->body));
+        CHECK(fields.at("subject_token") == "subject-1");
+        CHECK(fields.at("actor_token") == "actor-1");
+        CHECK(fields.at("actor_token_type") == "urn:ietf:params:oauth:token-type:access_token");
+        const auto alone =
+            mint_request(refresh, &secret, profile, "https://as.example", kNow, {.subject = &subject});
+        REQUIRE_FALSE(alone);  // the subject alone may do more
+        CHECK(alone.error().code == "mint.no_actor");
+        return;
+    }
     for (const auto grant : {GrantType::id_jag, GrantType::jwt_bearer}) {
         refresh.grant = word_of(grant);
         CHECK(

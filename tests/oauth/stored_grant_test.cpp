@@ -22,6 +22,7 @@ StoredGrant full() {
     facts.unresolved = UnresolvedAttempt{test::id_of(2), at(0)};
     facts.fail_count = 4;
     facts.cooldown_until = at(100);
+    facts.cooldown_since = at(70);
     facts.obtained_at = at(-3600);
     facts.expires_at = at(60);
     facts.renewable = true;
@@ -42,6 +43,7 @@ StoredGrant full() {
     grant.issuer = "https://issuer.example";
     grant.revocation_endpoint = "https://issuer.example/revoke";
     grant.account = "someone";
+    grant.act_chain = {"agent", "broker"};
     return grant;
 }
 

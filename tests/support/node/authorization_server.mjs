@@ -10,12 +10,13 @@
 //   GET  /log, /seen    what reached the authorization server, and the MCP server
 //   GET  /issued        every token and code that was ever given out
 //   POST /expire        {token}, or {} for all: live access tokens die before their time
+//   POST /alive         {token}: whether an access or refresh token is good by the provider's books
 //   POST /revoke        {refresh_token}: the whole grant is gone
 //   POST /device        {user_code, allow}: what the user says on the other device
 // Tokens may be exchanged as well: see exchange_grants.mjs.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
-import { registerExchanges } from './exchange_grants.mjs';
+import { opaquePart, registerExchanges } from './exchange_grants.mjs';
 import { faultFront, plainToken, readBody } from './fault_front.mjs';
 import { packages } from './packages.mjs';
 import { resourceServer } from './resource_server.mjs';
@@ -174,11 +175,12 @@ provider.on('access_token.saved', (token) => {
     if (mode.old_access_dies) for (const one of older) expire(one);
     liveTokens.set(token.grantId, older.add(token.jti));
 });
-const expire = async (token) => (await provider.AccessToken.find(token))?.destroy();
+const accessToken = async (plain) =>
+    (await provider.AccessToken.find(plain)) ?? (await provider.ClientCredentials.find(plain));
+const expire = async (token) => (await accessToken(token))?.destroy();
 
 async function find(token) {
-    const plain = plainToken(token);
-    const found = (await provider.AccessToken.find(plain)) ?? (await provider.ClientCredentials.find(plain));
+    const found = await accessToken(opaquePart(token));
     if (!found?.isValid) return undefined;
     return { scopes: [...found.scopes], resource: [found.aud].flat()[0] };
 }
@@ -233,6 +235,11 @@ async function decideDevice({ user_code, allow = true, user = 'alice' }) {
     return { found: true };
 }
 
+async function alive({ token }) {
+    const found = (await accessToken(opaquePart(token))) ?? (await provider.RefreshToken.find(plainToken(token)));
+    return { alive: Boolean(found?.isValid) };
+}
+
 async function revoke({ refresh_token }) {
     const found = await provider.RefreshToken.find(plainToken(refresh_token));
     if (!found) return { found: false };
@@ -264,7 +271,8 @@ const controls = {
     'GET /seen': () => resources.seen,
     'GET /issued': () => front.issued,
     'POST /expire': ({ token }) =>
-        Promise.all(token ? [expire(plainToken(token))] : [...liveTokens.values()].flatMap((all) => [...all].map(expire))),
+        Promise.all(token ? [expire(opaquePart(token))] : [...liveTokens.values()].flatMap((all) => [...all].map(expire))),
+    'POST /alive': alive,
     'POST /revoke': revoke,
     'POST /device': decideDevice,
 };

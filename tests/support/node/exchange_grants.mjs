@@ -2,10 +2,21 @@
 import { randomBytes } from 'node:crypto';
 import { plainToken } from './fault_front.mjs';
 
+const encoded = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+/// What the provider knows a token by.
+export function opaquePart(token) {
+    const plain = plainToken(token ?? '');
+    const [, claims, ...rest] = plain.split('.');
+    return rest.length === 1 ? JSON.parse(Buffer.from(claims, 'base64url')).jti : plain;
+}
+
 const type = (word) => `urn:ietf:params:oauth:token-type:${word}`;
 
 /// `assertions()` holds what the jwt-bearer grant takes: assertion → {subject, uses}. Identity assertions that a server
 /// issues are opaque here, and another server takes them when a test copies them into its `assertions`.
+/// Tokens in which somebody acts for the subject say so (RFC 8693 4.1): they are JWTs that nobody signed, around the
+/// opaque ones that they stand for (see `opaquePart`).
 export function registerExchanges(provider, { errors, scopes, assertions, accessTtl }) {
     const { InvalidGrant, InvalidRequest } = errors;
 
@@ -22,6 +33,16 @@ export function registerExchanges(provider, { errors, scopes, assertions, access
         const found = await provider[kind].find(plain);
         if (!found?.isValid) throw new InvalidGrant('the subject token is not live');
         return found.accountId;
+    }
+
+    /// Who acts, if anybody does: only live access tokens of this server are taken.
+    async function actorOf({ actor_token, actor_token_type }) {
+        if (actor_token === undefined) return undefined;
+        if (actor_token_type !== type('access_token')) throw new InvalidRequest('unsupported actor_token_type');
+        const plain = opaquePart(actor_token);
+        const found = (await provider.AccessToken.find(plain)) ?? (await provider.ClientCredentials.find(plain));
+        if (!found?.isValid) throw new InvalidRequest('the actor token is not live');
+        return { sub: found.accountId ?? found.clientId, act: { sub: 'whoever-acted-before' } };
     }
 
     async function accessToken(context, accountId, { resource, scope }) {
@@ -50,6 +71,7 @@ export function registerExchanges(provider, { errors, scopes, assertions, access
     async function exchange(context) {
         const { params } = context.oidc;
         const subject = await subjectOf(params);
+        const act = await actorOf(params);
         if (params.requested_token_type === type('id-jag')) {
             if (!params.audience || !params.resource) throw new InvalidRequest('audience and resource are required');
             context.body = {
@@ -59,7 +81,9 @@ export function registerExchanges(provider, { errors, scopes, assertions, access
                 expires_in: 300,
             };
         } else {
-            context.body = { ...(await accessToken(context, subject, params)), issued_token_type: type('access_token') };
+            const issued = await accessToken(context, subject, params);
+            if (act) issued.access_token = `${encoded({ alg: 'none' })}.${encoded({ act, jti: issued.access_token })}.unsigned`;
+            context.body = { ...issued, issued_token_type: type('access_token') };
         }
     }
 
@@ -75,7 +99,7 @@ export function registerExchanges(provider, { errors, scopes, assertions, access
     provider.registerGrantType(
         'urn:ietf:params:oauth:grant-type:token-exchange',
         exchange,
-        ['subject_token', 'subject_token_type', ...wanted],
+        ['subject_token', 'subject_token_type', 'actor_token', 'actor_token_type', ...wanted],
         ['audience', 'resource'],
     );
     provider.registerGrantType('urn:ietf:params:oauth:grant-type:jwt-bearer', bearer, ['assertion', ...wanted], ['resource']);

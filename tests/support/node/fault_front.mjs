@@ -66,7 +66,7 @@ export function faultFront(forwardTo, mode) {
     /// The server's own tokens in place of the disguised ones.
     function plainForm(form) {
         let changed = false;
-        for (const name of ['refresh_token', 'token', 'subject_token', 'assertion']) {
+        for (const name of ['refresh_token', 'token', 'subject_token', 'actor_token', 'assertion']) {
             const value = form.get(name);
             if (value === null || plainToken(value) === value) continue;
             form.set(name, plainToken(value));
