@@ -109,7 +109,8 @@ std::optional<GrantType> minting_grant(const vault::Refresh& refresh) {
 
 base::Result<TokenRequest> mint_request(const vault::Refresh& refresh, const crypto::Secret* secret,
                                         const ProviderProfile& profile, std::string_view issuer,
-                                        base::Time now, const crypto::Secret* subject) {
+                                        base::Time now, const crypto::Secret* subject,
+                                        std::string_view claims) {
     const auto grant = minting_grant(refresh);
     if (grant && exchanges(*grant))
         return exchange_request(*grant, refresh, secret, profile, issuer, now, subject);
@@ -122,7 +123,9 @@ base::Result<TokenRequest> mint_request(const vault::Refresh& refresh, const cry
                              "Connect it again.");
     const auto client = client_of(refresh, secret, profile, issuer);
     if (!client) return std::unexpected(client.error());
-    return token_request(client_credentials_grant(wanted_by(refresh, profile)), *client, profile, now);
+    auto wanted = wanted_by(refresh, profile);
+    wanted.claims = claims;
+    return token_request(client_credentials_grant(wanted), *client, profile, now);
 }
 
 }  // namespace claviger::oauth

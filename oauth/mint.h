@@ -20,10 +20,12 @@ bool exchanges(GrantType grant);
 
 /// The request to the block's token endpoint, good for one attempt. `secret` is the client secret, or the
 /// private key in PEM; `subject` is what fetch_subject() gave for a block with an exchange. Its answer is
-/// read like any other token answer. Errors: invalid_request "mint.not_this_grant", and those of
-/// SigningKey::from_pem, client_assertion and authenticated.
+/// read like any other token answer. `claims` are asked for in client_credentials alone. Errors:
+/// invalid_request "mint.not_this_grant", and those of SigningKey::from_pem, client_assertion and
+/// authenticated.
 base::Result<TokenRequest> mint_request(const vault::Refresh& refresh, const crypto::Secret* secret,
                                         const ProviderProfile& profile, std::string_view issuer,
-                                        base::Time now, const crypto::Secret* subject = nullptr);
+                                        base::Time now, const crypto::Secret* subject = nullptr,
+                                        std::string_view claims = {});
 
 }  // namespace claviger::oauth

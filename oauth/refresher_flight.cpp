@@ -112,6 +112,10 @@ net::awaitable<void> Refresher::State::fly(std::shared_ptr<Flight> flight) {
     Report report;
     try {
         report = co_await attempt(*flight);
+        if (report->sent && report->kind == AnswerClass::success) {
+            wake_waiters(flight, report);  // none of them waits for this
+            co_await learn_lifetime(*flight->lane, flight->id);
+        }
     } catch (const std::exception& escaped) {
         base::log(base::LogLevel::error, "refresh.exception", {{"what", escaped.what()}});
         report = std::make_shared<RefreshReport>(
@@ -166,7 +170,7 @@ net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Beg
         .credential = credential,
         .parts = parts,
         .grant = begun.grant,
-        .profile = profile_of(providers, credential, begun.grant),
+        .profile = oauth::profile_of(providers, credential, begun.grant),
         .subject = *subject ? &(*subject)->token : nullptr,
         .private_addresses = hooks.reach ? hooks.reach(credential, credential.refresh->token_endpoint)
                                          : net::PrivateAddresses::refuse,
@@ -398,6 +402,17 @@ net::awaitable<bool> Refresher::State::recovered(net::Worker& worker, const Cred
     const std::lock_guard lock(mutex);
     if (done) unrecovered.erase(attempt_id);
     co_return done;
+}
+
+void Refresher::State::wake_waiters(const std::shared_ptr<Flight>& flight, const Report& report) {
+    if (const auto credential = records.catalog().find<vault::Credential>(flight->id)) look(*credential);
+    std::vector<Waiter> waiters;
+    {
+        const std::lock_guard lock(mutex);
+        waiters = std::move(flight->waiters);
+        flight->waiters.clear();
+    }
+    for (auto& waiter : waiters) waiter.wake(report);
 }
 
 void Refresher::State::land(const std::shared_ptr<Flight>& flight, Report report) {

@@ -112,6 +112,9 @@ void grant_families(Text& text, const oauth::RefreshCounters& grants) {
     text.family("claviger_refresh_journal_failures_total", "counter",
                 "Answers that could not be journalled before they were read.")
         .value(number(grants.journal_failures));
+    text.family("claviger_introspections_total", "counter",
+                "Questions to authorization servers about tokens that they gave.")
+        .value(number(grants.introspections));
 }
 
 void store_families(Text& text, vault::Records& records) {

@@ -85,6 +85,7 @@ constexpr std::string_view kReasonCodes[] = {
     "grant.revocation_unsupported",
     "grant.resumed",
     "grant.exchanged",
+    "grant.revoked_upstream",
 };
 
 template <class Enum>
@@ -96,7 +97,7 @@ constexpr Verdict kLast<Verdict> = Verdict::denied;
 template <>
 constexpr ObjectKind kLast<ObjectKind> = ObjectKind::operation;
 template <>
-constexpr Action kLast<Action> = Action::resume;
+constexpr Action kLast<Action> = Action::introspect;
 template <>
 constexpr ActorKind kLast<ActorKind> = ActorKind::session;
 
@@ -324,6 +325,8 @@ std::string_view name_of(Action action) {
             return "pause";
         case Action::resume:
             return "resume";
+        case Action::introspect:
+            return "introspect";
     }
     return "";
 }
