@@ -136,7 +136,8 @@ void Refresher::drain() {
     lock.unlock();
     for (auto& wake : unlucky) wake(nullptr);
     lock.lock();
-    if (!state_->landed.wait_for(lock, 2 * state_->settings.lease, [&] { return state_->flights.empty(); }))
+    const auto all_ended = [&] { return state_->flights.empty() && state_->questions == 0; };
+    if (!state_->landed.wait_for(lock, 2 * state_->settings.lease, all_ended))
         base::log(base::LogLevel::error, "refresh.not_drained", {{"attempts", state_->flights.size()}});
 }
 

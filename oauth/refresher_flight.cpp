@@ -112,16 +112,28 @@ net::awaitable<void> Refresher::State::fly(std::shared_ptr<Flight> flight) {
     Report report;
     try {
         report = co_await attempt(*flight);
-        if (report->sent && report->kind == AnswerClass::success) {
-            wake_waiters(flight, report);  // none of them waits for this
-            co_await learn_lifetime(*flight->lane, flight->id);
-        }
     } catch (const std::exception& escaped) {
         base::log(base::LogLevel::error, "refresh.exception", {{"what", escaped.what()}});
         report = std::make_shared<RefreshReport>(
             RefreshReport{.kind = AnswerClass::unknown_outcome, .code = "internal"});
     }
-    land(flight, std::move(report));
+    const bool has_new_tokens = report->sent && report->kind == AnswerClass::success;
+    {
+        const std::lock_guard lock(mutex);
+        questions += has_new_tokens;
+    }
+    land(flight, std::move(report));  // nobody waits for what follows, but a stop does
+    if (!has_new_tokens) co_return;
+    try {
+        co_await learn_lifetime(*flight->lane, flight->id);
+    } catch (const std::exception& escaped) {
+        base::log(base::LogLevel::error, "introspection.exception", {{"what", escaped.what()}});
+    }
+    {
+        const std::lock_guard lock(mutex);
+        --questions;
+    }
+    landed.notify_all();
 }
 
 /// What the next tokens are exchanged for; nothing for grants that exchange none.
@@ -402,17 +414,6 @@ net::awaitable<bool> Refresher::State::recovered(net::Worker& worker, const Cred
     const std::lock_guard lock(mutex);
     if (done) unrecovered.erase(attempt_id);
     co_return done;
-}
-
-void Refresher::State::wake_waiters(const std::shared_ptr<Flight>& flight, const Report& report) {
-    if (const auto credential = records.catalog().find<vault::Credential>(flight->id)) look(*credential);
-    std::vector<Waiter> waiters;
-    {
-        const std::lock_guard lock(mutex);
-        waiters = std::move(flight->waiters);
-        flight->waiters.clear();
-    }
-    for (auto& waiter : waiters) waiter.wake(report);
 }
 
 void Refresher::State::land(const std::shared_ptr<Flight>& flight, Report report) {

@@ -131,7 +131,6 @@ struct Refresher::State {
     net::awaitable<base::Status> commit_answer(net::Worker& worker, const Landing& landing, Landed& landed,
                                                KeptAnswer& kept);
     net::awaitable<bool> recovered(net::Worker& worker, const CredentialId& id);
-    void wake_waiters(const std::shared_ptr<Flight>& flight, const Report& report);
     void land(const std::shared_ptr<Flight>& flight, Report report);
     net::awaitable<Report> join(net::Worker& worker, const CredentialId& id,
                                 std::optional<std::uint64_t> refused_gen, std::chrono::milliseconds patience);
@@ -190,6 +189,7 @@ struct Refresher::State {
     std::set<std::pair<base::Time, CredentialId>> plans;
     std::unordered_map<CredentialId, base::Time, base::IdHash> planned;
     std::vector<std::pair<SteadyTime, std::function<void()>>> pauses;
+    std::size_t questions = 0;  // under way, about tokens that just came
     std::unordered_map<CredentialId, base::Time, base::IdHash> asked;        // when its server was asked last
     std::unordered_map<std::string, KnownEndpoint> introspection_endpoints;  // by issuer and token endpoint
     std::set<AttemptId> unrecovered;       // in the journal, and the store did not take them yet
