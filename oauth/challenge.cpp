@@ -12,6 +12,7 @@ namespace claviger::oauth {
 namespace {
 
 constexpr std::size_t kMaxBytes = 32 * 1024;
+constexpr std::size_t kMaxClaims = 4 * 1024;
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
@@ -204,6 +205,15 @@ TokenChallenge token_challenge(std::span<const Challenge> challenges) {
 std::optional<Scopes> insufficient_scope(unsigned status, const TokenChallenge& challenge) {
     if (status != 403 || challenge.error != "insufficient_scope") return std::nullopt;
     return challenge.scopes;
+}
+
+std::optional<std::string> insufficient_claims(unsigned status, const TokenChallenge& challenge) {
+    if (status != 401 || challenge.error != "insufficient_claims") return std::nullopt;
+    const auto object = parse_object(challenge.claims, {.bytes = kMaxClaims, .depth = 8});
+    if (!object || object->empty()) return std::nullopt;
+    auto text = object->dump(-1, ' ', true);
+    if (text.size() > kMaxClaims) return std::nullopt;
+    return text;
 }
 
 }  // namespace claviger::oauth

@@ -51,4 +51,9 @@ TokenChallenge token_challenge(std::span<const Challenge> challenges);
 /// (RFC 6750 3.1); may be empty, as a server need not name them. Nothing when it is another refusal.
 std::optional<Scopes> insufficient_scope(unsigned status, const TokenChallenge& challenge);
 
+/// What the next token must have, when the answer is 401 with error="insufficient_claims" (oauth.md 1.15):
+/// one JSON object, rewritten in ASCII, of at most 4 KiB and 8 levels. Nothing when it is another refusal, or
+/// demands something else.
+std::optional<std::string> insufficient_claims(unsigned status, const TokenChallenge& challenge);
+
 }  // namespace claviger::oauth

@@ -347,7 +347,10 @@ awaitable<base::Result<Finished>> settle(const ConnectWorld& world, const Outbou
         return kept ? base::Status() : base::Status(std::unexpected(kept.error()));
     });
     if (stored) {
-        if (world.grants != nullptr) world.grants->touched(finished.credential);
+        if (world.grants != nullptr) {
+            world.grants->touched(finished.credential);
+            co_await world.grants->learn_lifetime(out.worker, finished.credential);
+        }
         co_return finished;
     }
     if (stored.error().code == kStoreDelayed) {

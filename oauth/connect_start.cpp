@@ -45,7 +45,8 @@ RequestFields parameters_of(const Negotiated& settled, const Tickets& tickets, c
         .add("redirect_uri", terms.redirect_uri)
         .add("state", state)
         .add(rule.scope_parameter, join_scopes(terms.scopes, rule.scope_separator))
-        .add("resource", terms.resource);
+        .add("resource", terms.resource)
+        .add("claims", settled.claims);
     if (rule.pkce == PkceUse::s256)
         fields.add("code_challenge", tickets.pkce.challenge).add("code_challenge_method", "S256");
     if (contains_all(terms.scopes, {"openid"}))

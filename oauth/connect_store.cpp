@@ -164,6 +164,8 @@ base::Result<base::CredentialId> store_connected(const ConnectWorld& world, vaul
     grant.issuer = terms.issuer;
     grant.revocation_endpoint = terms.revocation_endpoint;
     grant.act_chain = connected.act_chain;
+    grant.claims.reset();
+    grant.introspected.reset();
     if (!connected.account.empty()) grant.account = connected.account;
 
     if (flow.wish.display_name) credential.display_name = flow.wish.display_name;

@@ -76,18 +76,6 @@ base::Status check_issuer(const vault::ConnectWish& wish, const AuthorizationSer
         "client that is registered there. If not, somebody may be after the client's secret.");
 }
 
-/// RFC 8705 section 5: where the authorization server asks for certificates.
-void use_aliases(AuthorizationServer& server) {
-    const auto use = [](std::string& endpoint, const std::string& alias) {
-        if (!alias.empty()) endpoint = alias;
-    };
-    use(server.token_endpoint, server.mtls.token_endpoint);
-    use(server.revocation_endpoint, server.mtls.revocation_endpoint);
-    use(server.introspection_endpoint, server.mtls.introspection_endpoint);
-    use(server.device_authorization_endpoint, server.mtls.device_authorization_endpoint);
-    use(server.pushed_authorization_request_endpoint, server.mtls.pushed_authorization_request_endpoint);
-}
-
 base::Status check_grant(GrantType grant, const ProviderProfile& profile, const AuthorizationServer& server) {
     const bool has_own_grant = std::ranges::find(profile.grants, grant) != profile.grants.end();
     const bool needs_own_grant =
@@ -133,7 +121,7 @@ net::awaitable<base::Result<Negotiated>> negotiate(const ConnectWorld& world, co
     auto client = co_await choose_client(world, out, actor, flow, *profile, found->server);
     if (!client) co_return std::unexpected(std::move(client).error());
     const bool by_certificate = shows_certificate(method_of(client->auth));
-    if (by_certificate) use_aliases(found->server);
+    if (by_certificate) use_mtls_aliases(found->server);
 
     Negotiated settled{.profile = std::move(*profile),
                        .server = {},
@@ -159,6 +147,7 @@ net::awaitable<base::Result<Negotiated>> negotiate(const ConnectWorld& world, co
     settled.offline = !mints(grant) && wants_offline(settled.profile, found->server);
     if (settled.offline && !settled.profile.authorization.offline_access.scope.empty())
         terms.scopes = united(terms.scopes, {settled.profile.authorization.offline_access.scope});
+    if (before && before->claims && !before->claims->met) settled.claims = before->claims->claims;
     settled.server = std::move(found->server);
     co_return settled;
 }

@@ -16,6 +16,7 @@ struct Negotiated {
     std::optional<crypto::Secret> client_secret;  // or the private key, in PEM
     std::optional<DpopKey> key;                   // the tokens are to be bound to it
     bool offline = false;                         // the profile's offline parameters are to be sent
+    std::string claims = {};  // that the server wants to find in the next token (oauth.md 1.15); empty: none
 };
 
 /// Discovers, chooses the client and puts the scopes together: those of the wish; else of a reconnect what

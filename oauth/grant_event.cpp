@@ -32,7 +32,7 @@ public:
         after_.state = ready;
         after_.epoch = before_.epoch + 1;
         after_.gen = 1;
-        after_.obtained_at = now_;
+        after_.obtained_at = after_.granted_at = now_;
         after_.expires_at = event.expires_at;
         after_.renewable = event.renewable;
         after_.reuse = before_.reuse;
@@ -205,6 +205,24 @@ public:
         return done(16, "connection.recovered", "connection.recovered", {wake_waiters});
     }
 
+    Transition take(const EndNear& event) {
+        if (before_.state != ready || !before_.renewable || before_.end_warned || !before_.granted_at)
+            return refuse("nobody needs a warning");
+        if (now_ < expiry_warning_at(*before_.granted_at, event.ends_at))
+            return refuse("it is too early for a warning");
+        after_.end_warned = true;
+        return done(16, "connection.expiring", "connection.expiring", {});
+    }
+
+    Transition take(const LifetimeLearned& event) {
+        if (gone() || before_.state == initial) return refuse("there is no token");
+        if (event.epoch != before_.epoch || event.gen != before_.gen)
+            return refuse("a newer token is there already");
+        if (before_.expires_at == event.expires_at) return refuse("that is known already");
+        after_.expires_at = event.expires_at;
+        return done(0, "token.lifetime_learned", {}, {});
+    }
+
     Transition take(const ScopeRefused& event) {
         if (!serves_tokens(before_.state, {}, now_) || before_.state == needs_config)
             return refuse("the grant serves no tokens");
@@ -221,6 +239,14 @@ public:
         cool_down(now_ + kFreshRefusedCooldown);
         after_.reason = "upstream_rejects_fresh_token";
         return done(18, "upstream.rejects_fresh", told_degraded_once(), {});
+    }
+
+    Transition take(const ClaimsRefused& event) {
+        if (before_.state != ready || before_.renewable) return refuse("another token is what follows");
+        if (event.gen != before_.gen) return refuse("a newer token is there already");
+        if (before_.reason == "insufficient_claims") return refuse("that is known already");
+        after_.reason = "insufficient_claims";
+        return done(18, "upstream.wants_claims", told_degraded_once(), {});
     }
 
     Transition take(const RevokedUpstream&) {

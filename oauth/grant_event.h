@@ -64,11 +64,24 @@ struct ConfigChanged {  // 15
 struct ExpiryNear {};    // 16: 80 % of the life of a set without successor are over
 struct TokenExpired {};  // 16, and 9: the access token's time is up
 struct ClockPutBack {};  // 16, undone: the clock that ended the set was wrong
-struct ScopeRefused {    // 17: 403 insufficient_scope
+struct EndNear {         // 16, of the grant as a whole: most of the time that its provider gives it is over
+    base::Time ends_at;
+};
+/// No row: the authorization server said when the token ends, which its answer had left out (RFC 7662). A
+/// time in the past means that it has ended.
+struct LifetimeLearned {
+    std::uint64_t epoch = 0, gen = 0;  // of the token that was asked about
+    base::Time expires_at;
+};
+struct ScopeRefused {  // 17: 403 insufficient_scope
     std::string operation;
     Scopes challenged;
 };
 struct FreshTokenRefused {  // 18: the upstream refuses a token younger than kFreshFor
+    std::uint64_t gen = 0;
+};
+/// 18, of a token without successor: the upstream wants claims that only another consent can bring.
+struct ClaimsRefused {
     std::uint64_t gen = 0;
 };
 struct RevokedUpstream {};  // 19
@@ -85,11 +98,11 @@ struct RevocationEnded {  // 23
     RevocationEnd end = RevocationEnd::done;
 };
 
-using GrantEvent =
-    std::variant<ConnectStarted, ConnectSucceeded, ConnectFailed, ConnectUncertain, RefreshDue,
-                 TokensReceived, RefreshRefused, LeaseExpired, RetryDue, ClientRejected, ConfigChanged,
-                 ExpiryNear, TokenExpired, ClockPutBack, ScopeRefused, FreshTokenRefused, RevokedUpstream,
-                 IssuerChanged, Suspended, Resumed, Deleted, RevocationEnded>;
+using GrantEvent = std::variant<ConnectStarted, ConnectSucceeded, ConnectFailed, ConnectUncertain, RefreshDue,
+                                TokensReceived, RefreshRefused, LeaseExpired, RetryDue, ClientRejected,
+                                ConfigChanged, ExpiryNear, TokenExpired, ClockPutBack, EndNear,
+                                LifetimeLearned, ScopeRefused, FreshTokenRefused, ClaimsRefused,
+                                RevokedUpstream, IssuerChanged, Suspended, Resumed, Deleted, RevocationEnded>;
 
 /// What the caller has to do, in the same transaction as the new facts where it touches the store.
 enum class GrantAction {

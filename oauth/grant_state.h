@@ -85,6 +85,7 @@ struct GrantFacts {
     std::optional<base::Time> cooldown_since = {};  // when that was decided
     std::optional<base::Time> obtained_at = {};
     std::optional<base::Time> expires_at = {};  // of the access token; nothing: unknown
+    std::optional<base::Time> granted_at = {};  // when this epoch began: by a consent, or at the latest then
     bool renewable = false;  // there is something to get the next set with: a refresh token, or a grant that
                              // mints anew (client credentials, a JWT assertion)
     RefreshTokenReuse reuse = RefreshTokenReuse::unknown;
@@ -94,6 +95,7 @@ struct GrantFacts {
     std::vector<StepUp> step_ups = {};
     bool degraded = false;       // people were told that refreshing fails, and not yet that it works again
     bool expiry_warned = false;  // people were told that a set without successor runs out
+    bool end_warned = false;     // people were told that the whole grant comes to its end
     std::optional<std::uint64_t> reauth_told_epoch = {};  // people were told that this epoch is dead
     std::uint64_t seed = 0;                               // of this credential's jitter, see jitter_seed
     bool operator==(const GrantFacts&) const = default;

@@ -1,6 +1,7 @@
 #include "oauth/grant_story.h"
 
 #include "crypto/hash.h"
+#include "oauth/refresher.h"
 
 #include <array>
 #include <utility>
@@ -11,7 +12,7 @@ namespace {
 using enum GrantState;
 
 /// Reasons in words. Behind them stand codes of RFC 6749, and our own.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 40> kReasons{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 41> kReasons{{
     {"invalid_grant", "the authorization server says that the refresh token is invalid, expired or revoked"},
     {"bad_refresh_token", "the authorization server says that the refresh token is not good"},
     {"invalid_refresh_token", "the authorization server says that the refresh token is not good"},
@@ -36,6 +37,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 40> kReasons
     {"invalid_request", "the authorization server does not understand the request"},
     {"unsupported_grant_type", "the authorization server does not renew tokens in this way"},
     {"upstream_rejects_fresh_token", "the server refuses even a token that was just renewed"},
+    {"insufficient_claims",
+     "the server wants to find something in the token that only another consent can bring, such as a "
+     "stronger sign-in"},
     {"not_sent", "the authorization server cannot be reached"},
     {"no_answer", "the authorization server gave no answer"},
     {"truncated", "the authorization server's answer broke off"},
@@ -80,6 +84,14 @@ bool expired(const GrantFacts& facts, base::Time now) { return facts.expires_at 
 std::string meanwhile(const GrantFacts& facts, base::Time now) {
     return serves_tokens(facts.state, facts.expires_at, now) ? " Calls go on with the access token there is."
                                                              : " Calls to this server are refused meanwhile.";
+}
+
+/// What a server demands of the next token, and did not get yet.
+std::string told_demand(const StoredGrant& grant) {
+    const bool open = grant.claims && !grant.claims->met && is_live(grant.facts.state);
+    return open && grant.facts.reason != "insufficient_claims"
+               ? " The server demands a token with other claims, such as a newer or a stronger sign-in."
+               : "";
 }
 
 std::string told_meaning(const StoredGrant& grant, base::Time now) {
@@ -151,6 +163,12 @@ std::string told_advice(const StoredGrant& grant) {
                        : "Revoke the access on the provider's own page, where the person sees "
                          "connected applications.";
         case ready:
+            if (facts.reason == "insufficient_claims")
+                return "A person has to connect the account again: `claviger credential connect`. The "
+                       "link asks for what the server demands.";
+            if (facts.end_warned)
+                return "Connect the account again before the provider ends the grant: `claviger credential "
+                       "connect`. The credential keeps its id.";
             if (facts.reason == "upstream_rejects_fresh_token")
                 return "Look at the person's rights at the provider, and at the resource and scopes of the "
                        "grant.";
@@ -212,12 +230,18 @@ std::string told_rest(const GrantFacts& facts) {
 
 }  // namespace
 
-GrantStory story_of(const StoredGrant& grant, std::optional<base::Time> next_step, base::Time now) {
+GrantStory story_of(const StoredGrant& grant, std::optional<base::Time> next_step, base::Time now,
+                    std::optional<base::Time> certain_end) {
     GrantStory story;
-    story.meaning = told_meaning(grant, now);
+    story.meaning = told_meaning(grant, now) + told_demand(grant);
     story.advice = told_advice(grant);
-    if (next_step || grant.facts.state == revoking)
+    const bool warns = next_step && next_step == end_warning_of(grant, certain_end);
+    if (warns) {
+        story.next = "warn";
+        story.next_meaning = "A webhook warns that the provider ends the grant, however often it is renewed.";
+    } else if (next_step || grant.facts.state == revoking) {
         std::tie(story.next, story.next_meaning) = told_next(grant);
+    }
     if (story.next.empty()) story.next_meaning = told_rest(grant.facts);
     return story;
 }

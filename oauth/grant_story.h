@@ -18,9 +18,10 @@ struct GrantStory {
     std::string next_meaning;  // one sentence, always
 };
 
-/// `next_step` is when the refresher will look at it again. Nothing in it is secret, and nothing comes from
-/// a server but normalised codes.
-GrantStory story_of(const StoredGrant& grant, std::optional<base::Time> next_step, base::Time now);
+/// `next_step` is when the refresher will look at it again, `certain_end` what certain_end_of() says. Nothing
+/// in it is secret, and nothing comes from a server but normalised codes.
+GrantStory story_of(const StoredGrant& grant, std::optional<base::Time> next_step, base::Time now,
+                    std::optional<base::Time> certain_end = {});
 
 /// 8 hex digits that are the same for the same token in this store, and say nothing about it.
 std::string token_fingerprint(const vault::KeyRing& keys, const crypto::Secret& token);

@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <span>
 #include <string>
 
@@ -38,13 +37,7 @@ std::optional<base::Time> expiry_in_claims(std::string_view claims) {
     if (!body) return std::nullopt;
     const auto exp = body->fields().find("exp");
     if (exp == body->fields().end()) return std::nullopt;
-    if (exp->is_number_float()) {  // NumericDate may have a fraction; the earlier second is the safe one
-        const double value = std::floor(exp->get<double>());
-        if (!(value >= 0 && value < 1e12)) return std::nullopt;
-        return unix_time(static_cast<std::int64_t>(value), 1000);
-    }
-    const auto value = strict_integer(*exp);
-    return value ? unix_time(*value, 1000) : std::nullopt;
+    return numeric_date(*exp);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <string>
 
 namespace claviger::oauth {
@@ -109,6 +110,16 @@ std::optional<base::Time> after(base::Time start, std::int64_t amount, std::int6
 std::optional<base::Time> unix_time(std::int64_t amount, std::int64_t milliseconds_each) {
     if (amount < 0 || amount >= kYear10000 * 1000 / milliseconds_each) return std::nullopt;
     return base::Time(milliseconds(amount * milliseconds_each));
+}
+
+std::optional<base::Time> numeric_date(const nlohmann::json& value) {
+    if (value.is_number_float()) {
+        const double seconds = std::floor(value.get<double>());
+        if (!(seconds >= 0 && seconds < 1e12)) return std::nullopt;
+        return unix_time(static_cast<std::int64_t>(seconds), 1000);
+    }
+    const auto seconds = strict_integer(value);
+    return seconds ? unix_time(*seconds, 1000) : std::nullopt;
 }
 
 std::optional<base::Time> http_date(std::string_view text, base::Time now) {

@@ -24,6 +24,10 @@ std::optional<base::Time> after(base::Time start, std::int64_t amount, std::int6
 /// `amount` units after 1970. Nothing outside the years 1970 to 9999.
 std::optional<base::Time> unix_time(std::int64_t amount, std::int64_t milliseconds_each);
 
+/// A NumericDate of JWTs and their relatives (RFC 7519 2): seconds after 1970, a number or a text of digits;
+/// a fraction is cut off, because the earlier second is the safe one. Nothing outside the years 1970 to 9999.
+std::optional<base::Time> numeric_date(const nlohmann::json& value);
+
 /// The moment of an HTTP-date in any of its three forms (RFC 9110 5.6.7). A two-digit year is the nearest
 /// that is not more than 50 years after `now`.
 std::optional<base::Time> http_date(std::string_view text, base::Time now);

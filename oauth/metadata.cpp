@@ -257,6 +257,17 @@ base::Result<AuthorizationServer> parse_authorization_server(std::string_view bo
     return server;
 }
 
+void use_mtls_aliases(AuthorizationServer& server) {
+    const auto use = [](std::string& endpoint, const std::string& alias) {
+        if (!alias.empty()) endpoint = alias;
+    };
+    use(server.token_endpoint, server.mtls.token_endpoint);
+    use(server.revocation_endpoint, server.mtls.revocation_endpoint);
+    use(server.introspection_endpoint, server.mtls.introspection_endpoint);
+    use(server.device_authorization_endpoint, server.mtls.device_authorization_endpoint);
+    use(server.pushed_authorization_request_endpoint, server.mtls.pushed_authorization_request_endpoint);
+}
+
 base::Status require_s256(const AuthorizationServer& server) {
     const auto& methods = server.code_challenge_methods_supported;
     if (std::find(methods.begin(), methods.end(), "S256") != methods.end()) return {};

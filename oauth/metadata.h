@@ -76,6 +76,10 @@ struct AuthorizationServer {
     bool assumed = false;  // no document: the default paths of MCP 2025-03-26
 };
 
+/// Where clients that show a certificate go (RFC 8705 section 5): the aliases in place of the endpoints that
+/// have one.
+void use_mtls_aliases(AuthorizationServer& server);
+
 /// `templated` accepts "{name}" in the document where the identifier has a path segment: Entra's endpoints
 /// for several tenants answer "https://login.microsoftonline.com/{tenantid}/v2.0".
 enum class IssuerMatch { exact, templated };

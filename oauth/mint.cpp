@@ -116,7 +116,8 @@ std::optional<GrantType> minting_grant(const vault::Refresh& refresh) {
 
 base::Result<TokenRequest> mint_request(const vault::Refresh& refresh, const crypto::Secret* secret,
                                         const ProviderProfile& profile, std::string_view issuer,
-                                        base::Time now, const PresentedTokens& presented) {
+                                        base::Time now, const PresentedTokens& presented,
+                                        std::string_view claims) {
     const auto grant = minting_grant(refresh);
     if (grant && exchanges(*grant))
         return exchange_request(*grant, refresh, secret, profile, issuer, now, presented);
@@ -129,7 +130,9 @@ base::Result<TokenRequest> mint_request(const vault::Refresh& refresh, const cry
                              "Connect it again.");
     const auto client = client_of(refresh, secret, profile, issuer);
     if (!client) return std::unexpected(client.error());
-    return token_request(client_credentials_grant(wanted_by(refresh, profile)), *client, profile, now);
+    auto wanted = wanted_by(refresh, profile);
+    wanted.claims = claims;
+    return token_request(client_credentials_grant(wanted), *client, profile, now);
 }
 
 }  // namespace claviger::oauth

@@ -26,10 +26,12 @@ struct PresentedTokens {
 
 /// The request to the block's token endpoint, good for one attempt. `secret` is the client secret, or the
 /// private key in PEM; `presented` is what fetch_exchanged() gave for a block with an exchange. Its answer
-/// is read like any other token answer. Errors: invalid_request "mint.not_this_grant", "mint.no_subject",
-/// "mint.no_actor", and those of SigningKey::from_pem, client_assertion and authenticated.
+/// is read like any other token answer. `claims` are asked for in client_credentials alone. Errors:
+/// invalid_request "mint.not_this_grant", "mint.no_subject", "mint.no_actor", and those of
+/// SigningKey::from_pem, client_assertion and authenticated.
 base::Result<TokenRequest> mint_request(const vault::Refresh& refresh, const crypto::Secret* secret,
                                         const ProviderProfile& profile, std::string_view issuer,
-                                        base::Time now, const PresentedTokens& presented = {});
+                                        base::Time now, const PresentedTokens& presented = {},
+                                        std::string_view claims = {});
 
 }  // namespace claviger::oauth

@@ -19,13 +19,19 @@ bool sends_scope(const RefreshCall& call) {
            (call.profile.refresh_request.send_scope || call.grant.issuer.empty());
 }
 
+/// What the server wants to find in the next token; borrowed from the call, empty when nothing.
+std::string_view claims_of(const RefreshCall& call) {
+    const auto& demand = call.grant.claims;
+    return demand && !demand->met ? std::string_view(demand->claims) : std::string_view();
+}
+
 base::Result<TokenRequest> request_of(const RefreshCall& call, SendScope send_scope, base::Time now) {
     const auto& refresh = *call.credential.refresh;
     const auto& profile = call.profile;
     if (minting_grant(refresh))
         return mint_request(refresh, call.parts.client_secret ? &*call.parts.client_secret : nullptr, profile,
-                            call.grant.issuer, now, call.presented);
-    Wanted wanted;
+                            call.grant.issuer, now, call.presented, claims_of(call));
+    Wanted wanted{.claims = claims_of(call)};
     if (send_scope == SendScope::yes && sends_scope(call)) wanted.scope = *refresh.scope;
     wanted.resources = resources_of(refresh, profile);
     auto fields = refresh_token_grant(*call.parts.refresh_token, wanted);

@@ -1,7 +1,9 @@
 #include "oauth/refresh_commit.h"
 
 #include "oauth/subject_token.h"
+#include "oauth/token_response.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace claviger::oauth {
@@ -13,6 +15,7 @@ using vault::Action;
 std::string_view reason_of(const GrantFacts& facts) {
     switch (facts.state == GrantState::suspended ? facts.resume_to : facts.state) {
         case GrantState::needs_reauth:
+            if (facts.reason == "revoked_upstream") return "grant.revoked_upstream";
             return facts.reason == "refresh_outcome_lost" ? "grant.refresh_outcome_lost"
                                                           : "grant.needs_reauth";
         case GrantState::needs_config:
@@ -54,7 +57,8 @@ GrantEvent event_of(const Landing& landing) {
                           .retry_after = classification.retry_after};
 }
 
-void remember(StoredGrant& grant, const RefreshOutcome& outcome, base::Time now) {
+void remember(StoredGrant& grant, const Landing& landing, base::Time now) {
+    const auto& outcome = landing.outcome;
     if (!outcome.tokens) {
         if (outcome.classification.recognized) {
             grant.unrecognized = {};
@@ -69,6 +73,35 @@ void remember(StoredGrant& grant, const RefreshOutcome& outcome, base::Time now)
     if (outcome.tokens->refresh_token) grant.refresh_expires_at = outcome.tokens->refresh_expires_at;
     if (outcome.tokens->scopes) grant.scopes_granted = *outcome.tokens->scopes;
     grant.act_chain = outcome.act_chain;
+    if (grant.claims && landing.sent_grant != nullptr && landing.sent_grant->claims == grant.claims)
+        grant.claims->met = true;
+}
+
+/// What an inquiry was about; no credential when that is gone, or has other tokens by now.
+struct AskedAbout {
+    vault::Ref<vault::Credential> credential = {};
+    StoredGrant grant = {};
+};
+base::Result<AskedAbout> asked_about(const vault::Change& change, const Inquiry& inquiry) {
+    AskedAbout found{.credential = change.catalog().find<vault::Credential>(inquiry.id)};
+    if (!found.credential || found.credential->archived) return AskedAbout{};
+    auto grant = grant_of(change.catalog(), *found.credential);
+    if (!grant) return std::unexpected(std::move(grant).error());
+    if (grant->facts.epoch != inquiry.epoch || grant->facts.gen != inquiry.gen) return AskedAbout{};
+    found.grant = std::move(*grant);
+    return found;
+}
+
+/// What follows from an inquiry goes with its entry and its webhook into one commit.
+base::Status store_findings(vault::Change& change, const Inquiry& inquiry,
+                            const vault::Credential& credential, StoredGrant& grant,
+                            const Transition& transition) {
+    if (transition.taken()) grant.facts = transition.facts;
+    change.note_grant(Action::update, credential,
+                      transition.taken() ? reason_of(grant.facts) : std::string_view());
+    if (transition.taken())
+        if (auto told = tell(change, inquiry.hooks, credential, grant, transition); !told) return told;
+    return store_grant(change, credential, grant);
 }
 
 /// The credential with the new set as its next version.
@@ -196,7 +229,7 @@ base::Status land_attempt(vault::Change& change, const Landing& landing, Landed&
         return give_back(change, landing, &credential, grant);
     }
     grant.facts = transition.facts;
-    remember(grant, landing.outcome, change.now());
+    remember(grant, landing, change.now());
     const bool writes = transition.has(GrantAction::write_tokens) && credential.version != 0;
     if (writes)
         if (auto written = write_tokens(change, credential, landing.outcome); !written) return written;
@@ -222,6 +255,78 @@ base::Status take_event(vault::Change& change, const base::CredentialId& id, con
     change.note_grant(Action::update, *credential, reason_of(grant.facts));
     if (auto told = tell(change, hooks, *credential, grant, transition); !told) return told;
     return store_grant(change, *credential, grant);
+}
+
+base::Status begin_inquiry(vault::Change& change, const base::CredentialId& id,
+                           vault::Ref<vault::Credential>& credential) {
+    credential = change.catalog().find<vault::Credential>(id);
+    if (!credential || credential->archived || credential->version == 0) {
+        credential = nullptr;
+        return {};
+    }
+    change.note_grant(Action::introspect, *credential);
+    return {};
+}
+
+base::Status land_lifetime(vault::Change& change, const Inquiry& inquiry, const TokenState& state,
+                           Transition& transition) {
+    transition = {.facts = {}, .refusal = "a newer token is there already"};
+    auto about = asked_about(change, inquiry);
+    if (!about) return std::unexpected(std::move(about).error());
+    if (!about->credential) return {};
+    auto& [credential, grant] = *about;
+    const auto& facts = grant.facts;
+    grant.introspected = {.at = change.now(), .active = state.active};
+    if (state.scopes && grant.scopes_granted.empty()) grant.scopes_granted = *state.scopes;
+    auto expires_at = state.expires_at;
+    // One that was exchanged ends with what it was exchanged for.
+    if (expires_at && facts.expires_at && grant.lifetime == LifetimeSource::unknown)
+        expires_at = std::min(*expires_at, *facts.expires_at);
+    const bool credible = expires_at && *expires_at > change.now() &&
+                          *expires_at - facts.obtained_at.value_or(change.now()) <= kLongestLifetime;
+    if (credible) {
+        transition = apply(facts, LifetimeLearned{inquiry.epoch, inquiry.gen, *expires_at}, change.now());
+        grant.lifetime = LifetimeSource::introspection;
+        auto updated = *credential;
+        updated.expires = expires_at;
+        if (auto kept = change.store(std::move(updated)); !kept) return kept;
+    }
+    return store_findings(change, inquiry, *credential, grant, transition);
+}
+
+base::Status land_fate(vault::Change& change, const Inquiry& inquiry, bool active, Transition& transition) {
+    transition = {.facts = {}, .refusal = "a newer token is there already"};
+    auto about = asked_about(change, inquiry);
+    if (!about) return std::unexpected(std::move(about).error());
+    if (!about->credential) return {};
+    auto& [credential, grant] = *about;
+    grant.introspected = {.at = change.now(), .active = active};
+    if (active) {
+        transition.refusal = "the grant lives";
+        return store_findings(change, inquiry, *credential, grant, transition);
+    }
+    const auto now = change.now();
+    if (grant.facts.attempt || grant.facts.unresolved) {
+        transition.refusal = "an attempt under way may have replaced the tokens";
+    } else if (!grant.facts.renewable && !grant.facts.expires_at) {
+        const auto ended = apply(grant.facts, LifetimeLearned{inquiry.epoch, inquiry.gen, now}, now);
+        transition = ended.taken() ? apply(ended.facts, TokenExpired{}, now) : ended;
+    } else {
+        transition = apply(grant.facts, RevokedUpstream{}, now);
+    }
+    return store_findings(change, inquiry, *credential, grant, transition);
+}
+
+base::Status take_claims(vault::Change& change, const Inquiry& inquiry, const std::string& claims,
+                         Transition& transition) {
+    transition = {.facts = {}, .refusal = "a newer token is there already"};
+    auto about = asked_about(change, inquiry);
+    if (!about) return std::unexpected(std::move(about).error());
+    if (!about->credential) return {};
+    auto& [credential, grant] = *about;
+    grant.claims = ClaimsDemand{.claims = claims, .at = change.now()};
+    transition = apply(grant.facts, ClaimsRefused{inquiry.gen}, change.now());
+    return store_findings(change, inquiry, *credential, grant, transition);
 }
 
 }  // namespace claviger::oauth

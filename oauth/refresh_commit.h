@@ -1,6 +1,7 @@
 // The two commits of an attempt: that it begins, and what came of it. Run on the commit thread, alone.
 #pragma once
 
+#include "oauth/introspection.h"
 #include "oauth/refresh_attempt.h"
 #include "oauth/refresher.h"
 
@@ -48,6 +49,28 @@ base::Status land_attempt(vault::Change& change, const Landing& landing, Landed&
 /// Any other event. `transition.refusal` says when nothing happened.
 base::Status take_event(vault::Change& change, const base::CredentialId& id, const GrantEvent& event,
                         const GrantHooks& hooks, Transition& transition);
+
+/// Which token set an authorization server was asked about (RFC 7662). What it says of another one than is in
+/// use by now changes nothing.
+struct Inquiry {
+    const base::CredentialId& id;
+    const GrantHooks& hooks;
+    std::uint64_t epoch = 0, gen = 0;
+};
+/// On record before the credential is opened to ask. `credential` becomes null when it is gone.
+base::Status begin_inquiry(vault::Change& change, const base::CredentialId& id,
+                           vault::Ref<vault::Credential>& credential);
+/// When the access token ends, and what it is good for where the token answer left that out.
+base::Status land_lifetime(vault::Change& change, const Inquiry& inquiry, const TokenState& state,
+                           Transition& transition);
+/// Whether the grant lives. Row 19 when it does not; row 16 of a token that nothing can renew and of which
+/// nobody knew how long it lives: an inactive token counts as expired.
+base::Status land_fate(vault::Change& change, const Inquiry& inquiry, bool active, Transition& transition);
+/// A server wants these claims in the next token; kept until one that was asked for with them is there. The
+/// transition is row 18 where only a person can bring them; refused, though the demand is kept, where another
+/// token is what follows.
+base::Status take_claims(vault::Change& change, const Inquiry& inquiry, const std::string& claims,
+                         Transition& transition);
 
 /// The profile that a credential's grant follows.
 const ProviderProfile& profile_of(const ProviderCatalog& providers, const vault::Credential& credential,

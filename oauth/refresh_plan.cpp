@@ -1,4 +1,6 @@
+#include "oauth/mint.h"
 #include "oauth/refresher.h"
+#include "oauth/refresher_state.h"
 
 #include <algorithm>
 
@@ -7,11 +9,6 @@ namespace {
 
 using base::ErrorKind;
 using enum GrantState;
-
-std::optional<base::Time> earlier(std::optional<base::Time> a, std::optional<base::Time> b) {
-    if (!a || !b) return a ? a : b;
-    return std::min(*a, *b);
-}
 
 /// What people were asked for because the authorization server renews the token no more without it.
 std::string consent_needed(const GrantFacts& facts) {
@@ -27,6 +24,27 @@ std::string because(const GrantFacts& facts) {
 }
 
 }  // namespace
+
+std::optional<base::Time> earlier(std::optional<base::Time> a, std::optional<base::Time> b) {
+    if (!a || !b) return a ? a : b;
+    return std::min(*a, *b);
+}
+
+std::optional<base::Time> certain_end_of(const vault::Credential& credential, const StoredGrant& grant,
+                                         const ProviderProfile& profile) {
+    const auto& facts = grant.facts;
+    const auto& lifetime = profile.refresh_token.absolute_lifetime;
+    if (!facts.renewable || !facts.granted_at || !lifetime) return std::nullopt;
+    if (credential.refresh && minting_grant(*credential.refresh)) return std::nullopt;
+    const auto end = *facts.granted_at + *lifetime;
+    return grant.refresh_expires_at ? std::max<base::Time>(end, *grant.refresh_expires_at) : end;
+}
+
+std::optional<base::Time> end_warning_of(const StoredGrant& grant, std::optional<base::Time> certain_end) {
+    const auto& facts = grant.facts;
+    if (!certain_end || facts.end_warned || !facts.granted_at || facts.state != ready) return std::nullopt;
+    return expiry_warning_at(*facts.granted_at, *certain_end);
+}
 
 std::optional<base::Time> next_step_of(const StoredGrant& grant, const ProviderProfile& profile,
                                        std::optional<base::Time> last_used, base::Time now,

@@ -58,15 +58,16 @@ Standing Refresher::State::look(const vault::Credential& credential) {
     // From reading to storing, so that nobody stores what was true before.
     const std::unique_lock lock(standings_mutex);
     Standing standing{.version = credential.version};
-    std::optional<base::Time> next;
+    std::optional<base::Time> next, warning;
     if (const auto grant = grant_of(records.catalog(), credential)) {
         const auto use = records.access_log().use_of(credential.id.raw);
-        const auto& profile = profile_of(providers, credential, *grant);
+        const auto& profile = oauth::profile_of(providers, credential, *grant);
         standing.state = grant->facts.state;
         standing.last_use = last_use_of(grant->facts);
         if (!profile.upstream.rejections.empty()) standing.rejections = &profile.upstream;
         next = next_step_of(*grant, profile, use.count == 0 ? std::nullopt : std::optional(use.last), now(),
                             settings.unused_after);
+        warning = end_warning_of(*grant, certain_end_of(credential, *grant, profile));
         // Anchored where it came to this, so that looking at it puts nothing off.
         if (const auto row = records.catalog().find<vault::Grant>(credential.id);
             row && grant->facts.state == GrantState::needs_config)
@@ -80,7 +81,7 @@ Standing Refresher::State::look(const vault::Credential& credential) {
     }
     {
         const std::lock_guard plans_lock(mutex);
-        plan(credential.id, next);
+        plan(credential.id, earlier(next, warning));
     }
     standings[credential.id] = standing;
     return standing;
@@ -134,7 +135,8 @@ void Refresher::drain() {
     lock.unlock();
     for (auto& wake : unlucky) wake(nullptr);
     lock.lock();
-    if (!state_->landed.wait_for(lock, 2 * state_->settings.lease, [&] { return state_->flights.empty(); }))
+    const auto all_ended = [&] { return state_->flights.empty() && state_->questions == 0; };
+    if (!state_->landed.wait_for(lock, 2 * state_->settings.lease, all_ended))
         base::log(base::LogLevel::error, "refresh.not_drained", {{"attempts", state_->flights.size()}});
 }
 
@@ -197,7 +199,10 @@ net::awaitable<base::Status> Refresher::make_usable(net::Worker& worker, const C
 }
 
 net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, const CredentialId& id,
-                                                        std::uint64_t version) {
+                                                        std::uint64_t version, std::string claims) {
+    if (!claims.empty())
+        if (auto demanded = co_await state_->demand_claims(worker, id, version, claims); !demanded)
+            co_return demanded;
     const auto credential = state_->records.catalog().find<vault::Credential>(id);
     if (!credential || credential->archived) co_return std::unexpected(upstream_unauthorized());
     if (credential->version != version) co_return co_await make_usable(worker, id);
@@ -205,16 +210,19 @@ net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, con
     if (!grant) co_return std::unexpected(grant.error());
     const auto now = state_->now();
     const auto& facts = grant->facts;
-    if (!facts.renewable) co_return std::unexpected(upstream_unauthorized());
+    if (!facts.renewable || !can_renew(facts, now))
+        co_return std::unexpected(co_await state_->refused_for_good(worker, id, version));
     // A token that we got just now and that should live on: another one would fare no better (row 18).
     const bool young = facts.gen > 1 && is_younger_than(facts, kFreshFor, now);
     const bool dying = facts.expires_at && facts.obtained_at &&
                        now - *facts.obtained_at >= (*facts.expires_at - *facts.obtained_at) / 2;
-    if (young && !dying && facts.state == GrantState::ready) {
-        state_->take(id, FreshTokenRefused{facts.gen});
-        co_return std::unexpected(upstream_unauthorized());
+    // Claims that no token was asked for with yet may make a difference, once in that time.
+    const bool new_claims = !claims.empty() && grant->claims && !grant->claims->met;
+    if (young && !dying && facts.state == GrantState::ready && !new_claims) {
+        const auto told = co_await state_->refused_for_good(worker, id, version);
+        if (told.code == upstream_unauthorized().code) state_->take(id, FreshTokenRefused{facts.gen});
+        co_return std::unexpected(told);
     }
-    if (!can_renew(facts, now)) co_return std::unexpected(upstream_unauthorized());
     const auto report = co_await state_->join(worker, id, facts.gen, state_->settings.patience);
     const auto after = state_->records.catalog().find<vault::Credential>(id);
     if (after && after->version != version) co_return base::Status();
@@ -222,6 +230,15 @@ net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, con
     if (!report->sent && report->code == kNoJournal) co_return std::unexpected(no_journal());
     const auto left = grant_of(state_->records.catalog(), *after);
     co_return std::unexpected(left ? why_unusable(*left, state_->now()) : left.error());
+}
+
+net::awaitable<base::Error> Refresher::refused_again(net::Worker& worker, const CredentialId& id,
+                                                     std::uint64_t version) {
+    return state_->refused_for_good(worker, id, version);
+}
+
+net::awaitable<void> Refresher::learn_lifetime(net::Worker& worker, const CredentialId& id) {
+    if (const auto* lane = state_->lane_of(worker)) co_await state_->learn_lifetime(*lane, id);
 }
 
 net::awaitable<RefreshReport> Refresher::force(net::Worker& worker, const CredentialId& id) {
@@ -295,6 +312,11 @@ std::optional<base::Time> Refresher::next_step(const CredentialId& id) const {
 std::optional<base::Error> Refresher::journal_trouble() const {
     const std::lock_guard lock(state_->mutex);
     return state_->journal_trouble;
+}
+
+const ProviderProfile& Refresher::profile_of(const vault::Credential& credential,
+                                             const StoredGrant& grant) const {
+    return oauth::profile_of(state_->providers, credential, grant);
 }
 
 const RefreshCounters& Refresher::counters() const { return state_->counters; }

@@ -28,7 +28,7 @@ namespace claviger::oauth {
 struct RefreshCounters {
     std::atomic<std::uint64_t> started{0}, succeeded{0}, recovered{0};
     std::atomic<std::uint64_t> deferred{0}, uncertain{0}, needs_reauth{0}, needs_config{0};
-    std::atomic<std::uint64_t> journal_failures{0}, micros{0};
+    std::atomic<std::uint64_t> journal_failures{0}, micros{0}, introspections{0};
     std::atomic<bool> journal_writable{true};  // false: nothing is renewed until its disk takes answers again
 };
 
@@ -48,10 +48,11 @@ struct GrantHooks {
 
 struct RefreshSettings {
     std::chrono::milliseconds request_timeout{30'000};  // of the token request
-    std::chrono::milliseconds lease{75'000};            // longer than an attempt can take
-    std::chrono::milliseconds patience{10'000};         // how long a call waits for a refresh
-    std::size_t per_issuer = 4;                         // attempts at one token endpoint's host at a time
-    std::chrono::hours unused_after{7 * 24};            // no background refresh of what nobody uses
+    std::chrono::milliseconds introspection_timeout{5'000};
+    std::chrono::milliseconds lease{75'000};     // longer than an attempt can take
+    std::chrono::milliseconds patience{10'000};  // how long a call waits for a refresh
+    std::size_t per_issuer = 4;                  // attempts at one token endpoint's host at a time
+    std::chrono::hours unused_after{7 * 24};     // no background refresh of what nobody uses
     bool store_is_shared = false;  // others may hold leases; false: a lease that is not ours is a dead
                                    // process's
 };
@@ -96,9 +97,20 @@ public:
     net::awaitable<base::Status> make_usable(net::Worker& worker, const base::CredentialId& id);
     /// On `worker`: the server refused the token of that version of the credential. Success: there is
     /// another one now, worth one more try. Errors as above, and unavailable "upstream.unauthorized" when
-    /// nothing can be done.
+    /// nothing can be done. Where nothing can be renewed the authorization server is asked what has become of
+    /// the grant (RFC 7662), once a minute at most. `claims`: what the server wants to find in the other
+    /// token, from insufficient_claims(); empty when it does not say.
     net::awaitable<base::Status> replace_refused(net::Worker& worker, const base::CredentialId& id,
-                                                 std::uint64_t version);
+                                                 std::uint64_t version, std::string claims = {});
+    /// On `worker`: the server refused that version's token although it is new; no other one is fetched. What
+    /// the caller is to be told: denied "grant.needs_reauth" when the authorization server says that the
+    /// grant has ended, else unavailable "upstream.unauthorized".
+    net::awaitable<base::Error> refused_again(net::Worker& worker, const base::CredentialId& id,
+                                              std::uint64_t version);
+    /// On `worker`: asks the authorization server when the credential's token ends, if neither its answer nor
+    /// the token said so and there is an endpoint for it (RFC 7662). What comes of it is stored; a failure
+    /// changes nothing.
+    net::awaitable<void> learn_lifetime(net::Worker& worker, const base::CredentialId& id);
     /// The same for those who show what happened. Never refuses for being fresh.
     net::awaitable<RefreshReport> force(net::Worker& worker, const base::CredentialId& id);
 
@@ -116,6 +128,8 @@ public:
     void touched(const base::CredentialId& id);
     /// When the next step is planned; nothing when none is.
     std::optional<base::Time> next_step(const base::CredentialId& id) const;
+    /// The profile that the credential's grant follows; lives as long as the catalog of profiles.
+    const ProviderProfile& profile_of(const vault::Credential& credential, const StoredGrant& grant) const;
 
     const RefreshCounters& counters() const;
     /// Why no attempt begins for any grant: the journal takes no answer. Nothing while it does, and as long
@@ -139,5 +153,12 @@ base::Error why_unusable(const StoredGrant& grant, base::Time now);
 std::optional<base::Time> next_step_of(const StoredGrant& grant, const ProviderProfile& profile,
                                        std::optional<base::Time> last_used, base::Time now,
                                        std::chrono::hours unused_after);
+
+/// When the grant ends however often it is renewed, where the provider's profile knows (absolute_lifetime) or
+/// its answers name a later end; nothing for grants that mint, which have no refresh token to die.
+std::optional<base::Time> certain_end_of(const vault::Credential& credential, const StoredGrant& grant,
+                                         const ProviderProfile& profile);
+/// When people are to be told of that end; nothing when they were, or nobody has to be.
+std::optional<base::Time> end_warning_of(const StoredGrant& grant, std::optional<base::Time> certain_end);
 
 }  // namespace claviger::oauth

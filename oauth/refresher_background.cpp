@@ -130,6 +130,9 @@ void Refresher::State::due(const CredentialId& id) {
         if (row && now() < row->updated + kDailyProbe) return static_cast<void>(look(*credential));
         return take(id, ConfigChanged{ConfigCause::daily_probe});
     }
+    const auto end = certain_end_of(*credential, *grant, oauth::profile_of(providers, *credential, *grant));
+    if (const auto warning = end_warning_of(*grant, end); warning && now() >= *warning)
+        return take(id, EndNear{*end});
     const bool expired = facts.expires_at && now() >= *facts.expires_at;
     if (facts.state == GrantState::ready && !facts.renewable) {
         if (expired) return take(id, TokenExpired{});
@@ -267,7 +270,8 @@ bool Refresher::State::recover(const AttemptId& attempt) {
                                         .body = base::as_view(body),
                                         .now = now()},
                                        {.sent_at = answer.sent_at, .has_dpop_key = is_bound(*credential)},
-                                       profile_of(providers, *credential, *grant), grant->unrecognized);
+                                       oauth::profile_of(providers, *credential, *grant),
+                                       grant->unrecognized);
         });
         Landed landed_as;
         const Landing landing{.id = answer.credential,
@@ -313,6 +317,7 @@ void Refresher::State::count(const Transition& transition) {
             return add(counters.succeeded);
         case 7:
         case 13:
+        case 19:
             return add(counters.needs_reauth);
         case 9:
             return add(counters.deferred);

@@ -117,7 +117,23 @@ net::awaitable<void> Refresher::State::fly(std::shared_ptr<Flight> flight) {
         report = std::make_shared<RefreshReport>(
             RefreshReport{.kind = AnswerClass::unknown_outcome, .code = "internal"});
     }
-    land(flight, std::move(report));
+    const bool has_new_tokens = report->sent && report->kind == AnswerClass::success;
+    {
+        const std::lock_guard lock(mutex);
+        questions += has_new_tokens;
+    }
+    land(flight, std::move(report));  // nobody waits for what follows, but a stop does
+    if (!has_new_tokens) co_return;
+    try {
+        co_await learn_lifetime(*flight->lane, flight->id);
+    } catch (const std::exception& escaped) {
+        base::log(base::LogLevel::error, "introspection.exception", {{"what", escaped.what()}});
+    }
+    {
+        const std::lock_guard lock(mutex);
+        --questions;
+    }
+    landed.notify_all();
 }
 
 /// What the next tokens are exchanged for; nothing for grants that exchange none.
@@ -167,7 +183,7 @@ net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Beg
         .credential = credential,
         .parts = parts,
         .grant = begun.grant,
-        .profile = profile_of(providers, credential, begun.grant),
+        .profile = oauth::profile_of(providers, credential, begun.grant),
         .presented = *tokens ? (*tokens)->presented() : PresentedTokens(),
         .private_addresses = hooks.reach ? hooks.reach(credential, credential.refresh->token_endpoint)
                                          : net::PrivateAddresses::refuse,

@@ -2,6 +2,7 @@
 // planned.
 #pragma once
 
+#include "oauth/introspection.h"
 #include "oauth/refresh_commit.h"
 #include "oauth/refresher.h"
 #include "oauth/subject_token.h"
@@ -67,6 +68,12 @@ struct Tried {
     std::vector<LentToken> refused = {};  // other credentials' tokens, one of which may be what was refused
 };
 
+/// Where a server answers questions, from its metadata.
+struct KnownEndpoint {
+    std::string url;  // empty: nowhere
+    base::Time until{};
+};
+
 /// What came of getting other credentials tokens that are not refused.
 enum class Renewal {
     done,     // there is another one now
@@ -79,6 +86,21 @@ std::optional<base::Time> last_use_of(const GrantFacts& facts);
 /// Whether an attempt could begin now.
 bool can_renew(const GrantFacts& facts, base::Time now);
 base::Error upstream_unauthorized();
+/// Nothing comes last.
+std::optional<base::Time> earlier(std::optional<base::Time> a, std::optional<base::Time> b);
+
+/// What is to be found out about a grant's tokens.
+enum class Question {
+    lifetime,  // how long the access token lives
+    fate       // whether the grant lives: of one that can be renewed both tokens must have ended
+};
+
+/// What came of it.
+struct Asked {
+    std::uint64_t epoch = 0, gen = 0;      // of the set that was asked about
+    std::optional<TokenState> state = {};  // of the access token, or of the token that still lives; nothing:
+                                           // nobody was asked, or nobody gave an answer that can be used
+};
 
 struct Refresher::State {
     State(vault::Records& records_, Journal journal_, const ProviderCatalog& providers_,
@@ -116,6 +138,21 @@ struct Refresher::State {
     void land(const std::shared_ptr<Flight>& flight, Report report);
     net::awaitable<Report> join(net::Worker& worker, const CredentialId& id,
                                 std::optional<std::uint64_t> refused_gen, std::chrono::milliseconds patience);
+
+    // Questions (RFC 7662)
+    const Lane* lane_of(const net::Worker& worker) const;
+    bool may_ask(const CredentialId& id);  // and takes the turn
+    net::awaitable<std::string> introspection_endpoint(const Outbound& out,
+                                                       const vault::Credential& credential,
+                                                       const StoredGrant& grant);
+    net::awaitable<std::optional<vault::SecretParts>> open_to_ask(net::Worker& worker,
+                                                                  const vault::Credential& seen);
+    net::awaitable<Asked> ask(const Lane& lane, const CredentialId& id, Question question);
+    net::awaitable<void> learn_lifetime(const Lane& lane, const CredentialId& id);
+    net::awaitable<base::Error> refused_for_good(net::Worker& worker, const CredentialId& id,
+                                                 std::uint64_t version);
+    net::awaitable<base::Status> demand_claims(net::Worker& worker, const CredentialId& id,
+                                               std::uint64_t version, const std::string& claims);
 
     // Background
     void tick();
@@ -159,6 +196,9 @@ struct Refresher::State {
     std::set<std::pair<base::Time, CredentialId>> plans;
     std::unordered_map<CredentialId, base::Time, base::IdHash> planned;
     std::vector<std::pair<SteadyTime, std::function<void()>>> pauses;
+    std::size_t questions = 0;  // under way, about tokens that just came
+    std::unordered_map<CredentialId, base::Time, base::IdHash> asked;        // when its server was asked last
+    std::unordered_map<std::string, KnownEndpoint> introspection_endpoints;  // by issuer and token endpoint
     std::set<AttemptId> unrecovered;             // in the journal, and the store did not take them yet
     SteadyTime recover_at{};                     // when to try again
     std::chrono::seconds recover_wait{5};        // and how long to wait after that

@@ -5,10 +5,9 @@
 #include "oauth/exchange.h"
 #include "oauth/grant_client.h"
 #include "oauth/grant_notice.h"
+#include "oauth/grant_server.h"
 #include "oauth/json_document.h"
-#include "oauth/refresh_commit.h"
 #include "oauth/token_request.h"
-#include "oauth/web_url.h"
 
 #include <nlohmann/json.hpp>
 
@@ -202,19 +201,6 @@ Attempt meaning(const ExchangeAnswer& answer, RevocationStyle style) {
     return as(End::dropped, kRefused);
 }
 
-/// Where a server that nobody described says that tokens are revoked. Its word counts only if it also names
-/// the token endpoint that we know.
-net::awaitable<std::string> endpoint_from_metadata(const Outbound& out, const RevocationJob& job) {
-    const auto& token_endpoint = job.credential.refresh->token_endpoint;
-    auto issuer = job.grant.issuer;
-    if (issuer.empty())
-        if (const auto url = parse_web_url(token_endpoint)) issuer = url->origin();
-    if (issuer.empty()) co_return std::string();
-    const auto server = co_await find_authorization_server(out, issuer, IssuerMatch::exact);
-    if (!server || server->token_endpoint != token_endpoint) co_return std::string();
-    co_return server->revocation_endpoint;
-}
-
 Attempt ended(End end, std::string_view reason) { return {.end = end, .reason = reason}; }
 
 }  // namespace
@@ -224,11 +210,7 @@ net::awaitable<Attempt> RevocationCarrier::carry(vault::Ref<vault::OutboxItem> i
     auto job = read_job(records_.keys(), *item);
     if (!job || !job->credential.refresh) co_return ended(End::dropped, kIncomplete);
     const auto& credential = job->credential;
-    Means means{*job, profile_of(providers_, credential, job->grant), job->grant.revocation_endpoint};
-    if (credential.refresh->variables) {
-        WordMap values(credential.refresh->variables->begin(), credential.refresh->variables->end());
-        if (auto filled = with_variables(means.profile, values)) means.profile = std::move(*filled);
-    }
+    Means means{*job, filled_profile(providers_, credential, job->grant), job->grant.revocation_endpoint};
     if (means.profile.revocation == RevocationStyle::none) co_return ended(End::dropped, kNoEndpoint);
     if (means.endpoint.empty()) means.endpoint = means.profile.endpoints.revocation;
     if (means.endpoint.empty() && means.profile.revocation == RevocationStyle::rfc7009) {
@@ -240,7 +222,8 @@ net::awaitable<Attempt> RevocationCarrier::carry(vault::Ref<vault::OutboxItem> i
                                                      net::PrivateAddresses::allow
                                                  ? PlainLoopback::allow
                                                  : PlainLoopback::refuse};
-        means.endpoint = co_await endpoint_from_metadata(out, *job);
+        const auto server = co_await server_of(out, credential, job->grant);
+        if (server) means.endpoint = server->revocation_endpoint;
     }
     if (means.endpoint.empty() || means.endpoint.find('{') != std::string::npos)
         co_return ended(End::dropped, kNoEndpoint);

@@ -199,6 +199,19 @@ void members(T& step_up, Visit& visit) {
     if constexpr (!std::is_const_v<T>) step_up.pending = !satisfied;
 }
 template <class T, class Visit>
+    requires std::same_as<std::remove_const_t<T>, ClaimsDemand>
+void members(T& demand, Visit& visit) {
+    visit("claims", demand.claims);
+    visit("at", demand.at);
+    visit("met", demand.met);
+}
+template <class T, class Visit>
+    requires std::same_as<std::remove_const_t<T>, Introspected>
+void members(T& introspected, Visit& visit) {
+    visit("at", introspected.at);
+    visit("active", introspected.active);
+}
+template <class T, class Visit>
     requires std::same_as<std::remove_const_t<T>, GrantFacts>
 void members(T& facts, Visit& visit) {
     visit("state", facts.state);
@@ -213,6 +226,7 @@ void members(T& facts, Visit& visit) {
     visit("cooldown_since", facts.cooldown_since);
     visit("obtained_at", facts.obtained_at);
     visit("expires_at", facts.expires_at);
+    visit("granted_at", facts.granted_at);
     visit("renewable", facts.renewable);
     visit("reuse", facts.reuse);
     visit("reuse_grace", facts.reuse_grace);
@@ -221,6 +235,7 @@ void members(T& facts, Visit& visit) {
     visit("step_ups", facts.step_ups);
     visit("degraded", facts.degraded);
     visit("expiry_warned", facts.expiry_warned);
+    visit("end_warned", facts.end_warned);
     visit("reauth_told_epoch", facts.reauth_told_epoch);
     visit("seed", facts.seed);
 }
@@ -236,6 +251,8 @@ void members(T& grant, Visit& visit) {
     visit("provider", grant.provider);
     visit("issuer", grant.issuer);
     visit("revocation_endpoint", grant.revocation_endpoint);
+    visit("claims", grant.claims);
+    visit("introspected", grant.introspected);
     visit("account", grant.account);
     visit("act_chain", grant.act_chain);
 }
@@ -288,7 +305,7 @@ StoredGrant handed_over(const vault::Credential& credential, const StoredGrant* 
     grant.facts.epoch += 1;
     grant.facts.gen = 1;
     grant.facts.state = GrantState::ready;
-    grant.facts.obtained_at = now;
+    grant.facts.obtained_at = grant.facts.granted_at = now;
     grant.facts.renewable = can_refresh(credential);
     // Without a refresh token a date in the past says nothing: the server has the last word.
     if (grant.facts.renewable || (credential.expires && *credential.expires > now))

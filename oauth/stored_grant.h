@@ -14,6 +14,22 @@
 
 namespace claviger::oauth {
 
+/// What a server wants to find in the next token (a claims challenge: oauth.md 1.15, OpenID Connect
+/// Core 5.5).
+struct ClaimsDemand {
+    std::string claims;  // one JSON object in ASCII, a stranger's word: for the authorization server alone
+    base::Time at{};     // when it was first made
+    bool met = false;    // a token set came since that was asked for with them
+    bool operator==(const ClaimsDemand&) const = default;
+};
+
+/// What the authorization server last said of this grant's tokens (RFC 7662).
+struct Introspected {
+    base::Time at{};
+    bool active = false;
+    bool operator==(const Introspected&) const = default;
+};
+
 /// No secrets: those are parts of the credential's value. Layout: docs/storage_format.md.
 struct StoredGrant {
     GrantFacts facts;
@@ -24,6 +40,8 @@ struct StoredGrant {
     std::string provider = {};                          // a profile's name; empty: the one of the server URL
     std::string issuer = {};                            // empty: unknown, tokens were handed over
     std::string revocation_endpoint = {};               // from metadata; empty: the profile's
+    std::optional<ClaimsDemand> claims = {};            // of the last refusal for want of claims
+    std::optional<Introspected> introspected = {};      // nothing: it was never asked, or never answered
     std::string account = {};                           // tells accounts of one provider apart; may be empty
     std::vector<std::string> act_chain = {};            // who acts by the access token, by its own word
     bool operator==(const StoredGrant&) const = default;

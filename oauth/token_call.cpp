@@ -37,7 +37,8 @@ net::awaitable<base::Result<ExchangeAnswer>> call_token_endpoint(const Outbound&
                                          .url = call.url,
                                          .payload = &*request,
                                          .accept = call.profile.token_request.accept,
-                                         .partition = "connect"});
+                                         .partition = call.partition,
+                                         .timeout = call.timeout});
         if (call.journal != nullptr && answer.complete()) co_await call.journal->before_reading(answer);
         if (!call.key || !nonce.empty()) co_return answer;
         const auto said = classify(answer.token_answer(), call.profile.errors, {});

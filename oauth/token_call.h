@@ -21,6 +21,8 @@ struct TokenCall {
     const std::optional<DpopKey>& key;  // tokens are to be bound to it
     MakeRequest make;
     const AttemptJournal* journal = nullptr;  // null: the answer can be had again
+    std::string_view partition = "connect";
+    std::chrono::milliseconds timeout{30'000};  // as in ExchangeRequest
 };
 
 /// Puts the proof into a request to the token endpoint (RFC 9449 5). `nonce` may be empty. Errors: those of

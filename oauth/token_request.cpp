@@ -90,6 +90,7 @@ void add_wanted(RequestFields& fields, const Wanted& wanted) {
     fields.add("scope", wanted.scope);
     for (const auto& resource : wanted.resources) fields.add("resource", resource);
     fields.add("audience", wanted.audience);
+    fields.add("claims", wanted.claims);
 }
 
 void add_base64(Draft& out, std::string_view text) {

@@ -56,6 +56,7 @@ struct Wanted {
     std::string_view scope = {};
     std::vector<std::string> resources = {};
     std::string_view audience = {};
+    std::string_view claims = {};  // a JSON object (OpenID Connect Core 5.5)
 };
 
 RequestFields authorization_code_grant(const crypto::Secret& code, std::string_view redirect_uri,

@@ -27,14 +27,27 @@ TokenVerdict refused(const TokenUse& use, const base::Error& error) {
     return {.failure = error.code, .refusal = error_reply(use.id, error)};
 }
 
-TokenVerdict refused_token(const Lane& lane, const TokenUse& use, const net::ResponseHead& head) {
-    if (is_granted(lane, use.server) && !use.client_gone) {
-        const bool for_nonce = wants_nonce(head);
-        if (for_nonce && !use.proven) return {.failure = "upstream.unauthorized", .again = Again::with_nonce};
-        if (!for_nonce && !use.retried)
-            return {.failure = "upstream.unauthorized", .again = Again::with_other_token};
-    }
-    return refused(use, unauthorized());
+/// What the server wants to find in another token; empty when it does not say (oauth.md 1.15).
+std::string claims_wanted(const net::ResponseHead& head) {
+    const auto challenges = oauth::parse_challenges(head.headers);
+    if (!challenges) return {};
+    return oauth::insufficient_claims(head.status, oauth::token_challenge(*challenges)).value_or("");
+}
+
+/// A call that went out with another token already does not go out again; then there is only to find out
+/// whether the grant has ended.
+net::awaitable<TokenVerdict> refused_token(Lane& lane, const TokenUse& use, const net::ResponseHead& head) {
+    constexpr std::string_view failure = "upstream.unauthorized";
+    if (!is_granted(lane, use.server) || use.client_gone) co_return refused(use, unauthorized());
+    const bool for_nonce = wants_nonce(head);
+    if (for_nonce && !use.proven) co_return TokenVerdict{.failure = failure, .again = Again::with_nonce};
+    if (for_nonce) co_return refused(use, unauthorized());
+    if (!use.retried)
+        co_return TokenVerdict{
+            .failure = failure, .again = Again::with_other_token, .claims = claims_wanted(head)};
+    const auto& credential = *use.server.credential;
+    const auto told = co_await lane.grants->refused_again(lane.worker, credential.id, credential.version);
+    co_return TokenVerdict{.failure = failure, .refusal = error_reply(use.id, told)};
 }
 
 /// A refusal for want of scopes is something that people can grant.
@@ -91,9 +104,9 @@ bool may_tell_of_token(const Lane& lane, const ServerContext& server, unsigned s
 net::awaitable<TokenVerdict> judge_token(Lane& lane, const TokenUse& use,
                                          std::unique_ptr<net::Answer>& answer, Redactor& redactor) {
     const auto status = answer->head().status;
-    if (status == 401) co_return refused_token(lane, use, answer->head());
+    if (status == 401) co_return co_await refused_token(lane, use, answer->head());
     const bool rejected = co_await body_rejects(lane, use, answer);
-    if (rejected) co_return refused_token(lane, use, answer->head());
+    if (rejected) co_return co_await refused_token(lane, use, answer->head());
     if (status == 403) co_return forbidden(lane, use, answer->head(), redactor);
     co_return TokenVerdict{};
 }

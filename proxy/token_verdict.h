@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace claviger::proxy {
@@ -36,6 +37,7 @@ enum class Again { no, with_other_token, with_nonce };
 struct TokenVerdict {
     std::string_view failure = {};  // a literal code; empty: the answer is the agent's
     Again again = Again::no;
+    std::string claims = {};  // that the server wants to find in the other token; empty: it does not say
     std::optional<net::Response> refusal = {};  // what the agent gets when the call does not go out again
 };
 

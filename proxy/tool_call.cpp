@@ -223,6 +223,7 @@ base::Result<Call> anew(Lane& lane, const Call& call) {
 struct Carried {
     Relayed relayed = {};
     Again again = Again::no;  // else nothing was answered yet
+    std::string claims = {};  // as in TokenVerdict
 };
 
 /// The agent's Mcp-Session-Id and what it stands for; both empty when it named none.
@@ -349,7 +350,9 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
         carried.relayed.failure = answer.error().code;
         if (!client_gone) co_await writer.send(fail(answer.error()));
     } else if (!verdict.failure.empty()) {
-        carried = {{.status = (*answer)->head().status, .failure = verdict.failure}, verdict.again};
+        carried = {{.status = (*answer)->head().status, .failure = verdict.failure},
+                   verdict.again,
+                   std::move(verdict.claims)};
         if (verdict.refusal) carried.relayed.bytes = verdict.refusal->body.size();
         if (verdict.refusal && !client_gone) co_await writer.send(*verdict.refusal);
     } else {
@@ -469,7 +472,7 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
     base::Status replaced;
     if (!with_nonce)
         replaced = co_await lane.grants->replace_refused(lane.worker, call.server.credential->id,
-                                                         call.server.credential->version);
+                                                         call.server.credential->version, carried.claims);
     auto again = replaced ? anew(lane, call) : base::Result<Call>(std::unexpected(replaced.error()));
     if (again) {
         again->renewed = true;

@@ -115,6 +115,9 @@ void grant_families(Text& text, const oauth::RefreshCounters& grants) {
     text.family("claviger_refresh_journal_writable", "gauge",
                 "0 while no token is renewed because the journal takes no answer.")
         .value(grants.journal_writable.load(std::memory_order_relaxed) ? 1 : 0);
+    text.family("claviger_introspections_total", "counter",
+                "Questions to authorization servers about tokens that they gave.")
+        .value(number(grants.introspections));
 }
 
 void store_families(Text& text, vault::Records& records) {

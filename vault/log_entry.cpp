@@ -87,6 +87,7 @@ constexpr std::string_view kReasonCodes[] = {
     "grant.exchanged",
     "grant.exchanged_as_actor",
     "grant.journal_unavailable",
+    "grant.revoked_upstream",
 };
 
 template <class Enum>
@@ -98,7 +99,7 @@ constexpr Verdict kLast<Verdict> = Verdict::denied;
 template <>
 constexpr ObjectKind kLast<ObjectKind> = ObjectKind::operation;
 template <>
-constexpr Action kLast<Action> = Action::resume;
+constexpr Action kLast<Action> = Action::introspect;
 template <>
 constexpr ActorKind kLast<ActorKind> = ActorKind::session;
 
@@ -326,6 +327,8 @@ std::string_view name_of(Action action) {
             return "pause";
         case Action::resume:
             return "resume";
+        case Action::introspect:
+            return "introspect";
     }
     return "";
 }

@@ -80,6 +80,7 @@ enum class Action : std::uint8_t {  // on disk: append only
     rewrap = 30,          // keys and objects are sealed under another key
     pause = 31,           // an operation
     resume = 32,
+    introspect = 33,  // a grant: its authorization server is asked what has become of its tokens
 };
 
 /// Who acted: an admin's API key, a session, or Claviger itself.

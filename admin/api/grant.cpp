@@ -5,6 +5,7 @@
 #include "admin/api/shown.h"
 #include "oauth/grant_hold.h"
 #include "oauth/grant_story.h"
+#include "oauth/live_grants.h"
 #include "oauth/refresher.h"
 #include "oauth/stored_grant.h"
 
@@ -132,10 +133,49 @@ base::Status add_fingerprints(const Call& call, const vault::Credential& credent
     return {};
 }
 
-Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& grant,
-                 std::optional<base::Time> next_step, base::Time now) {
+/// That there is a demand, and since when; its words are a stranger's.
+Json shown_demand(const oauth::StoredGrant& grant) {
+    if (!grant.claims) return nullptr;
+    return {{"demanded_at", shown(grant.claims->at)}, {"pending", !grant.claims->met}};
+}
+
+Json shown_introspection(const oauth::StoredGrant& grant) {
+    if (!grant.introspected) return nullptr;
+    return {{"active", grant.introspected->active}, {"asked_at", shown(grant.introspected->at)}};
+}
+
+/// What the refresher and the provider's profile know beyond the grant itself.
+struct Ahead {
+    std::optional<base::Time> next_step = {}, certain_end = {};
+    std::optional<oauth::LiveGrants> live = {};
+};
+
+Ahead ahead_of(const Call& call, const vault::Credential& credential, const oauth::StoredGrant& grant) {
+    if (call.grants == nullptr) return {};
+    const auto& profile = call.grants->profile_of(credential, grant);
+    return {.next_step = call.grants->next_step(credential.id),
+            .certain_end = oauth::certain_end_of(credential, grant, profile),
+            .live = oauth::live_grants(call.catalog(), credential, grant, profile)};
+}
+
+Json shown_live(const std::optional<oauth::LiveGrants>& live) {
+    if (!live) return nullptr;
+    return {{"count", live->count}, {"most", live->most}};
+}
+
+/// What to do, where the grant itself asks for nothing but the provider is about to end one.
+std::string advice_of(const oauth::GrantStory& story, const std::optional<oauth::LiveGrants>& live) {
+    if (!story.advice.empty() || !live || live->count <= live->most) return story.advice;
+    return "The provider keeps " + std::to_string(live->most) +
+           " grants of one client and account and ends the oldest of more; there are " +
+           std::to_string(live->count) + ". Archive those that nobody needs, or use one for all.";
+}
+
+Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& grant, const Ahead& ahead,
+                 base::Time now) {
     const auto& facts = grant.facts;
-    const auto story = oauth::story_of(grant, next_step, now);
+    const auto& next_step = ahead.next_step;
+    const auto story = oauth::story_of(grant, next_step, now, ahead.certain_end);
     const auto exchange = credential.refresh ? credential.refresh->exchange : std::nullopt;
     const auto shown_id = [](const std::optional<base::CredentialId>& id) {
         return id ? Json(id->text()) : Json(nullptr);
@@ -148,7 +188,7 @@ Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& 
             {"state", oauth::to_text(facts.state)},
             {"reason", text_if_any(facts.reason)},
             {"meaning", story.meaning},
-            {"what_to_do", text_if_any(story.advice)},
+            {"what_to_do", text_if_any(advice_of(story, ahead.live))},
             {"token_is_served",
              credential.version != 0 && oauth::serves_tokens(facts.state, facts.expires_at, now)},
             {"next",
@@ -161,6 +201,11 @@ Json shown_grant(const vault::Credential& credential, const oauth::StoredGrant& 
             {"expires_at", shown(facts.expires_at)},
             {"expiry_known_from", oauth::to_text(grant.lifetime)},
             {"refresh_token_expires_at", shown(grant.refresh_expires_at)},
+            {"granted_at", shown(facts.granted_at)},
+            {"ends_at", shown(ahead.certain_end)},
+            {"live_grants", shown_live(ahead.live)},
+            {"introspection", shown_introspection(grant)},
+            {"claims_challenge", shown_demand(grant)},
             {"renewable", facts.renewable},
             {"refresh_token_reuse", name_of(facts.reuse)},
             {"failures_in_a_row", facts.fail_count},
@@ -236,8 +281,7 @@ net::awaitable<Answered> retrieve_grant(Call& call) {
     if (!grant) co_return std::unexpected(grant.error());
 
     const auto now = call.records.clock().now();
-    const auto next_step = call.grants != nullptr ? call.grants->next_step(credential.id) : std::nullopt;
-    auto json = shown_grant(credential, *grant, next_step, now);
+    auto json = shown_grant(credential, *grant, ahead_of(call, credential, *grant), now);
     const auto trouble = call.grants != nullptr ? call.grants->journal_trouble() : std::nullopt;
     json["renewal_blocked"] = grant->facts.renewable && trouble ? shown_trouble(*trouble) : Json(nullptr);
     if (auto added = add_fingerprints(call, credential, json); !added)

@@ -152,6 +152,8 @@ net::awaitable<Answered> validate_credential(Call& call) {
         co_return answer(shown(call, *credential, at, *done, std::move(verdict)));
     if (!oauth::can_refresh(*credential)) {
         verdict.refresh = {{"status", "no_refresh_token"}, {"http_response", nullptr}};
+        if (call.grants != nullptr)  // what comes of it stands in the grant
+            co_await call.grants->refused_again(call.worker, credential->id, credential->version);
     } else if (call.grants != nullptr) {
         const auto report = co_await call.grants->force(call.worker, credential->id);
         if (const auto newest = call.catalog().find<vault::Credential>(credential->id)) credential = newest;
@@ -164,6 +166,8 @@ net::awaitable<Answered> validate_credential(Call& call) {
             done = co_await probe_on_record(call, *credential);
             if (!done) co_return std::unexpected(std::move(done).error());
             verdict.status = status_of(done->verdict);
+            if (done->verdict == Probe::Verdict::refused)
+                co_await call.grants->refused_again(call.worker, credential->id, credential->version);
         }
     }
     co_return answer(shown(call, *credential, at, *done, std::move(verdict)));

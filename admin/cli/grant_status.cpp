@@ -82,6 +82,8 @@ void show_token(Screen& screen, const json& grant) {
     if (const auto dies = told(grant, text_in(grant, "refresh_token_expires_at")); !dies.empty())
         refresh += ", dies " + dies;
     show(screen, "refresh token", refresh);
+    if (const auto last = told(grant, text_in(grant, "ends_at")); !last.empty())
+        show(screen, "grant", "ends " + last + ", however often it is renewed");
 }
 
 void show_trouble(Screen& screen, const json& grant) {
@@ -97,6 +99,16 @@ void show_trouble(Screen& screen, const json& grant) {
     if (const auto& lost = grant.value("unresolved_attempt", json()); lost.is_object())
         show(screen, "unresolved",
              "an attempt of " + told(grant, text_in(lost, "started_at")) + " never got its answer");
+    if (const auto& asked = grant.value("introspection", json()); asked.is_object())
+        show(screen, "introspection",
+             std::string("the authorization server called the token ") +
+                 (asked.value("active", false) ? "active " : "inactive ") +
+                 told(grant, text_in(asked, "asked_at")));
+    if (const auto& demand = grant.value("claims_challenge", json());
+        demand.is_object() && demand.value("pending", false))
+        show(screen, "claims",
+             "demanded " + told(grant, text_in(demand, "demanded_at")) +
+                 ", by the server of the calls; no token has them yet");
     for (const auto& step : grant.value("step_ups", json::array()))
         if (step.value("pending", false))
             show(screen, "scopes missing",

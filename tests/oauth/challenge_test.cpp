@@ -117,6 +117,29 @@ TEST_CASE("Claims of a challenge are decoded, and dropped when they are no JSON 
     CHECK(of("!!").empty());
 }
 
+TEST_CASE("Claims that the next token must have are a stranger's word: one small object, in ASCII",
+          "[oauth]") {
+    const auto wanted = [](const std::string& claims, unsigned status = 401,
+                           const std::string& error = "insufficient_claims") {
+        return insufficient_claims(
+            status, token_challenge(parse(
+                        {"Bearer error=\"" + error + "\", claims=\"" + base::to_base64(claims) + "\""})));
+    };
+    CHECK(wanted(R"( { "a" : {"essential": true} } )") == R"({"a":{"essential":true}})");
+    CHECK(wanted("{\"a\":\"\xc3\xa4\"}") == R"({"a":"\u00e4"})");
+    CHECK(wanted("{\"a\":\"x\\ny\"}") == R"({"a":"x\ny"})");  // no line break goes out
+    CHECK(wanted(R"({"a":1})", 403) == std::nullopt);
+    CHECK(wanted(R"({"a":1})", 401, "invalid_token") == std::nullopt);
+    CHECK(wanted("{}") == std::nullopt);
+    CHECK(wanted("[1]") == std::nullopt);
+    CHECK(wanted(R"({"a":1,"a":2})") == std::nullopt);
+    CHECK(wanted(R"({"a":")" + std::string(4'096, 'x') + "\"}") == std::nullopt);
+    std::string grows;
+    for (int i = 0; i < 1'000; ++i) grows += "\xc3\xa4";  // each becomes six characters
+    CHECK(wanted(R"({"a":")" + grows + "\"}") == std::nullopt);
+    CHECK(wanted(R"({"a":[[[[[[[[[1]]]]]]]]]})") == std::nullopt);
+}
+
 TEST_CASE("Scopes are sets that keep their order", "[oauth]") {
     CHECK(split_scopes(" a  b a ") == Scopes{"a", "b"});
     CHECK(split_scopes("a,b c", " ,") == Scopes{"a", "b", "c"});

@@ -514,6 +514,15 @@ TEST_CASE("Every numbered transition of the state machine", "[oauth]") {
          "expired_no_refresh",
          {},
          kNow + 30min},
+        {16,
+         "80 % of what its provider gives the grant",
+         with(standing(ready), [](auto& facts) { facts.granted_at = kNow - 80h; }),
+         EndNear{kNow + 20h},
+         ready,
+         "connection.expiring",
+         "connection.expiring",
+         "",
+         {}},
         {17,
          "more scope is needed",
          standing(ready),
@@ -531,6 +540,15 @@ TEST_CASE("Every numbered transition of the state machine", "[oauth]") {
          "upstream.rejects_fresh",
          "connection.degraded",
          "upstream_rejects_fresh_token",
+         {}},
+        {18,
+         "claims that only a person can bring",
+         finite(),
+         ClaimsRefused{5},
+         ready,
+         "upstream.wants_claims",
+         "connection.degraded",
+         "insufficient_claims",
          {}},
         {19,
          "the provider revoked it",
@@ -700,6 +718,23 @@ TEST_CASE("An event that cannot happen changes nothing and says why", "[oauth]")
         {"a warning about a grant that renews itself", standing(ready), ExpiryNear{}},
         {"a warning too early", finite(), ExpiryNear{}},
         {"a second warning", with(finite(), [](auto& facts) { facts.expiry_warned = true; }), ExpiryNear{}},
+        {"a warning of an end too early",
+         with(standing(ready), [](auto& facts) { facts.granted_at = kNow - 79h; }), EndNear{kNow + 21h}},
+        {"a second warning of an end",
+         with(standing(ready),
+              [](auto& facts) {
+                  facts.granted_at = kNow - 80h;
+                  facts.end_warned = true;
+              }),
+         EndNear{kNow + 20h}},
+        {"an end of nobody knows when it began", standing(ready), EndNear{kNow}},
+        {"a lifetime of an older token", standing(ready), LifetimeLearned{2, 4, kNow + 1h}},
+        {"a lifetime of another consent", standing(ready), LifetimeLearned{1, 5, kNow + 1h}},
+        {"a lifetime of a token that is gone", standing(revoking), LifetimeLearned{2, 5, kNow + 1h}},
+        {"claims that another token may bring", standing(ready), ClaimsRefused{5}},
+        {"claims of an older token", finite(), ClaimsRefused{4}},
+        {"claims a second time", with(finite(), [](auto& facts) { facts.reason = "insufficient_claims"; }),
+         ClaimsRefused{5}},
         {"an end that has not come", finite(), TokenExpired{}},
         {"an end that a refresh follows", with(standing(ready), [](auto& facts) { facts.expires_at = kNow; }),
          TokenExpired{}},
@@ -730,6 +765,19 @@ TEST_CASE("An event that cannot happen changes nothing and says why", "[oauth]")
     }
 }
 
+TEST_CASE("A lifetime that was asked for is the token's, whatever the state", "[oauth]") {
+    for (const auto state : {ready, suspended, backoff, needs_config}) {
+        auto facts = standing(state);
+        facts.expires_at.reset();
+        const auto learned = apply(facts, LifetimeLearned{2, 5, kNow + 1h}, kNow);
+        REQUIRE(learned.taken());
+        CHECK(learned.facts.expires_at == kNow + 1h);
+        CHECK(learned.facts.state == state);
+        CHECK(learned.webhook.empty());
+        CHECK_FALSE(apply(learned.facts, LifetimeLearned{2, 5, kNow + 1h}, kNow).taken());
+    }
+}
+
 TEST_CASE("A consent opens a new epoch and forgets the old one's troubles", "[oauth]") {
     auto facts = attempting(kOther);
     facts.fail_count = 4;
@@ -745,6 +793,8 @@ TEST_CASE("A consent opens a new epoch and forgets the old one's troubles", "[oa
     CHECK(taken.fail_count == 0);
     CHECK_FALSE(taken.degraded);
     CHECK(taken.expires_at == kNow + 1h);
+    CHECK(taken.granted_at == kNow);
+    CHECK_FALSE(taken.end_warned);
     CHECK(taken.scopes_requested == Scopes{"a", "b"});
     CHECK(taken.reuse == RefreshTokenReuse::grace);
     CHECK(taken.reuse_grace == 600s);

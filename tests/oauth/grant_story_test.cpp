@@ -31,6 +31,8 @@ TEST_CASE("Each state means something else, and asks for help exactly when it ne
     const std::vector<Row> rows{
         {initial, "", "No account has been connected yet.", true},
         {ready, "", "All is well", false},
+        {ready, "insufficient_claims", "only another consent can bring", true},
+        {needs_reauth, "revoked_upstream", "access was revoked", true},
         {ready, "upstream_rejects_fresh_token", "refuses even a token that was just renewed", true},
         {refreshing, "", "being renewed right now", false},
         {uncertain, "no_answer", "nobody knows whether the refresh token is spent", false},
@@ -56,6 +58,16 @@ TEST_CASE("Each state means something else, and asks for help exactly when it ne
     }
 }
 
+TEST_CASE("It says that a server demands other claims, until a token has them", "[oauth]") {
+    auto grant = grant_in(GrantState::needs_reauth, "interaction_required");
+    grant.claims = ClaimsDemand{R"({"canary-claim":1})", kNow};
+    const auto told = story_of(grant, {}, kNow).meaning;
+    CHECK_THAT(told, Catch::Contains("demands a token with other claims"));
+    CHECK_THAT(told, !Catch::Contains("canary"));
+    grant.claims->met = true;
+    CHECK_THAT(story_of(grant, {}, kNow).meaning, !Catch::Contains("other claims"));
+}
+
 TEST_CASE("It says whether calls go on meanwhile", "[oauth]") {
     auto grant = grant_in(GrantState::backoff, "http_503");
     CHECK_THAT(story_of(grant, {}, kNow).meaning, Catch::Contains("Calls go on"));
@@ -76,6 +88,14 @@ TEST_CASE("What happens next has a name where something is planned, and a senten
     auto ends = grant_in(ready);
     ends.facts.renewable = false;
     CHECK(story_of(ends, kNow + 48min, kNow).next == "warn");
+    auto finite = grant_in(ready);
+    finite.facts.granted_at = kNow - 79h;
+    CHECK(story_of(finite, kNow + 1h, kNow, kNow + 21h).next == "warn");
+    CHECK(story_of(finite, kNow + 50min, kNow, kNow + 21h).next == "refresh");
+    finite.facts.end_warned = true;
+    const auto told = story_of(finite, kNow + 1h, kNow, kNow + 21h);
+    CHECK(told.next == "refresh");
+    CHECK_THAT(told.advice, Catch::Contains("before the provider ends the grant"));
     ends.facts.expiry_warned = true;
     CHECK(story_of(ends, kNow + 1h, kNow).next == "expire");
 }

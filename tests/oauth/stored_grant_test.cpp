@@ -25,6 +25,7 @@ StoredGrant full() {
     facts.cooldown_since = at(70);
     facts.obtained_at = at(-3600);
     facts.expires_at = at(60);
+    facts.granted_at = at(-7200);
     facts.renewable = true;
     facts.reuse = RefreshTokenReuse::grace;
     facts.reuse_grace = 600s;
@@ -33,6 +34,7 @@ StoredGrant full() {
     facts.step_ups = {{"delete_repo", {"admin"}, 2, true}, {"refresh", {"read"}, 1, false}};
     facts.degraded = true;
     facts.expiry_warned = true;
+    facts.end_warned = true;
     facts.reauth_told_epoch = 2;
     facts.seed = 0xfedcba9876543210ULL;
     grant.lifetime = LifetimeSource::profile;
@@ -42,6 +44,8 @@ StoredGrant full() {
     grant.provider = "linear-mcp";
     grant.issuer = "https://issuer.example";
     grant.revocation_endpoint = "https://issuer.example/revoke";
+    grant.claims = ClaimsDemand{R"({"access_token":{"acr":null}})", at(7), true};
+    grant.introspected = Introspected{at(8), true};
     grant.account = "someone";
     grant.act_chain = {"agent", "broker"};
     return grant;
@@ -71,7 +75,8 @@ TEST_CASE("What encode() does not write is refused", "[oauth][stored_grant]") {
          {"", "[]", "null", R"({"states":"ready"})", R"({"state":"happy"})", R"({"epoch":-1})",
           R"({"epoch":"1"})", R"({"attempt":{"id":"00"}})", R"({"attempt":{"other":1}})",
           R"({"scopes_granted":"read"})", R"({"step_ups":[{"operation":1}]})", R"({"lifetime":"guess"})",
-          R"({"renewable":1})", R"({"obtained_at":1.5})", R"({"epoch":1,"epoch":2})"}) {
+          R"({"renewable":1})", R"({"obtained_at":1.5})", R"({"claims":"{}"})",
+          R"({"introspected":{"active":1}})", R"({"epoch":1,"epoch":2})"}) {
         INFO(text);
         const auto read = decode_stored_grant(text);
         REQUIRE_FALSE(read);
