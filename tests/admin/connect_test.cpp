@@ -122,7 +122,8 @@ TEST_CASE("What comes back is checked before the code goes anywhere", "[admin]")
          "started"},
         {"an unknown state",
          [&](auto& it, auto& b, auto& state) {
-             return back(b, "code=c&state=" + state.substr(0, state.size() - 1) + "A&iss=" + it.issuer());
+             const char* other = state[0] == 'A' ? "B" : "A";
+             return back(b, "code=c&state=" + (other + state.substr(1)) + "&iss=" + it.issuer());
          },
          404, "connect.unknown_state", "started"},
         {"two states",
