@@ -56,7 +56,7 @@ awaitable<void> postpone(const ConnectWorld& world, net::Worker& worker, base::C
             device.failures = said == DevicePoll::later ? std::min<std::uint64_t>(device.failures + 1, 8) : 0;
             const auto pause =
                 std::min(std::chrono::seconds(device.interval_s << device.failures), longest_pause(device));
-            device.next_poll = change.now() + pause;
+            device.next_poll = world.records.clock().now() + pause;  // a change's time never goes back
             change.note(vault::EntryKind::grant, vault::Action::update, vault::ObjectKind::connect_link,
                         flow.id.raw, flow.vault.raw);
             return change.store(std::move(flow));

@@ -134,17 +134,19 @@ bool is_being_started(const vault::ConnectFlow& flow, base::Time now) {
 }
 
 /// Counts a start before anything is asked for it, so that a link can neither be started for ever nor several
-/// times at once. `number` becomes the start's. On the commit thread.
-base::Status reserve_start(vault::Change& change, const base::ConnectLinkId& id, std::uint64_t& number) {
+/// times at once. `now`: by the wall clock, which may have been put back. `number` becomes the start's. On
+/// the commit thread.
+base::Status reserve_start(vault::Change& change, base::Time now, const base::ConnectLinkId& id,
+                           std::uint64_t& number) {
     const auto found = change.catalog().find<vault::ConnectFlow>(id);
     if (!found || !is_open(*found, change.now())) return ended();
-    if (is_being_started(*found, change.now()))
+    if (is_being_started(*found, now))
         return base::failure(ErrorKind::conflict, "connect.starting", "This link is being started already.",
                              "Wait a moment; if no page of the provider appears, open the link once more.");
     if (found->starts >= kMostStarts) return too_many_starts();
     auto flow = *found;
     number = ++flow.starts;
-    flow.starting_until = change.now() + kStartTakes;
+    flow.starting_until = now + kStartTakes;
     flow.updated = change.now();
     change.note(vault::EntryKind::grant, vault::Action::update, vault::ObjectKind::connect_link, flow.id.raw,
                 flow.vault.raw);
@@ -207,7 +209,7 @@ net::awaitable<base::Result<Departure>> depart(const ConnectWorld& world, const 
     co_await other_start_is_over(world, out, id);
     std::uint64_t number = 0;
     const auto reserved = co_await commit(out.worker, world.records, actor, [&](vault::Change& change) {
-        return reserve_start(change, id, number);
+        return reserve_start(change, world.records.clock().now(), id, number);
     });
     if (!reserved) co_return std::unexpected(reserved.error());
     const auto flow = world.records.catalog().find<vault::ConnectFlow>(id);

@@ -153,7 +153,7 @@ base::Result<base::CredentialId> store_connected(const ConnectWorld& world, vaul
                              ConnectSucceeded{.expires_at = connected.lifetime.expires_at,
                                               .renewable = renewable,
                                               .scopes_requested = terms.scopes},
-                             change.now());
+                             world.records.clock().now());
     if (!moved.taken()) return gone("The credential's grant is being deleted.");
     grant.facts = moved.facts;
     grant.lifetime = connected.lifetime.source;

@@ -167,7 +167,7 @@ base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Be
         begun.refusal = "a newer token is there already";
         return {};
     }
-    const auto now = change.now();
+    const auto now = beginning.clock.now();
     follow_profile(grant.facts, profile_of(beginning.providers, *credential, grant));
 
     bool gave_up = false;
@@ -222,14 +222,14 @@ base::Status land_attempt(vault::Change& change, const Landing& landing, Landed&
     auto stored = grant_of(change.catalog(), credential);
     if (!stored) return std::unexpected(std::move(stored).error());
     auto& grant = *stored;
-    landed.transition = apply(grant.facts, event_of(landing), change.now());
+    landed.transition = apply(grant.facts, event_of(landing), landing.clock.now());
     const auto& transition = landed.transition;
     if (!transition.taken()) {
         if (!transition.has(GrantAction::revoke_stray_tokens)) return {};
         return give_back(change, landing, &credential, grant);
     }
     grant.facts = transition.facts;
-    remember(grant, landing, change.now());
+    remember(grant, landing, landing.clock.now());
     const bool writes = transition.has(GrantAction::write_tokens) && credential.version != 0;
     if (writes)
         if (auto written = write_tokens(change, credential, landing.outcome); !written) return written;
@@ -242,14 +242,14 @@ base::Status land_attempt(vault::Change& change, const Landing& landing, Landed&
 }
 
 base::Status take_event(vault::Change& change, const base::CredentialId& id, const GrantEvent& event,
-                        const GrantHooks& hooks, Transition& transition) {
+                        base::Time now, const GrantHooks& hooks, Transition& transition) {
     transition = {.facts = {}, .refusal = "the credential is gone"};
     const auto credential = change.catalog().find<vault::Credential>(id);
     if (!credential) return {};
     auto stored = grant_of(change.catalog(), *credential);
     if (!stored) return std::unexpected(std::move(stored).error());
     auto& grant = *stored;
-    transition = apply(grant.facts, event, change.now());
+    transition = apply(grant.facts, event, now);
     if (!transition.taken()) return {};
     grant.facts = transition.facts;
     change.note_grant(Action::update, *credential, reason_of(grant.facts));

@@ -17,6 +17,7 @@ struct Begun {
 
 struct Beginning {
     const base::CredentialId& id;
+    const base::Clock& clock;  // the wall's: a change's own time never goes back
     const ProviderCatalog& providers;
     const GrantHooks& hooks;
     const RefreshSettings& settings;
@@ -30,6 +31,7 @@ base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Be
 
 struct Landing {
     const base::CredentialId& id;
+    const base::Clock& clock;  // as in Beginning
     const GrantHooks& hooks;
     AttemptId attempt;
     std::uint64_t epoch = 0, parent_gen = 0;
@@ -46,9 +48,9 @@ struct Landed {
 /// Rows 6 to 11, 13 and 14. May be run again when its commit failed.
 base::Status land_attempt(vault::Change& change, const Landing& landing, Landed& landed);
 
-/// Any other event. `transition.refusal` says when nothing happened.
+/// Any other event, at `now` by the wall clock. `transition.refusal` says when nothing happened.
 base::Status take_event(vault::Change& change, const base::CredentialId& id, const GrantEvent& event,
-                        const GrantHooks& hooks, Transition& transition);
+                        base::Time now, const GrantHooks& hooks, Transition& transition);
 
 /// Which token set an authorization server was asked about (RFC 7662). What it says of another one than is in
 /// use by now changes nothing.

@@ -118,6 +118,7 @@ base::Status Refresher::start() {
         if (!state_->recover(attempt)) state_->unrecovered.insert(attempt);
     state_->sweep_journal();
     boost::asio::post(*state_->chores, [state = state_.get()] { state->look_at_all(); });
+    state_->look_at_clock();  // what comes is compared with this
     state_->lanes[0].worker.every(250ms, [state = state_.get()] { state->tick(); });
     return {};
 }

@@ -156,7 +156,7 @@ void Refresher::State::take(const CredentialId& id, GrantEvent event) {
     records.change(
         ourselves(),
         [this, id, event = std::move(event), transition](vault::Change& change) {
-            return take_event(change, id, event, hooks, *transition);
+            return take_event(change, id, event, now(), hooks, *transition);
         },
         [this, id, transition](base::Status status) {
             if (!status) base::log_error("grant.event_not_stored", status.error());
@@ -275,6 +275,7 @@ bool Refresher::State::recover(const AttemptId& attempt) {
         });
         Landed landed_as;
         const Landing landing{.id = answer.credential,
+                              .clock = records.clock(),
                               .hooks = hooks,
                               .attempt = attempt,
                               .epoch = answer.epoch,

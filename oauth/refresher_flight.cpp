@@ -307,6 +307,7 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     if (!co_await take_room(worker, kept)) co_return not_begun(kNoJournal);
     Begun begun;
     const Beginning beginning{.id = flight.id,
+                              .clock = records.clock(),
                               .providers = providers,
                               .hooks = hooks,
                               .settings = settings,
@@ -342,6 +343,7 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     }
     Landed landed_as;
     const Landing landing{.id = flight.id,
+                          .clock = records.clock(),
                           .hooks = hooks,
                           .attempt = begun.attempt.id,
                           .epoch = begun.grant.facts.epoch,

@@ -275,8 +275,8 @@ describe('A token endpoint that fails', () => {
         try {
             narrow = await serve(store);
             const good = await connected(narrow, as);
-            const granted = await connected(narrow, as, { dead: true });
             spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k', 'count=1000']);
+            const granted = await connected(narrow, as, { dead: true }); // is due at once
             for (const id of [1, 2]) {
                 const refused = await call(granted, id);
                 assert.equal(refused.message.error.data.code, 'grant.journal_unavailable', refused.text);
