@@ -276,16 +276,17 @@ base::Status land_lifetime(vault::Change& change, const Inquiry& inquiry, const 
     if (!about->credential) return {};
     auto& [credential, grant] = *about;
     const auto& facts = grant.facts;
-    grant.introspected = {.at = change.now(), .active = state.active};
+    grant.introspected = {.at = inquiry.clock.now(), .active = state.active};
     if (state.scopes && grant.scopes_granted.empty()) grant.scopes_granted = *state.scopes;
     auto expires_at = state.expires_at;
     // One that was exchanged ends with what it was exchanged for.
     if (expires_at && facts.expires_at && grant.lifetime == LifetimeSource::unknown)
         expires_at = std::min(*expires_at, *facts.expires_at);
-    const bool credible = expires_at && *expires_at > change.now() &&
-                          *expires_at - facts.obtained_at.value_or(change.now()) <= kLongestLifetime;
+    const bool credible = expires_at && *expires_at > inquiry.clock.now() &&
+                          *expires_at - facts.obtained_at.value_or(inquiry.clock.now()) <= kLongestLifetime;
     if (credible) {
-        transition = apply(facts, LifetimeLearned{inquiry.epoch, inquiry.gen, *expires_at}, change.now());
+        transition =
+            apply(facts, LifetimeLearned{inquiry.epoch, inquiry.gen, *expires_at}, inquiry.clock.now());
         grant.lifetime = LifetimeSource::introspection;
         auto updated = *credential;
         updated.expires = expires_at;
@@ -300,12 +301,12 @@ base::Status land_fate(vault::Change& change, const Inquiry& inquiry, bool activ
     if (!about) return std::unexpected(std::move(about).error());
     if (!about->credential) return {};
     auto& [credential, grant] = *about;
-    grant.introspected = {.at = change.now(), .active = active};
+    grant.introspected = {.at = inquiry.clock.now(), .active = active};
     if (active) {
         transition.refusal = "the grant lives";
         return store_findings(change, inquiry, *credential, grant, transition);
     }
-    const auto now = change.now();
+    const auto now = inquiry.clock.now();
     if (grant.facts.attempt || grant.facts.unresolved) {
         transition.refusal = "an attempt under way may have replaced the tokens";
     } else if (!grant.facts.renewable && !grant.facts.expires_at) {
@@ -324,8 +325,8 @@ base::Status take_claims(vault::Change& change, const Inquiry& inquiry, const st
     if (!about) return std::unexpected(std::move(about).error());
     if (!about->credential) return {};
     auto& [credential, grant] = *about;
-    grant.claims = ClaimsDemand{.claims = claims, .at = change.now()};
-    transition = apply(grant.facts, ClaimsRefused{inquiry.gen}, change.now());
+    grant.claims = ClaimsDemand{.claims = claims, .at = inquiry.clock.now()};
+    transition = apply(grant.facts, ClaimsRefused{inquiry.gen}, inquiry.clock.now());
     return store_findings(change, inquiry, *credential, grant, transition);
 }
 

@@ -57,6 +57,7 @@ base::Status take_event(vault::Change& change, const base::CredentialId& id, con
 struct Inquiry {
     const base::CredentialId& id;
     const GrantHooks& hooks;
+    const base::Clock& clock;  // as in Beginning
     std::uint64_t epoch = 0, gen = 0;
 };
 /// On record before the credential is opened to ask. `credential` becomes null when it is gone.

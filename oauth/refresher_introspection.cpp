@@ -153,7 +153,8 @@ net::awaitable<void> Refresher::State::learn_lifetime(const Lane& lane, const Cr
     // A token that was just given out and is "inactive" is one that the server does not talk about.
     if (!answer.state || !answer.state->active) co_return;
     Transition transition;
-    const Inquiry inquiry{.id = id, .hooks = hooks, .epoch = answer.epoch, .gen = answer.gen};
+    const Inquiry inquiry{
+        .id = id, .hooks = hooks, .clock = records.clock(), .epoch = answer.epoch, .gen = answer.gen};
     const auto stored = co_await change(lane.worker, [&](vault::Change& change) {
         return land_lifetime(change, inquiry, *answer.state, transition);
     });
@@ -171,7 +172,8 @@ net::awaitable<base::Error> Refresher::State::refused_for_good(net::Worker& work
     const auto answer = co_await ask(*lane, id, Question::fate);
     if (!answer.state) co_return upstream_unauthorized();
     Transition transition;
-    const Inquiry inquiry{.id = id, .hooks = hooks, .epoch = answer.epoch, .gen = answer.gen};
+    const Inquiry inquiry{
+        .id = id, .hooks = hooks, .clock = records.clock(), .epoch = answer.epoch, .gen = answer.gen};
     const auto stored = co_await change(worker, [&](vault::Change& change) {
         return land_fate(change, inquiry, answer.state->active, transition);
     });
@@ -198,7 +200,11 @@ net::awaitable<base::Status> Refresher::State::demand_claims(net::Worker& worker
     if (demand && now() >= demand->at && now() - demand->at < kClaimsAgain) co_return base::Status();
     if (demand && !demand->met && demand->claims == claims) co_return base::Status();
     Transition transition;
-    const Inquiry inquiry{.id = id, .hooks = hooks, .epoch = grant->facts.epoch, .gen = grant->facts.gen};
+    const Inquiry inquiry{.id = id,
+                          .hooks = hooks,
+                          .clock = records.clock(),
+                          .epoch = grant->facts.epoch,
+                          .gen = grant->facts.gen};
     co_return co_await change(
         worker, [&](vault::Change& change) { return take_claims(change, inquiry, claims, transition); });
 }
