@@ -697,18 +697,6 @@ TEST_CASE("A store whose rows somebody edited does not open, and only our log le
         return rows_of(*disk.engine, table).at(base::Bytes(key));
     };
     std::vector<base::Bytes> named;  // rows that the detail must name
-    SECTION("the values of two credentials are swapped") {
-        put(Table::value, secret_key(github), at(Table::value, secret_key(objects.linear)));
-        put(Table::value, secret_key(objects.linear), at(Table::value, secret_key(github)));
-        named = {"value"};
-    }
-    SECTION("values and data keys of two credentials are swapped") {
-        for (const auto table : {Table::value, Table::data_key}) {
-            put(table, secret_key(github), at(table, secret_key(objects.linear)));
-            put(table, secret_key(objects.linear), at(table, secret_key(github)));
-        }
-        named = {"value", "data_key"};
-    }
     SECTION("the rows of an old version are put back") {
         const auto credential_key = meta_key(MetaKind::credential, github.id.raw);
         put(Table::meta, credential_key, old_github);
