@@ -2,6 +2,7 @@
 // their own.
 #pragma once
 
+#include "base/boxed.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/result.h"
@@ -130,7 +131,7 @@ struct Credential {
     Injection injection;
     std::vector<std::string> allowed_tools;  // empty: every tool
     std::optional<Time> expires;
-    std::optional<Refresh> refresh;
+    base::Boxed<Refresh> refresh;
     // environment_variable
     std::string secret_name;
     bool limited_hosts = false;
