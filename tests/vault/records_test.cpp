@@ -759,6 +759,27 @@ TEST_CASE("A store whose rows somebody edited does not open, and only our log le
     CHECK(open_records(*disk.engine, disk.clock));  // what was not edited still opens
 }
 
+TEST_CASE("A store with a row that adds up and does not open is refused with its place", "[vault][records]") {
+    Disk disk;
+    const Objects objects(*disk.records);
+    const auto key = meta_key(MetaKind::vault, test::id_of(9));
+    std::promise<base::Status> stored;
+    disk.records->change(
+        {},
+        [&](Change& change) -> base::Status {
+            change.note(EntryKind::write, Action::create, ObjectKind::vault, test::id_of(9));
+            change.transaction().batch().put(Table::meta, key, base::Bytes(200, 'x'));
+            return {};
+        },
+        [&](base::Status status) { stored.set_value(std::move(status)); });
+    REQUIRE(stored.get_future().get());
+    disk.records.reset();
+    const auto opened = open_records(*disk.engine, disk.clock);
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code == "envelope.refused");
+    CHECK(opened.error().detail.find(base::to_hex(key)) != std::string::npos);
+}
+
 TEST_CASE("Rows edited while the program runs are refused when they are used", "[vault][records]") {
     const auto engine = open_in_memory();
     const test::ManualClock clock;
