@@ -2,9 +2,6 @@
 
 #include "vault/byte_reader.h"
 
-#include <algorithm>
-#include <span>
-
 namespace claviger::vault {
 namespace {
 
@@ -16,19 +13,6 @@ crypto::Place head_place(const KeyRing& keys, const RootKey& root, std::uint64_t
     place.wrapping_key = root.epoch();
     place.commit_seq = commit_seq;
     return place;
-}
-
-/// What earlier versions summed, in the order of their heads.
-constexpr Table kSummedBefore[] = {Table::state,     Table::meta,  Table::value, Table::data_key,
-                                   Table::owner_key, Table::usage, Table::name};
-
-void read_sums(ByteReader& in, std::span<const Table> tables, RowSums& sums) {
-    for (const auto table : tables) {
-        const auto high = in.number<std::uint64_t>();
-        const auto low = in.number<std::uint64_t>();
-        if (const auto known = std::ranges::find(kSummedTables, table); known != std::end(kSummedTables))
-            sums.all()[static_cast<std::size_t>(known - std::begin(kSummedTables))] = {low, high};
-    }
 }
 
 std::unexpected<base::Error> refused(std::string why) {
@@ -68,15 +52,11 @@ base::Result<StoredHead> open_head(const KeyRing& keys, std::uint64_t commit_seq
     head.commit_seq = in.number<std::uint64_t>();
     head.last_entry =
         base::Time(std::chrono::milliseconds(static_cast<std::int64_t>(in.number<std::uint64_t>())));
-    switch (in.number<std::uint8_t>()) {
-        case kSums:
-            read_sums(in, kSummedTables, head.sums);
-            break;
-        case std::size(kSummedBefore):
-            read_sums(in, kSummedBefore, head.sums);
-            break;
-        default:
-            return refused("the head sums other tables; written by another version?");
+    if (in.number<std::uint8_t>() != kSums)
+        return refused("the head sums other tables; written by another version?");
+    for (auto& [low, high] : head.sums.all()) {
+        high = in.number<std::uint64_t>();
+        low = in.number<std::uint64_t>();
     }
     head.frontier = Bytes(in.bytes(in.left()));
     if (!in.complete() || head.commit_seq != commit_seq) return refused("the head is malformed");

@@ -116,18 +116,17 @@ TEST_CASE("the head's bytes are these", "[vault][ledger]") {
     REQUIRE(base::to_hex(encode(head)) == expected);
 }
 
-TEST_CASE("a head that sums values and data keys, too, is read; any other number of sums is refused",
-          "[vault][ledger]") {
+TEST_CASE("a head that sums other tables is refused", "[vault][ledger]") {
     EachEngine each;
     auto keys = KeyRing::unseal(*each.engine, test::key_file());
     REQUIRE(keys);
     const auto stored = open_head(**keys, 1, read_head_row(*each.engine).value());
     REQUIRE(stored);
     const auto bytes = encode(*stored);
-    const auto before = [&](char sums, std::string_view two_more) {
+    const auto before = [&](char sums, std::string_view more) {
         auto plain = bytes;
         plain[16] = sums;
-        plain.insert(17 + 2 * 16, two_more);  // behind those of state and meta
+        plain.insert(17 + 2 * 16, more);  // behind those of state and meta
         const auto root = (*keys)->root_of_commit();
         crypto::Place place;
         place.type = crypto::ObjectType::state;
@@ -136,12 +135,9 @@ TEST_CASE("a head that sums values and data keys, too, is read; any other number
         place.wrapping_key = root->epoch();
         return open_head(**keys, 1, crypto::seal(root->head_key(), place, base::as_span(plain)));
     };
-    const auto read = before(7, std::string(32, 'x'));
-    REQUIRE(read);
-    CHECK(read->sums == stored->sums);
-    CHECK(encode(*read) == bytes);
     REQUIRE(before(5, ""));
-    CHECK(before(6, std::string(16, 'x')).error().code == "ledger.head_refused");
+    CHECK(before(7, std::string(32, 'x')).error().code ==
+          "ledger.head_refused");  // as earlier versions wrote
 }
 
 TEST_CASE("a new store begins with its first entry", "[vault][ledger]") {
