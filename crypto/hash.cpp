@@ -34,11 +34,10 @@ EVP_MD_CTX* sha256_context() {
     return context.get();
 }
 
-enum class RowShape : unsigned char { whole = 0, envelope = 1, hashed = 2 };
+enum class RowShape : unsigned char { whole = 0, envelope = 1 };
 
 constexpr std::size_t kEnvelopeHead = 1 + 8 + 24 + 32;  // suite, key_ref, nonce, commitment
 constexpr std::size_t kEnvelopeTag = 16;
-constexpr std::size_t kShortRow = 256;  // up to here SipHash beats BLAKE2b
 
 RowSum row_sum(const Secret& key, std::uint8_t table, base::ByteView row_key, std::uint64_t blob_bytes,
                RowShape shape, std::initializer_list<base::ByteView> body) {
@@ -132,9 +131,7 @@ RowSum RowPrf::sealed_row(std::uint8_t table, base::ByteView row_key, base::Byte
 }
 
 RowSum RowPrf::plain_row(std::uint8_t table, base::ByteView row_key, base::ByteView blob) const {
-    if (blob.size() <= kShortRow) return row_sum(key_, table, row_key, blob.size(), RowShape::whole, {blob});
-    const Digest digest = blake2b(blob);
-    return row_sum(key_, table, row_key, blob.size(), RowShape::hashed, {view(digest)});
+    return row_sum(key_, table, row_key, blob.size(), RowShape::whole, {blob});
 }
 
 }  // namespace claviger::crypto

@@ -1,5 +1,7 @@
 #include "vault/catalog.h"
 
+#include "vault/pieces.h"
+
 #include <algorithm>
 #include <cstring>
 #include <mutex>
@@ -41,21 +43,25 @@ template <class T>
 void Catalog::load(std::vector<Ref<T>> objects) {
     const std::unique_lock lock(mutex_);
     auto& [by_id, by_age] = table<T>();
-    // An ordered map takes in what comes in its order at once, and what does not by a search each.
-    using Aged = std::pair<std::pair<base::RawId, std::uint64_t>, decltype(T::id)>;
-    std::vector<Aged> aged;
-    aged.reserve(objects.size());
-    for (const auto& object : objects) aged.push_back({{object->scope(), object->created_seq}, object->id});
-    std::ranges::sort(aged, {}, &Aged::first);
-    for (const auto& [age, id] : aged) by_age.emplace_hint(by_age.end(), age, id);
-
-    by_id.reserve(objects.size());
-    for (auto& object : objects) {
-        if constexpr (std::is_same_v<T, ApiKey>) api_keys_by_hash_[object->hash] = object->id;
-        if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_[object->hash] = object->id;
-        const auto id = object->id;
-        by_id.emplace(id, std::move(object));
-    }
+    const auto index_by_age = [&] {
+        // An ordered map takes in what comes in its order at once, and what does not by a search each.
+        using Aged = std::pair<std::pair<base::RawId, std::uint64_t>, decltype(T::id)>;
+        std::vector<Aged> aged;
+        aged.reserve(objects.size());
+        for (const auto& object : objects)
+            aged.push_back({{object->scope(), object->created_seq}, object->id});
+        std::ranges::sort(aged, {}, &Aged::first);
+        for (const auto& [age, id] : aged) by_age.emplace_hint(by_age.end(), age, id);
+    };
+    const auto index_by_id = [&] {
+        by_id.reserve(objects.size());
+        for (const auto& object : objects) {
+            if constexpr (std::is_same_v<T, ApiKey>) api_keys_by_hash_[object->hash] = object->id;
+            if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_[object->hash] = object->id;
+            by_id.emplace(object->id, object);
+        }
+    };
+    in_pieces(2, [&](std::size_t piece) { piece == 0 ? index_by_age() : index_by_id(); });
 }
 
 template <class T>

@@ -135,12 +135,22 @@ base::Status KeyRotations::advance_vault(const Operation& operation) {
         return base::failure(ErrorKind::not_found, "vault.not_found",
                              "The vault was deleted while its key was rotated.");
     if (operation.step == OperationStep::last_look) return look_for_the_rest(operation, *vault);
-    const GenerationRows rows(records_, *vault, table_of(operation.step), operation.from, operation.to);
+    const auto& rows = rows_of(operation, *vault);
     if (operation.total != 0) return move_stretch(operation, rows);
 
     auto counted = operation;
     counted.total = std::max<std::uint64_t>(1, count_sealed_rows(records_.catalog(), *vault));
     return move_stretch(counted, rows);
+}
+
+/// Those of the step, looked up once for all its stretches.
+const GenerationRows& KeyRotations::rows_of(const Operation& operation, const Vault& vault) {
+    if (!walk_ || walk_->operation != operation.id || walk_->step != operation.step ||
+        walk_->rolling_back != operation.rolling_back)
+        walk_.emplace(
+            operation.id, operation.step, operation.rolling_back,
+            GenerationRows(records_, vault, table_of(operation.step), operation.from, operation.to));
+    return walk_->rows;
 }
 
 /// Whether calls or changes were made a moment ago.
@@ -164,10 +174,9 @@ base::Status KeyRotations::move_stretch(const Operation& operation, const Genera
     const bool beside_others = others_at_work();
     const auto credentials = beside_others ? std::min(kBesideCalls, settings_.credentials_per_commit)
                                            : settings_.credentials_per_commit;
-    const auto look = GenerationRows::Look::named_rows;
     auto now = ahead_ && ahead_->operation == operation.id && ahead_->stretch.from == operation.cursor
                    ? base::Result<Stretch>(std::move(ahead_->stretch))
-                   : rows.next(operation.cursor, credentials, look);
+                   : rows.next(operation.cursor, credentials);
     ahead_.reset();
     if (!now) return std::unexpected(std::move(now).error());
 
@@ -201,8 +210,7 @@ base::Status KeyRotations::move_stretch(const Operation& operation, const Genera
         });
     std::optional<Ahead> read_ahead;
     if (!last)
-        if (auto next = rows.next(now->next, credentials, look))
-            read_ahead = Ahead{operation.id, std::move(*next)};
+        if (auto next = rows.next(now->next, credentials)) read_ahead = Ahead{operation.id, std::move(*next)};
     auto done = answered.get();
     if (done) ahead_ = std::move(read_ahead);
     if (beside_others) leave_room(ended - begun);
@@ -211,10 +219,11 @@ base::Status KeyRotations::move_stretch(const Operation& operation, const Genera
 
 /// Not a counter says that nothing is left, but a look at every row.
 base::Status KeyRotations::look_for_the_rest(const Operation& operation, const Vault& vault) {
+    walk_.reset();
     for (const auto table : {Table::data_key, Table::meta}) {
         const GenerationRows rows(records_, vault, table, operation.from, operation.to);
         for (std::string at;;) {
-            auto stretch = rows.next(at, settings_.credentials_per_commit, GenerationRows::Look::every_row);
+            auto stretch = rows.next(at, settings_.credentials_per_commit);
             if (!stretch) return std::unexpected(stretch.error());
             if (!stretch->rows.empty())
                 return commit(operation, [&](Change& change, Operation newest) {

@@ -59,6 +59,7 @@ private:
     base::Status advance(const Operation& operation);
     base::Status advance_root(const Operation& operation);
     base::Status advance_vault(const Operation& operation);
+    const GenerationRows& rows_of(const Operation& operation, const Vault& vault);
     base::Status move_stretch(const Operation& operation, const GenerationRows& rows);
     bool others_at_work();
     void leave_room(std::chrono::steady_clock::duration taken);
@@ -79,7 +80,14 @@ private:
         Stretch stretch;
     };
     std::optional<Ahead> ahead_;  // read while the rows before it were being committed
-    std::uint64_t entries_ = 0;   // of the log, when it was last looked who works
+    struct Walk {
+        base::OperationId operation;
+        OperationStep step{};
+        bool rolling_back = false;
+        GenerationRows rows;
+    };
+    std::optional<Walk> walk_;   // of the step under way
+    std::uint64_t entries_ = 0;  // of the log, when it was last looked who works
     std::chrono::steady_clock::time_point others_seen_{};
     std::thread thread_;
 };

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <deque>
 #include <iterator>
+#include <map>
 #include <mutex>
 #include <span>
 #include <thread>
@@ -70,33 +71,54 @@ private:
     Attempt& attempt_;
 };
 
+/// Looks at every row that the change requires to be of some version; conflict "storage.conflict".
+base::Status require_conditions(Batch& batch, const StorageEngine& engine) {
+    std::map<Table, std::vector<const Batch::Precondition*>> by_table;
+    for (const auto& required : batch.preconditions()) by_table[required.table].push_back(&required);
+    for (auto& [table, required] : by_table) {
+        std::ranges::sort(required, {}, &Batch::Precondition::key);
+        std::vector<Bytes> keys;
+        keys.reserve(required.size());
+        for (const auto* each : required) keys.push_back(each->key);
+        std::vector<std::uint64_t> versions(keys.size());  // 0: no row
+        std::size_t at = 0;
+        const auto looked = engine.scan_each(table, keys, [&](ByteView key, ByteView, std::uint64_t version) {
+            while (keys[at] < key && at + 1 < keys.size()) ++at;
+            for (auto i = at; i < keys.size() && keys[i] == key; ++i) versions[i] = version;
+            return true;
+        });
+        if (!looked) return looked;
+        for (std::size_t i = 0; i < keys.size(); ++i)
+            if (versions[i] != required[i]->version)
+                return base::failure(ErrorKind::conflict, "storage.conflict",
+                                     "Somebody else changed the same object first.",
+                                     "Read it again and repeat the change.");
+    }
+    batch.preconditions_hold();
+    return {};
+}
+
 /// Whether the change kept its promises and its rows are what it requires, so that it cannot spoil the
-/// group's commit.
-base::Status examine(const Attempt& attempt, const StorageEngine& engine) {
-    const auto& batch = attempt.batch;
+/// group's commit. Every row is looked at here, once, for its condition or for its table's sum.
+base::Status examine(Attempt& attempt, const StorageEngine& engine) {
+    auto& batch = attempt.batch;
     if (!batch.empty() && attempt.entries.empty())
         return base::failure(ErrorKind::internal, "ledger.change_without_entry",
                              "The change was refused because it would have left no trace in the access log.",
                              "This is a mistake in Claviger; please report it.");
     for (const auto& write : batch.writes())
-        if (!is_summed(write.table, write.key))
+        if (is_of_log(write.table, write.key))
             return base::failure(ErrorKind::internal, "ledger.reserved_row",
                                  "The change was refused because it touches the log itself.",
                                  "This is a mistake in Claviger; please report it.");
-    for (const auto& write : batch.writes()) {
-        if (write.was) continue;
-        // The group's commit will need the row; a broken one fails this change alone.
-        if (const auto row = engine.get(write.table, write.key); !row) return std::unexpected(row.error());
+    for (std::size_t i = 0; i < batch.writes().size(); ++i) {
+        const auto& write = batch.writes()[i];
+        if (write.was || !is_summed(write.table, write.key)) continue;
+        auto row = engine.get(write.table, write.key);
+        if (!row) return std::unexpected(std::move(row).error());
+        batch.learn(i, *std::move(row));
     }
-    for (const auto& required : batch.preconditions()) {
-        const auto row = engine.get(required.table, required.key);
-        if (!row) return std::unexpected(row.error());
-        if ((*row ? (*row)->version : 0) != required.version)
-            return base::failure(ErrorKind::conflict, "storage.conflict",
-                                 "Somebody else changed the same object first.",
-                                 "Read it again and repeat the change.");
-    }
-    return {};
+    return require_conditions(batch, engine);
 }
 
 }  // namespace
@@ -347,10 +369,10 @@ void Ledger::initialise(KeyRing& keys, base::Time now, const LogEntry& entry, Ba
 }
 
 base::Result<std::unique_ptr<Ledger>> Ledger::open(StorageEngine& engine, KeyRing& keys,
-                                                   const base::Clock& clock) {
+                                                   const base::Clock& clock, const RowReaders& readers) {
     auto writer = LogWriter::load(engine, keys);
     if (!writer) return std::unexpected(std::move(writer).error());
-    if (auto checked = check_store(engine, keys, **writer); !checked)
+    if (auto checked = check_store(engine, keys, **writer, readers); !checked)
         return std::unexpected(std::move(checked).error());
     keys.changes_durable();  // a store that was just made: its first keys are on disk
     auto state = std::make_unique<State>(engine, keys, clock, std::move(*writer));

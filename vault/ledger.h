@@ -9,6 +9,7 @@
 #include "crypto/merkle.h"
 #include "vault/key_ring.h"
 #include "vault/log_entry.h"
+#include "vault/row_sums.h"
 #include "vault/storage_engine.h"
 
 #include <atomic>
@@ -30,7 +31,8 @@ public:
     virtual base::Time now() const = 0;
     virtual KeyRing& keys() = 0;
     virtual const StorageEngine& engine() const = 0;
-    /// Rows of this commit. Every touched row is required to be what it was (compare-and-set on its version).
+    /// Rows of this commit. It is made from the newest state, or not at all: the engine takes a commit only
+    /// as the one after the last.
     virtual Batch& batch() = 0;
     /// Adds this change's entry; a change that writes rows must note at least one, or it is refused as
     /// internal.
@@ -86,12 +88,13 @@ public:
     /// Writes the first head for a new store into `batch`, together with `entry`. Commit sequence 1.
     static void initialise(KeyRing& keys, base::Time now, const LogEntry& entry, Batch& batch);
 
-    /// Verifies head, row sums (every row of the tables that are not append-only) and the end of the log,
-    /// then starts the commit thread. Corrupt "ledger.head_refused", "ledger.rows_changed" (detail names the
-    /// rows that the log says were written differently, as far as it can tell), "ledger.log_truncated",
-    /// "ledger.log_forked".
+    /// Verifies head, row sums (every row of the summed tables, each of which `readers` see before it is
+    /// known whether the sums are right) and the end of the log, then starts the commit thread. Corrupt
+    /// "ledger.head_refused", "ledger.rows_changed" (detail names the rows that the log says were written
+    /// differently, as far as it can tell), "ledger.log_truncated", "ledger.log_forked".
     static base::Result<std::unique_ptr<Ledger>> open(StorageEngine& engine, KeyRing& keys,
-                                                      const base::Clock& clock);
+                                                      const base::Clock& clock,
+                                                      const RowReaders& readers = {});
     ~Ledger();  // finishes what is queued, then joins
 
     void set_observer(EntryObserver* observer);  // before the first submit or append

@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t kNamedRows = 16;
 constexpr std::uint64_t kSearchedEntries = 1 << 16;
 constexpr std::string_view kTableNames[] = {"state",     "meta",  "value", "data_key",
-                                            "owner_key", "usage", "name"};
+                                            "owner_key", "usage", "name"};  // by their numbers
 
 /// The newest change of an object, as the log tells it.
 struct NewestChange {
@@ -107,8 +107,9 @@ private:
 
 }  // namespace
 
-base::Status check_store(const StorageEngine& engine, const KeyRing& keys, const LogWriter& writer) {
-    const auto found = sums_on_disk(engine, writer.row_prf());
+base::Status check_store(const StorageEngine& engine, const KeyRing& keys, const LogWriter& writer,
+                         const RowReaders& readers) {
+    const auto found = sums_on_disk(engine, writer.row_prf(), readers);
     if (!found) return std::unexpected(found.error());
     if (*found == writer.sums()) return writer.tree().verify_end(engine);
 

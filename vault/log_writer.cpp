@@ -98,7 +98,7 @@ base::Status LogWriter::learn(const NamedFingerprint& name, Batch& batch) {
     return {};
 }
 
-base::Status LogWriter::account(Batch& batch) {
+base::Status LogWriter::account(const Batch& batch) {
     std::vector<const Batch::Write*> summed;
     for (const auto& write : batch.writes())
         if (is_summed(write.table, write.key)) summed.push_back(&write);
@@ -107,26 +107,19 @@ base::Status LogWriter::account(Batch& batch) {
         return place(a) < place(b) || (place(a) == place(b) && a < b);  // writes to one row in their order
     });
 
-    std::vector<std::pair<const Batch::Write*, std::uint64_t>> versions;
     for (std::size_t i = 0; i < summed.size(); ++i) {
         const auto& write = *summed[i];
         if (i + 1 < summed.size() && place(summed[i + 1]) == place(summed[i]))
             continue;  // a later write wins
-        std::uint64_t version = 0;
         if (write.was) {
-            sums_.subtract(prf_, write.table, write.key, write.was->value);
+            if (write.was->version != 0) sums_.subtract(prf_, write.table, write.key, write.was->value);
         } else if (engine_ != nullptr) {
             const auto old = engine_->get(write.table, write.key);
             if (!old) return std::unexpected(old.error());
-            if (*old) {
-                version = (*old)->version;
-                sums_.subtract(prf_, write.table, write.key, (*old)->value);
-            }
+            if (*old) sums_.subtract(prf_, write.table, write.key, (*old)->value);
         }
         if (write.value) sums_.add(prf_, write.table, write.key, *write.value);
-        if (!write.was) versions.emplace_back(&write, version);
     }
-    for (const auto& [write, version] : versions) batch.require(write->table, write->key, version);
     return {};
 }
 

@@ -44,7 +44,7 @@ public:
 
 private:
     base::Result<const KeyRing::OwnerKey*> day_key(std::uint64_t day, Batch& batch);
-    base::Status account(Batch& batch);
+    base::Status account(const Batch& batch);
 
     const StorageEngine* engine_;  // null before the first commit
     KeyRing& keys_;

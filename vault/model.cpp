@@ -156,6 +156,11 @@ public:
         if (value) (*this)(*value);
     }
     template <class T>
+    void operator()(const base::Boxed<T>& value) {
+        (*this)(value.has_value());
+        if (value) (*this)(*value);
+    }
+    template <class T>
     void operator()(const std::vector<T>& value) {
         count(value.size());
         for (const auto& item : value) (*this)(item);
@@ -206,6 +211,10 @@ public:
     }
     template <class T>
     void operator()(std::optional<T>& value) {
+        if (number_up_to(1) == 1) (*this)(value.emplace());
+    }
+    template <class T>
+    void operator()(base::Boxed<T>& value) {
         if (number_up_to(1) == 1) (*this)(value.emplace());
     }
     template <class T>

@@ -2,6 +2,7 @@
 // their own.
 #pragma once
 
+#include "base/boxed.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/result.h"
@@ -134,7 +135,7 @@ struct Credential {
     Injection injection;
     std::vector<std::string> allowed_tools;  // empty: every tool
     std::optional<Time> expires;
-    std::optional<Refresh> refresh;
+    base::Boxed<Refresh> refresh;
     // environment_variable
     std::string secret_name;
     bool limited_hosts = false;
@@ -377,7 +378,7 @@ struct Operation {
     base::RawId about{};                // the vault
     std::uint64_t from = 0, to = 0;     // epochs of the root key, generations of the vault's key
     std::uint64_t done = 0, total = 0;  // keys and objects that are sealed anew
-    std::string cursor;  // vault: created_seq of the credential where the step goes on; empty: the first
+    std::string cursor;  // vault: the credential, in hexadecimal, behind which the step goes on
     std::optional<std::uint64_t> retire_after_s = {};  // root: how long the key before is kept
     std::optional<Time> retire_at = {};                // root: when it goes by itself
     std::optional<Time> finished = {};

@@ -1,13 +1,12 @@
 #include "vault/records.h"
 
 #include "crypto/random.h"
-#include "vault/pieces.h"
 #include "vault/rotation.h"
 #include "vault/sealed_rows.h"
+#include "vault/stored_objects.h"
 
 #include <algorithm>
 #include <chrono>
-#include <iterator>
 #include <thread>
 
 namespace claviger::vault {
@@ -47,54 +46,6 @@ base::RawId owner_of(const KeyRing& keys, const T& object) {
         return object.vault.raw;
     else
         return object.workspace.raw;
-}
-
-std::unexpected<base::Error> malformed(ByteView row_key, const char* why = "") {
-    return base::failure(ErrorKind::corrupt, "row.malformed", "A stored object cannot be read.", {},
-                         "table meta, row " + base::to_hex(row_key) + why);
-}
-
-/// The objects of one kind in one range of keys.
-template <class T>
-base::Result<std::vector<Ref<T>>> read_objects(const StorageEngine& engine, const KeyRing& keys,
-                                               const RowRange& range) {
-    base::Result<std::vector<Ref<T>>> objects;
-    const auto scanned = scan(engine, Table::meta, range, [&](ByteView key, ByteView row, std::uint64_t) {
-        const auto plaintext = open_row(engine, keys, key, row);
-        if (!plaintext) {
-            objects = std::unexpected(plaintext.error());
-            return false;
-        }
-        auto object = decode_object<T>(*plaintext);
-        if (!object || object->id.key() != key.substr(1)) {
-            objects = malformed(key);
-            return false;
-        }
-        objects->push_back(std::make_shared<const T>(*std::move(object)));
-        return true;
-    });
-    if (!scanned) return std::unexpected(scanned.error());
-    return objects;
-}
-
-/// Puts every object of one kind into the catalog.
-template <class T>
-base::Status load(const StorageEngine& engine, KeyRing& keys, Catalog& catalog) {
-    auto ranges = ranges_of(Table::meta);
-    std::erase_if(ranges, [](const RowRange& range) {
-        return range.from.empty() || range.from[0] != static_cast<char>(kMetaKind<T>);
-    });
-    std::vector<base::Result<std::vector<Ref<T>>>> parts(ranges.size());
-    in_pieces(parts.size(), [&](std::size_t i) { parts[i] = read_objects<T>(engine, keys, ranges[i]); });
-    std::vector<Ref<T>> objects;
-    for (auto& part : parts) {
-        if (!part) return std::unexpected(std::move(part).error());
-        std::ranges::move(*part, std::back_inserter(objects));
-    }
-    if constexpr (std::is_same_v<T, Vault>)
-        for (const auto& vault : objects) keys.use_generation(vault->id.raw, vault->generation());
-    catalog.load(std::move(objects));
-    return {};
 }
 
 }  // namespace
@@ -368,7 +319,8 @@ Records::~Records() = default;
 base::Result<std::unique_ptr<Records>> Records::open(StorageEngine& engine, std::unique_ptr<KeyRing> keys,
                                                      const base::Clock& clock) {
     auto records = std::unique_ptr<Records>(new Records(engine, std::move(keys), clock));
-    auto ledger = Ledger::open(engine, *records->keys_, clock);
+    StoredObjects objects(engine, *records->keys_);
+    auto ledger = Ledger::open(engine, *records->keys_, clock, objects.readers());
     if (!ledger) return std::unexpected(std::move(ledger).error());
     records->ledger_ = std::move(*ledger);
     auto access_log = AccessLog::open(engine, *records->keys_, *records->ledger_);
@@ -376,15 +328,8 @@ base::Result<std::unique_ptr<Records>> Records::open(StorageEngine& engine, std:
     records->access_log_ = std::move(*access_log);
     records->ledger_->set_observer(records->access_log_.get());
 
-    auto& catalog = records->catalog_;
-    auto& ring = *records->keys_;
-    for (const auto load_kind :
-         {load<Workspace>, load<ApiKey>, load<Vault>, load<Credential>, load<Grant>, load<Rotation>,
-          load<ConnectFlow>, load<OauthClient>, load<WebhookEndpoint>, load<OutboxItem>, load<Operation>,
-          load<Environment>, load<Agent>, load<Session>, load<SessionToken>}) {
-        if (auto loaded = load_kind(engine, ring, catalog); !loaded)
-            return std::unexpected(std::move(loaded).error());
-    }
+    if (auto loaded = objects.move_into(records->catalog_); !loaded)
+        return std::unexpected(std::move(loaded).error());
     return records;
 }
 
@@ -410,7 +355,7 @@ base::Result<Agent> Records::agent_version(const Agent& newest, std::uint64_t ve
     if (!plaintext) return std::unexpected(std::move(plaintext).error());
     auto agent = decode_object<Agent>(*plaintext);
     if (agent && agent->version != version)  // the row's seal binds it to the agent, not to the version
-        return malformed(row_key, ": holds another version");
+        return std::unexpected(malformed_row(row_key, ": holds another version"));
     return agent;
 }
 

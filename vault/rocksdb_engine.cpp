@@ -347,6 +347,33 @@ public:
         return status_of(at->status());
     }
 
+    base::Status scan_each(Table table, std::span<const Bytes> prefixes,
+                           const Visitor& visitor) const override {
+        const Visit visit(gate_);
+        if (!visit.inside()) return storage_unavailable("the database is being opened again");
+        const auto upper = end_of(row_key(table, {}));
+        const rocksdb::Slice upper_slice(upper);
+        rocksdb::ReadOptions options;
+        options.iterate_upper_bound = &upper_slice;
+        const std::unique_ptr<rocksdb::Iterator> at(
+            database_->db().NewIterator(options, database_->family(family_of(table))));
+        bool placed = false;
+        for (const auto& prefix : prefixes) {
+            const auto wanted = row_key(table, prefix);
+            // What stands behind the rows of the prefix before is the next row there is.
+            if (!placed || (at->Valid() && view(at->key()) < wanted)) at->Seek(wanted);
+            placed = true;
+            for (; at->Valid() && view(at->key()).starts_with(wanted); at->Next()) {
+                const auto value = view(at->value());
+                if (value.size() < kVersionBytes) return corrupt("a row is shorter than its version");
+                const auto version = base::read_big_endian<std::uint64_t>(value.data());
+                if (!visitor(view(at->key()).substr(1), value.substr(kVersionBytes), version)) return {};
+            }
+            if (!at->Valid()) break;
+        }
+        return status_of(at->status());
+    }
+
     base::Status commit(std::uint64_t commit_seq, const Batch& batch) override {
         const std::lock_guard lock(writing_);
         if (failed_) return storage_unavailable("an earlier commit failed and the engine has not recovered");

@@ -16,8 +16,12 @@ std::size_t place_of(Table table) {
 
 }  // namespace
 
+bool is_of_log(Table table, ByteView key) {
+    return append_only(table) || (table == Table::state && key == kHeadRow);
+}
+
 bool is_summed(Table table, ByteView key) {
-    return table == Table::state ? key != kHeadRow : !append_only(table);
+    return table != Table::value && table != Table::data_key && !is_of_log(table, key);
 }
 
 void RowSums::add(const crypto::RowPrf& prf, Table table, ByteView key, ByteView value) {
@@ -35,7 +39,8 @@ RowSums& RowSums::operator+=(const RowSums& others) {
     return *this;
 }
 
-base::Result<RowSums> sums_on_disk(const StorageEngine& engine, const crypto::RowPrf& prf) {
+base::Result<RowSums> sums_on_disk(const StorageEngine& engine, const crypto::RowPrf& prf,
+                                   const RowReaders& readers) {
     struct Piece {
         Table table;
         RowRange range;
@@ -47,8 +52,10 @@ base::Result<RowSums> sums_on_disk(const StorageEngine& engine, const crypto::Ro
         for (auto& range : ranges_of(table)) pieces.push_back({table, std::move(range), {}, {}});
     in_pieces(pieces.size(), [&](std::size_t i) {
         auto& [table, range, sums, read] = pieces[i];
+        const auto reader = readers ? readers(table) : RowReader();
         read = scan(engine, table, range, [&](ByteView key, ByteView value, std::uint64_t) {
             if (is_summed(table, key)) sums.add(prf, table, key, value);
+            if (reader) reader(key, value);
             return true;
         });
     });

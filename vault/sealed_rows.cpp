@@ -135,17 +135,33 @@ Bytes seal_row(const KeyRing& keys, const KeyRing::OwnerKey& owner_key, const Ro
 
 base::Result<Bytes> open_row(const StorageEngine& engine, const KeyRing& keys, ByteView row_key,
                              ByteView row) {
+    return RowOpener(engine, keys).open(row_key, row);
+}
+
+base::Result<Bytes> RowOpener::open(ByteView row_key, ByteView row) {
     const auto header = header_of(row);
     if (row_key.size() < 17 || !header) return row_refused(row_key, "too short");
-    const auto owner = owner_of(keys, static_cast<MetaKind>(row_key[0]), *header);
-    // The instance's own key belongs to no workspace.
-    const auto workspace = owner == keys.instance() ? base::RawId{} : header->workspace;
-    const auto key = keys.owner_key(engine, workspace, owner, header->generation);
-    if (!key) return row_refused(row_key, std::string(key.error().code) + " " + key.error().detail);
+    const auto owner = owner_of(keys_, static_cast<MetaKind>(row_key[0]), *header);
+    if (!key_ || owner_ != owner || key_->generation != header->generation) {
+        // The instance's own key belongs to no workspace.
+        const auto workspace = owner == keys_.instance() ? base::RawId{} : header->workspace;
+        auto key = keys_.owner_key(engine_, workspace, owner, header->generation);
+        if (!key) return row_refused(row_key, std::string(key.error().code) + " " + key.error().detail);
+        owner_ = owner;
+        key_ = std::move(*key);
+    }
     auto opened =
-        crypto::open_metadata((*key)->key, row_place(keys, *header, row_key), row.substr(kRowHeaderBytes));
+        crypto::open_metadata(key_->key, row_place(keys_, *header, row_key), row.substr(kRowHeaderBytes));
     if (!opened) return row_refused(row_key, "does not open at its place");
     return opened;
+}
+
+base::Error malformed_row(ByteView row_key, std::string_view why) {
+    return {ErrorKind::corrupt,
+            "row.malformed",
+            "A stored object cannot be read.",
+            {},
+            "table meta, row " + base::to_hex(row_key) + std::string(why)};
 }
 
 base::Result<Bytes> reseal_row(const KeyRing& keys, const KeyRing::OwnerKey& before,
@@ -286,7 +302,10 @@ base::Result<SealedSecret> read_sealed(const StorageEngine& engine, const KeyRin
         if (!generation) return refused("no envelope");
         auto vault_key = keys.owner_key(engine, credential.workspace.raw, credential.vault.raw, *generation);
         // A rotation of the vault's key may end between the two reads; then the row names another one.
-        if (!vault_key && vault_key.error().kind == ErrorKind::not_found && *generation != before) {
+        if (!vault_key && vault_key.error().kind == ErrorKind::not_found) {
+            if (*generation == before)
+                return refused("sealed by generation " + std::to_string(before) +
+                               " of its vault's key, which there is none of");
             before = *generation;
             continue;
         }

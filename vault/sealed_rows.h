@@ -83,6 +83,23 @@ base::Bytes seal_row(const KeyRing& keys, const KeyRing::OwnerKey& owner_key, co
 base::Result<base::Bytes> open_row(const StorageEngine& engine, const KeyRing& keys, ByteView row_key,
                                    ByteView row);
 
+/// open_row() for many rows: the key of the row before is at hand when it seals the next one, too. Not thread
+/// safe.
+class RowOpener {
+public:
+    RowOpener(const StorageEngine& engine, const KeyRing& keys) : engine_(engine), keys_(keys) {}
+    base::Result<base::Bytes> open(ByteView row_key, ByteView row);
+
+private:
+    const StorageEngine& engine_;
+    const KeyRing& keys_;
+    base::RawId owner_{};
+    std::shared_ptr<const KeyRing::OwnerKey> key_;  // shared with the ring
+};
+
+/// The refusal of a row that opens and holds no such object: corrupt "row.malformed".
+base::Error malformed_row(ByteView row_key, std::string_view why = {});
+
 /// The same row, sealed by another generation of its owner's key. corrupt "envelope.refused".
 base::Result<base::Bytes> reseal_row(const KeyRing& keys, const KeyRing::OwnerKey& before,
                                      const KeyRing::OwnerKey& after, ByteView row_key, ByteView row);

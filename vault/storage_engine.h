@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,8 +47,9 @@ public:
     struct Write {
         Table table;
         Bytes key;
-        std::optional<Bytes> value;   // nullopt erases
-        std::optional<Row> was = {};  // the row before, where replace() told it
+        std::optional<Bytes> value;  // nullopt erases
+        /// The row before, where somebody has looked; of version 0 when there was none.
+        std::optional<Row> was = {};
     };
     struct Precondition {
         Table table;
@@ -68,6 +70,13 @@ public:
     void require(Table table, ByteView key, std::uint64_t version) {
         preconditions_.push_back({table, Bytes(key), version});
     }
+    /// Tells what a row was before one of the writes.
+    void learn(std::size_t write, std::optional<Row> was) {
+        writes_[write].was = was ? std::move(*was) : Row{};
+    }
+    /// For preconditions that were seen to hold when last_commit() was the number before this batch's:
+    /// commit() takes that number only while nobody has committed since, so they need no second look.
+    void preconditions_hold() { preconditions_.clear(); }
     const std::vector<Write>& writes() const { return writes_; }
     const std::vector<Precondition>& preconditions() const { return preconditions_; }
     bool empty() const { return writes_.empty(); }
@@ -101,6 +110,21 @@ public:
     /// empty: the first, or last, key of the prefix), until `visit` returns false.
     virtual base::Status scan(Table table, ByteView prefix, ByteView from, Order order,
                               const Visitor& visit) const = 0;
+
+    /// Keys with each of the prefixes, in byte order. So must the prefixes be, and none the beginning of
+    /// another. For many rows this costs a fraction of as many calls of get() or scan(): neighbours are
+    /// stepped to, not searched for.
+    virtual base::Status scan_each(Table table, std::span<const Bytes> prefixes, const Visitor& visit) const {
+        bool more = true;
+        for (const auto& prefix : prefixes) {
+            auto scanned = scan(table, prefix, {}, Order::ascending,
+                                [&](ByteView key, ByteView value, std::uint64_t version) {
+                                    return more = visit(key, value, version);
+                                });
+            if (!scanned || !more) return scanned;
+        }
+        return {};
+    }
 
     /// All or nothing as commit `commit_seq`, which must be last_commit() + 1 (else conflict
     /// "storage.conflict", also for a precondition that does not hold). Once this succeeds the batch survives

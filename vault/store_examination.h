@@ -38,8 +38,9 @@ struct StoreExamination {
 using ExaminationProgress =
     std::function<void(std::string_view what, std::uint64_t done, std::uint64_t total)>;
 
-/// Opens every row with the keys it is bound to, compares the sums over all rows with the head, reads and
-/// hashes every log entry and compares tiles and root. Writes nothing. Blocks for as long as that takes. A
+/// Opens every row with the keys it is bound to, compares the sums over rows with the head and the rows of
+/// secrets with the versions that credentials have, reads and hashes every log entry and compares tiles and
+/// root. Writes nothing. Blocks for as long as that takes. A
 /// fault ends nothing: all of them are counted. The engine's own failures (unavailable, corrupt
 /// "storage.corrupt") end it.
 base::Result<StoreExamination> examine_store(const StorageEngine& engine, KeyRing& keys,

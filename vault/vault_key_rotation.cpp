@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <thread>
 
 namespace claviger::vault {
@@ -17,7 +17,7 @@ using base::ErrorKind;
 constexpr int kTries = 5;
 constexpr std::chrono::milliseconds kCatalogFollows{5};
 constexpr std::size_t kAll = std::size_t{1} << 20;
-constexpr std::size_t kCounted = 1'024;  // credentials at a time
+constexpr std::size_t kAtOnce = 1'024;  // credentials
 
 /// Where the data key of that version was sealed; one where nothing ever was when there is no such version.
 crypto::Place place_of(const KeyRing& keys, const Catalog& catalog, const base::CredentialId& id,
@@ -31,6 +31,17 @@ crypto::Place place_of(const KeyRing& keys, const Catalog& catalog, const base::
     return {};
 }
 
+/// Every credential of the vault, a page at a time.
+void each_credential(const Catalog& catalog, const base::VaultId& vault,
+                     const std::function<void(const Credential&)>& use) {
+    PageQuery<Credential> query{
+        .scope = vault.raw, .order = PageQuery<Credential>::Order::oldest_first, .limit = kAtOnce};
+    for (auto page = catalog.page(query); !page.empty(); page = catalog.page(query)) {
+        for (const auto& credential : page) use(*credential);
+        query.after = page.back()->created_seq;
+    }
+}
+
 base::CredentialId credential_in(ByteView key) {
     base::CredentialId id;
     std::memcpy(id.raw.data(), key.data(), std::min(key.size(), id.raw.size()));
@@ -39,76 +50,75 @@ base::CredentialId credential_in(ByteView key) {
 
 }  // namespace
 
+/// The keys that a stretch is moved between.
+struct GenerationRows::Keys {
+    std::shared_ptr<const KeyRing::OwnerKey> from, to;
+};
+
+GenerationRows::GenerationRows(const Records& records, const Vault& vault, Table table, std::uint64_t from,
+                               std::uint64_t to)
+    : records_(records), workspace_(vault.workspace), vault_(vault.id), table_(table), from_(from), to_(to) {
+    each_credential(records.catalog(), vault_,
+                    [&](const Credential& credential) { credentials_.push_back(credential.id); });
+    std::ranges::sort(credentials_);
+}
+
+GenerationRows::Ids GenerationRows::behind(const std::string& at, std::size_t most) const {
+    const Ids all(credentials_);
+    const auto id = base::from_hex(at);
+    if (!id || id->size() != sizeof(base::RawId)) return all.first(std::min(most, all.size()));
+    const auto rest = all.subspan(
+        static_cast<std::size_t>(std::ranges::upper_bound(all, credential_in(*id)) - all.begin()));
+    return rest.first(std::min(most, rest.size()));
+}
+
+/// What the keys of all rows begin with that could be theirs, ascending. `others`: those of the vault's other
+/// objects, too.
+std::vector<Bytes> GenerationRows::prefixes_of(Ids credentials, bool others) const {
+    std::vector<Bytes> prefixes;
+    if (table_ == Table::data_key) {
+        for (const auto& id : credentials) prefixes.emplace_back(id.key());
+        return prefixes;
+    }
+    for (const auto kind : {MetaKind::credential, MetaKind::grant, MetaKind::rotation})
+        for (const auto& id : credentials) prefixes.push_back(meta_key(kind, id.raw));
+    if (others)
+        for (const auto& flow : records_.catalog().page<ConnectFlow>({.scope = vault_.raw, .limit = kAll}))
+            prefixes.push_back(meta_key(MetaKind::connect_flow, flow->id.raw));
+    std::ranges::sort(prefixes);
+    return prefixes;
+}
+
 bool GenerationRows::wanted(ByteView key, ByteView row) const {
     if (table_ == Table::data_key) return key.size() == 24 && crypto::key_ref_of(row) == from_;
     const auto header = header_of(row);
-    return header && header->generation == from_ && header->vault == vault_.id.raw && is_sealed_by_vault(key);
+    return header && header->generation == from_ && header->vault == vault_.raw && is_sealed_by_vault(key);
 }
 
-base::Status GenerationRows::find(const Bytes& key, Look look, std::vector<Found>& found) const {
-    if (look == Look::every_row)
-        return records_.engine().scan(table_, key, {}, Order::ascending,
-                                      [&](ByteView at, ByteView row, std::uint64_t version) {
-                                          if (wanted(at, row))
-                                              found.push_back({Bytes(at), {Bytes(row), version}});
-                                          return true;
-                                      });
-    auto row = records_.engine().get(table_, key);
-    if (!row) return std::unexpected(std::move(row).error());
-    if (*row && wanted(key, (*row)->value)) found.push_back({key, *std::move(*row)});
-    return {};
-}
+base::Result<Stretch> GenerationRows::next(const std::string& at, std::size_t credentials) const {
+    const auto ids = behind(at, credentials);
+    const bool last = ids.empty() || ids.back() == credentials_.back();
+    std::vector<Found> found;
+    const auto prefixes = prefixes_of(ids, last);
+    const auto& engine = records_.engine();
+    auto looked = engine.scan_each(table_, prefixes, [&](ByteView key, ByteView row, std::uint64_t version) {
+        if (wanted(key, row)) found.push_back({Bytes(key), {Bytes(row), version}});
+        return true;
+    });
+    if (!looked) return std::unexpected(std::move(looked).error());
 
-/// Whole ones, or of every row what all keys of the credential begin with.
-std::vector<Bytes> GenerationRows::keys_of(const Credential& credential, Look look) const {
-    const auto& catalog = records_.catalog();
-    const bool all = look == Look::every_row;
-    const auto rotation = all ? nullptr : catalog.find<Rotation>(credential.id);
-    if (table_ == Table::meta) {
-        std::vector<Bytes> keys{meta_key(MetaKind::credential, credential.id.raw)};
-        if (all || catalog.find<Grant>(credential.id))
-            keys.push_back(meta_key(MetaKind::grant, credential.id.raw));
-        if (all || rotation) keys.push_back(meta_key(MetaKind::rotation, credential.id.raw));
-        return keys;
-    }
-    if (all) return {Bytes(credential.id.key())};
-    std::vector<Bytes> keys;
-    if (credential.version != 0) keys.push_back(secret_key(credential));
-    if (rotation)
-        for (const auto& kept : rotation->kept) keys.push_back(secret_key(as_of(credential, kept)));
-    return keys;
-}
-
-base::Result<std::string> GenerationRows::find(const std::string& at, std::size_t credentials, Look look,
-                                               std::vector<Found>& found) const {
-    const auto& catalog = records_.catalog();
-    PageQuery<Credential> query{
-        .scope = vault_.id.raw, .order = PageQuery<Credential>::Order::oldest_first, .limit = credentials};
-    if (!at.empty()) query.after = std::strtoull(at.c_str(), nullptr, 10);
-    auto page = catalog.page(query);
-    const bool more = page.size() > credentials;
-    if (more) page.pop_back();
-    for (const auto& credential : page)
-        for (const auto& key : keys_of(*credential, look))
-            if (auto looked = find(key, look, found); !looked)
-                return std::unexpected(std::move(looked).error());
-    if (more) return std::to_string(page.back()->created_seq);
-    if (table_ == Table::data_key) return std::string();
-    for (const auto& flow : catalog.page<ConnectFlow>({.scope = vault_.id.raw, .limit = kAll}))
-        if (auto looked = find(meta_key(MetaKind::connect_flow, flow->id.raw), look, found); !looked)
-            return std::unexpected(std::move(looked).error());
-    return std::string();
-}
-
-base::Result<Stretch> GenerationRows::next(const std::string& at, std::size_t credentials, Look look) const {
     Stretch stretch;
     stretch.from = at;
-    std::vector<Found> found;
-    auto next = find(at, credentials, look, found);
-    if (!next) return std::unexpected(std::move(next).error());
-    stretch.next = std::move(*next);
+    if (!last) stretch.next = base::to_hex(ids.back().key());
+    if (found.empty()) return stretch;
+    Keys keys;
+    for (const auto& [key, generation] : {std::pair{&keys.from, from_}, std::pair{&keys.to, to_}}) {
+        auto opened = records_.keys().owner_key(engine, workspace_.raw, vault_.raw, generation);
+        if (!opened) return std::unexpected(std::move(opened).error());
+        *key = std::move(*opened);
+    }
     for (auto& each : found) {
-        auto resealed = reseal_if_still_there(each);
+        auto resealed = reseal_if_still_there(each, keys);
         if (!resealed) return std::unexpected(std::move(resealed).error());
         if (*resealed)
             stretch.rows.push_back({table_, std::move(each.key), std::move(each.row), *std::move(*resealed)});
@@ -117,9 +127,10 @@ base::Result<Stretch> GenerationRows::next(const std::string& at, std::size_t cr
 }
 
 /// The catalog may be a moment ahead of the scan or behind the disk; then the row does not open, or is gone.
-base::Result<std::optional<Bytes>> GenerationRows::reseal_if_still_there(const Found& found) const {
+base::Result<std::optional<Bytes>> GenerationRows::reseal_if_still_there(const Found& found,
+                                                                         const Keys& keys) const {
     for (int tries = 1;; ++tries) {
-        auto resealed = reseal(found);
+        auto resealed = reseal(found, keys);
         if (resealed) return std::optional<Bytes>(std::move(*resealed));
         const auto row = records_.engine().get(table_, found.key);
         if (!row) return std::unexpected(row.error());
@@ -129,18 +140,13 @@ base::Result<std::optional<Bytes>> GenerationRows::reseal_if_still_there(const F
     }
 }
 
-base::Result<Bytes> GenerationRows::reseal(const Found& found) const {
-    const auto& keys = records_.keys();
-    const auto& engine = records_.engine();
-    const auto old_key = keys.owner_key(engine, vault_.workspace.raw, vault_.id.raw, from_);
-    if (!old_key) return std::unexpected(old_key.error());
-    const auto new_key = keys.owner_key(engine, vault_.workspace.raw, vault_.id.raw, to_);
-    if (!new_key) return std::unexpected(new_key.error());
-    if (table_ == Table::meta) return reseal_row(keys, **old_key, **new_key, found.key, found.row.value);
+base::Result<Bytes> GenerationRows::reseal(const Found& found, const Keys& keys) const {
+    const auto& ring = records_.keys();
+    if (table_ == Table::meta) return reseal_row(ring, *keys.from, *keys.to, found.key, found.row.value);
     const auto id = credential_in(found.key);
     const auto version = base::read_big_endian<std::uint64_t>(found.key.data() + id.raw.size());
-    auto place = place_of(keys, records_.catalog(), id, version, from_);
-    const auto data_key = crypto::open((*old_key)->key, place, found.row.value);
+    auto place = place_of(ring, records_.catalog(), id, version, from_);
+    const auto data_key = crypto::open(keys.from->key, place, found.row.value);
     if (!data_key)
         return base::failure(ErrorKind::corrupt, "envelope.refused",
                              "The key of a secret does not open: it was changed, moved or replaced.",
@@ -148,22 +154,16 @@ base::Result<Bytes> GenerationRows::reseal(const Found& found) const {
                              "table data_key, row " + base::to_hex(found.key));
     place.wrapping_key = to_;
     return data_key->expose(
-        [&](std::span<const std::byte> bytes) { return crypto::seal((*new_key)->key, place, bytes); });
+        [&](std::span<const std::byte> bytes) { return crypto::seal(keys.to->key, place, bytes); });
 }
 
 std::uint64_t count_sealed_rows(const Catalog& catalog, const Vault& vault) {
     std::uint64_t rows = catalog.page<ConnectFlow>({.scope = vault.id.raw, .limit = kAll}).size();
-    PageQuery<Credential> query{
-        .scope = vault.id.raw, .order = PageQuery<Credential>::Order::oldest_first, .limit = kCounted};
-    for (auto page = catalog.page(query); !page.empty(); page = catalog.page(query)) {
-        for (const auto& credential : page) {
-            rows += credential->version != 0 ? 2 : 1;
-            if (catalog.find<Grant>(credential->id)) ++rows;
-            if (const auto rotation = catalog.find<Rotation>(credential->id))
-                rows += 1 + rotation->kept.size();
-        }
-        query.after = page.back()->created_seq;
-    }
+    each_credential(catalog, vault.id, [&](const Credential& credential) {
+        rows += credential.version != 0 ? 2 : 1;
+        if (catalog.find<Grant>(credential.id)) ++rows;
+        if (const auto rotation = catalog.find<Rotation>(credential.id)) rows += 1 + rotation->kept.size();
+    });
     return rows;
 }
 

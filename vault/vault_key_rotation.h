@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,41 +29,39 @@ struct Stretch {
 };
 
 /// One table's rows of one vault that a generation seals, found through the vault's objects in memory, so
-/// that the rows of other vaults cost nothing. Any thread; keeps no lock between rows.
+/// that the rows of other vaults cost nothing, and in the order of their keys. Any thread; keeps no lock
+/// between rows.
 class GenerationRows {
 public:
-    /// `table` is data_key or meta. The records outlive it.
+    /// Remembers the credentials that the vault has now (16 bytes each): rows of later ones are sealed by the
+    /// vault's newest generation anyway. `table` is data_key or meta. The records outlive it.
     GenerationRows(const Records& records, const Vault& vault, Table table, std::uint64_t from,
-                   std::uint64_t to)
-        : records_(records), vault_(vault), table_(table), from_(from), to_(to) {}
+                   std::uint64_t to);
 
-    /// Where it is looked: at the rows that the objects in memory name, or at every row that could be theirs.
-    /// The first costs a fraction, and may miss one while a change is being taken over into memory.
-    enum class Look { named_rows, every_row };
-
-    /// The rows of the next `credentials` credentials after `at` (empty: from the first), sealed by the other
-    /// generation; at the end those of the vault's other objects. corrupt "envelope.refused" for one that
-    /// does not open.
-    base::Result<Stretch> next(const std::string& at, std::size_t credentials, Look look) const;
+    /// The rows of the next `credentials` credentials behind `at` (the hexadecimal id of one; anything else:
+    /// from the first), sealed by the other generation; at the end those of the vault's other objects.
+    /// corrupt "envelope.refused" for one that does not open.
+    base::Result<Stretch> next(const std::string& at, std::size_t credentials) const;
 
 private:
     struct Found {
         Bytes key;
         Row row;
     };
-    /// Gives where to go on.
-    base::Result<std::string> find(const std::string& at, std::size_t credentials, Look look,
-                                   std::vector<Found>& found) const;
-    base::Status find(const Bytes& key, Look look, std::vector<Found>& found) const;
-    std::vector<Bytes> keys_of(const Credential& credential, Look look) const;
+    struct Keys;
+    using Ids = std::span<const base::CredentialId>;
+    Ids behind(const std::string& at, std::size_t most) const;
+    std::vector<Bytes> prefixes_of(Ids credentials, bool others) const;
     bool wanted(ByteView key, ByteView row) const;
-    base::Result<Bytes> reseal(const Found& found) const;
-    base::Result<std::optional<Bytes>> reseal_if_still_there(const Found& found) const;
+    base::Result<Bytes> reseal(const Found& found, const Keys& keys) const;
+    base::Result<std::optional<Bytes>> reseal_if_still_there(const Found& found, const Keys& keys) const;
 
     const Records& records_;
-    const Vault& vault_;
+    base::WorkspaceId workspace_;
+    base::VaultId vault_;
     Table table_;
     std::uint64_t from_, to_;
+    std::vector<base::CredentialId> credentials_;  // ascending
 };
 
 /// How many rows the vault's key seals, as far as the objects in memory tell.

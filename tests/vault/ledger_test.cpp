@@ -98,22 +98,46 @@ TEST_CASE("the head's bytes are these", "[vault][ledger]") {
     head.commit_seq = 0x0102;
     head.last_entry = base::Time(std::chrono::milliseconds(0x0304));
     head.sums.all()[0] = {1, 2};
-    head.sums.all()[6] = {0xaa, 0xbb};
+    head.sums.all()[4] = {0xaa, 0xbb};
     crypto::Tree tree;
     tree.append({});
     head.frontier = tree.serialise();
     std::string expected =
         "0000000000000102"
         "0000000000000304"
-        "07"
+        "05"
         "0000000000000002"
         "0000000000000001";
-    expected += std::string(5 * 32, '0') +
+    expected += std::string(3 * 32, '0') +
                 "00000000000000bb"
                 "00000000000000aa"
                 "0000000000000001" +
                 std::string(64, '0');
     REQUIRE(base::to_hex(encode(head)) == expected);
+}
+
+TEST_CASE("a head that sums other tables is refused", "[vault][ledger]") {
+    EachEngine each;
+    auto keys = KeyRing::unseal(*each.engine, test::key_file());
+    REQUIRE(keys);
+    const auto stored = open_head(**keys, 1, read_head_row(*each.engine).value());
+    REQUIRE(stored);
+    const auto bytes = encode(*stored);
+    const auto before = [&](char sums, std::string_view more) {
+        auto plain = bytes;
+        plain[16] = sums;
+        plain.insert(17 + 2 * 16, more);  // behind those of state and meta
+        const auto root = (*keys)->root_of_commit();
+        crypto::Place place;
+        place.type = crypto::ObjectType::state;
+        place.instance = (*keys)->instance();
+        place.version = place.commit_seq = 1;
+        place.wrapping_key = root->epoch();
+        return open_head(**keys, 1, crypto::seal(root->head_key(), place, base::as_span(plain)));
+    };
+    REQUIRE(before(5, ""));
+    CHECK(before(7, std::string(32, 'x')).error().code ==
+          "ledger.head_refused");  // as earlier versions wrote
 }
 
 TEST_CASE("a new store begins with its first entry", "[vault][ledger]") {

@@ -697,18 +697,6 @@ TEST_CASE("A store whose rows somebody edited does not open, and only our log le
         return rows_of(*disk.engine, table).at(base::Bytes(key));
     };
     std::vector<base::Bytes> named;  // rows that the detail must name
-    SECTION("the values of two credentials are swapped") {
-        put(Table::value, secret_key(github), at(Table::value, secret_key(objects.linear)));
-        put(Table::value, secret_key(objects.linear), at(Table::value, secret_key(github)));
-        named = {"value"};
-    }
-    SECTION("values and data keys of two credentials are swapped") {
-        for (const auto table : {Table::value, Table::data_key}) {
-            put(table, secret_key(github), at(table, secret_key(objects.linear)));
-            put(table, secret_key(objects.linear), at(table, secret_key(github)));
-        }
-        named = {"value", "data_key"};
-    }
     SECTION("the rows of an old version are put back") {
         const auto credential_key = meta_key(MetaKind::credential, github.id.raw);
         put(Table::meta, credential_key, old_github);
@@ -769,6 +757,27 @@ TEST_CASE("A store whose rows somebody edited does not open, and only our log le
     }
     CHECK_FALSE(opened.error().hint.empty());
     CHECK(open_records(*disk.engine, disk.clock));  // what was not edited still opens
+}
+
+TEST_CASE("A store with a row that adds up and does not open is refused with its place", "[vault][records]") {
+    Disk disk;
+    const Objects objects(*disk.records);
+    const auto key = meta_key(MetaKind::vault, test::id_of(9));
+    std::promise<base::Status> stored;
+    disk.records->change(
+        {},
+        [&](Change& change) -> base::Status {
+            change.note(EntryKind::write, Action::create, ObjectKind::vault, test::id_of(9));
+            change.transaction().batch().put(Table::meta, key, base::Bytes(200, 'x'));
+            return {};
+        },
+        [&](base::Status status) { stored.set_value(std::move(status)); });
+    REQUIRE(stored.get_future().get());
+    disk.records.reset();
+    const auto opened = open_records(*disk.engine, disk.clock);
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code == "envelope.refused");
+    CHECK(opened.error().detail.find(base::to_hex(key)) != std::string::npos);
 }
 
 TEST_CASE("Rows edited while the program runs are refused when they are used", "[vault][records]") {

@@ -283,6 +283,28 @@ TEST_CASE("A scan ends when the visitor has seen enough", "[storage]") {
     CHECK(seen == Keys{"a11", "b21"});
 }
 
+TEST_CASE("A scan of many prefixes sees the rows of each and none between", "[storage]") {
+    Store store(every_engine());
+    REQUIRE(
+        store.commit(putting({{"a1", "1"}, {"a2", "2"}, {"b", "3"}, {"c1", "4"}, {"e", "5"}, {"z", "6"}})));
+    REQUIRE(store.commit(putting({{"f", "of another table"}}, Table::value)));
+    const auto seen = [&](const std::vector<Bytes>& prefixes, std::size_t most = 100) {
+        std::string rows;
+        REQUIRE(store.engine->scan_each(Table::meta, prefixes,
+                                        [&](ByteView key, ByteView value, std::uint64_t version) {
+                                            CHECK(version == 1);
+                                            rows += Bytes(key) + "=" + Bytes(value) + " ";
+                                            return --most > 0;
+                                        }));
+        return rows;
+    };
+    CHECK(seen({}) == "");
+    CHECK(seen({"a", "c", "d", "e", "f"}) == "a1=1 a2=2 c1=4 e=5 ");
+
+    CHECK(seen({"a2", "a3", "b", "zz"}) == "a2=2 b=3 ");
+    CHECK(seen({"a0", "a1", "c"}, 1) == "a1=1 ");
+}
+
 TEST_CASE("A scan sees one moment, whatever is committed while it runs", "[storage]") {
     Store store(every_engine());
     REQUIRE(store.commit(putting({{"a", "old"}, {"b", "old"}, {"c", "old"}, {"d", "old"}})));

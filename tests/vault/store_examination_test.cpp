@@ -144,6 +144,7 @@ TEST_CASE("A fault is named with its place, and ends nothing", "[vault][fsck]") 
     tampered.replace(Table::log, vault::log_key(3), changed);
     const auto value = first_row(*world.engine, Table::value, vault::Order::ascending);
     tampered.remove(Table::value, value->key);
+    tampered.remove(Table::name, first_row(*world.engine, Table::name, vault::Order::ascending)->key);
     const auto found = world.examine(tampered);
     const auto named = [&](std::string_view place, std::string_view code) {
         return std::ranges::any_of(found.named, [&](const vault::StoreFault& fault) {

@@ -1,6 +1,7 @@
 // Somebody with write access to the disk and real objects on it: rows moved between credentials, versions,
 // vaults and workspaces, old ones put back, policies, bindings, limits and hashes edited. Each is noticed
-// twice: by the sums when the store is opened, and by the place in the seal when the row itself is.
+// twice: by the sums when the store is opened, and by the place in the seal when the row itself is. Rows of
+// secrets have the second alone: secret_tamper_test.cpp.
 #include "tests/support/spec.h"
 #include "tests/support/vault_object_world.h"
 #include "tests/support/vault_tampered_engine.h"
@@ -102,7 +103,6 @@ TEST_CASE("Secrets swapped between credentials, vaults and workspaces do not ope
         swap_rows(engine, Table::data_key, secret_key(mine), secret_key(theirs));
         CHECK(use_code(engine, mine) == "envelope.refused");  // with its data key
         CHECK(use_code(engine, theirs) == "envelope.refused");
-        CHECK(start_code(engine) == "ledger.rows_changed");
     }
 }
 
@@ -113,7 +113,6 @@ TEST_CASE("An old version of a secret does not open as the new one", "[vault][ta
     CHECK(use_code(engine, world().one.first) == "envelope.refused");
     engine.replace(Table::data_key, now, world().old_data_key);
     CHECK(use_code(engine, world().one.first) == "envelope.refused");
-    CHECK(start_code(engine) == "ledger.rows_changed");
 }
 
 TEST_CASE("Objects moved to another id, vault or workspace do not open", "[vault][tamper]") {
