@@ -209,7 +209,7 @@ describe('A client with a certificate', () => {
         await sleep(3_100);
         await callWell(agent, 2);
         servers.mode.ttl = 3600;
-        assert.equal((await grantOf(claviger, agent)).state, 'ready');
+        await eventually('what is being renewed is there', async () => (await grantOf(claviger, agent)).state === 'ready');
         const { refresh } = (await claviger.admin('GET', agent.credentialPath)).auth;
         assert.equal(refresh.token_endpoint, servers.tokenEndpoint);
         assert.equal(refresh.token_endpoint_auth.type, 'tls_client_auth');
