@@ -58,15 +58,18 @@ Standing Refresher::State::look(const vault::Credential& credential) {
     // From reading to storing, so that nobody stores what was true before.
     const std::unique_lock lock(standings_mutex);
     Standing standing{.version = credential.version};
-    std::optional<base::Time> next, warning;
+    std::optional<base::Time> next, warning, last_used;
     if (const auto grant = grant_of(records.catalog(), credential)) {
         const auto use = records.access_log().use_of(credential.id.raw);
+        if (use.count != 0) last_used = use.last;
+        if (const auto before = standings.find(credential.id); before != standings.end())
+            standing.wanted = before->second.wanted;
+        if (standing.wanted) last_used = std::max(last_used.value_or(base::Time{}), *standing.wanted);
         const auto& profile = oauth::profile_of(providers, credential, *grant);
         standing.state = grant->facts.state;
         standing.last_use = last_use_of(grant->facts);
         if (!profile.upstream.rejections.empty()) standing.rejections = &profile.upstream;
-        next = next_step_of(*grant, profile, use.count == 0 ? std::nullopt : std::optional(use.last), now(),
-                            settings.unused_after);
+        next = next_step_of(*grant, profile, last_used, now(), settings.unused_after);
         warning = end_warning_of(*grant, certain_end_of(credential, *grant, profile));
         // Anchored where it came to this, so that looking at it puts nothing off.
         if (const auto row = records.catalog().find<vault::Grant>(credential.id);
@@ -185,6 +188,10 @@ net::awaitable<base::Status> Refresher::State::usable_soon(net::Worker& worker, 
             co_return std::unexpected(why_unusable(*grant, time));
         }
         if (round == 2) co_return std::unexpected(why_unusable(*grant, time));
+        {
+            const std::unique_lock lock(standings_mutex);
+            if (const auto found = standings.find(id); found != standings.end()) found->second.wanted = time;
+        }
         const auto report = co_await join(worker, id, std::nullopt, settings.patience);
         if (report && !report->sent && report->code == kNoJournal) co_return std::unexpected(no_journal());
         if (!report) {

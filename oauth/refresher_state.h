@@ -48,6 +48,7 @@ struct Standing {
     GrantState state = GrantState::initial;
     std::optional<base::Time> last_use = {};   // of the token: a little before it expires
     std::optional<base::Time> renew_at = {};   // in the background
+    std::optional<base::Time> wanted = {};     // when somebody last waited for a token; the log knows uses
     const UpstreamRule* rejections = nullptr;  // of the profile; null when it has none
 };
 

@@ -78,6 +78,17 @@ TEST_CASE("What nobody uses is not renewed in the background", "[oauth][refreshe
     CHECK(world.endpoint.count() == 1);
 }
 
+TEST_CASE("What somebody waited for is in use before the log says so", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("1"))};
+    world.store(-1s);
+    world.start();
+    REQUIRE(world.make_usable());
+    const auto next = world.refresher->next_step(world.credential.id);
+    REQUIRE(next);
+    CHECK(*next < *world.facts().expires_at);
+}
+
 TEST_CASE("A dead grant needs a person, and is asked about once", "[oauth][refresher]") {
     World world;
     world.endpoint.answers = {TokenEndpoint::says(json_answer(400, R"({"error":"invalid_grant"})"))};
