@@ -54,7 +54,7 @@ Refresher::State::State(vault::Records& records_, Journal journal_, const Provid
 
 Refresher::State::~State() = default;
 
-Standing Refresher::State::look(const vault::Credential& credential) {
+Standing Refresher::State::look(const vault::Credential& credential, Wanted wanted) {
     // From reading to storing, so that nobody stores what was true before.
     const std::unique_lock lock(standings_mutex);
     Standing standing{.version = credential.version};
@@ -64,12 +64,15 @@ Standing Refresher::State::look(const vault::Credential& credential) {
         if (use.count != 0) last_used = use.last;
         if (const auto before = standings.find(credential.id); before != standings.end())
             standing.wanted = before->second.wanted;
+        if (wanted == Wanted::yes) standing.wanted = now();
         if (standing.wanted) last_used = std::max(last_used.value_or(base::Time{}), *standing.wanted);
         const auto& profile = oauth::profile_of(providers, credential, *grant);
         standing.state = grant->facts.state;
         standing.last_use = last_use_of(grant->facts);
         if (!profile.upstream.rejections.empty()) standing.rejections = &profile.upstream;
         next = next_step_of(*grant, profile, last_used, now(), settings.unused_after);
+        standing.idle = grant->facts.state == GrantState::ready &&
+                        next != next_step_of(*grant, profile, now(), now(), settings.unused_after);
         warning = end_warning_of(*grant, certain_end_of(credential, *grant, profile));
         // Anchored where it came to this, so that looking at it puts nothing off.
         if (const auto row = records.catalog().find<vault::Grant>(credential.id);
@@ -151,11 +154,11 @@ bool Refresher::usable(const vault::Credential& credential) {
         if (const auto found = state_->standings.find(credential.id); found != state_->standings.end())
             standing = found->second;
     }
-    if (standing.version != credential.version) {
+    if (standing.version != credential.version || standing.idle) {
         // Whoever asks may hold an older version than the newest.
         const auto newest = state_->records.catalog().find<vault::Credential>(credential.id);
         if (!newest) return false;
-        standing = state_->look(*newest);
+        standing = state_->look(*newest, State::Wanted::yes);
     }
     const auto now = state_->now();
     if (!serves_tokens(standing.state, standing.last_use, now)) return false;
@@ -188,10 +191,7 @@ net::awaitable<base::Status> Refresher::State::usable_soon(net::Worker& worker, 
             co_return std::unexpected(why_unusable(*grant, time));
         }
         if (round == 2) co_return std::unexpected(why_unusable(*grant, time));
-        {
-            const std::unique_lock lock(standings_mutex);
-            if (const auto found = standings.find(id); found != standings.end()) found->second.wanted = time;
-        }
+        look(*credential, Wanted::yes);
         const auto report = co_await join(worker, id, std::nullopt, settings.patience);
         if (report && !report->sent && report->code == kNoJournal) co_return std::unexpected(no_journal());
         if (!report) {

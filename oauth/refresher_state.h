@@ -48,7 +48,8 @@ struct Standing {
     GrantState state = GrantState::initial;
     std::optional<base::Time> last_use = {};   // of the token: a little before it expires
     std::optional<base::Time> renew_at = {};   // in the background
-    std::optional<base::Time> wanted = {};     // when somebody last waited for a token; the log knows uses
+    std::optional<base::Time> wanted = {};     // when a call last wanted it before the log knew of a use
+    bool idle = false;                         // nothing is planned, or later, because nobody uses it
     const UpstreamRule* rejections = nullptr;  // of the profile; null when it has none
 };
 
@@ -109,7 +110,8 @@ struct Refresher::State {
     ~State();
 
     // Knowledge
-    Standing look(const vault::Credential& credential);
+    enum class Wanted { no, yes };  // by a call, now
+    Standing look(const vault::Credential& credential, Wanted wanted = Wanted::no);
     void plan(const CredentialId& id, std::optional<base::Time> at);
     base::Time now() const { return records.clock().now(); }
 

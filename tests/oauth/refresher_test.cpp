@@ -89,6 +89,20 @@ TEST_CASE("What somebody waited for is in use before the log says so", "[oauth][
     CHECK(*next < *world.facts().expires_at);
 }
 
+TEST_CASE("What nobody has used yet is planned for from its first use on", "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("1"))};
+    world.store(100s);
+    world.start();
+    world.clock.advance(99s);  // it was connected just now, so it is renewed once
+    REQUIRE(test::soon([&] { return world.token() == "access-1"; }));
+    CHECK(test::soon([&] { return !world.refresher->next_step(world.credential.id); }));
+    CHECK(world.refresher->usable(*world.now()));
+    const auto next = world.refresher->next_step(world.credential.id);
+    REQUIRE(next);
+    CHECK(*next < *world.facts().expires_at);
+}
+
 TEST_CASE("A dead grant needs a person, and is asked about once", "[oauth][refresher]") {
     World world;
     world.endpoint.answers = {TokenEndpoint::says(json_answer(400, R"({"error":"invalid_grant"})"))};
