@@ -100,6 +100,7 @@ const clients = [
 const listening = (server, port = 0) =>
     new Promise((resolve, reject) => {
         server.once('error', reject);
+        server.keepAliveTimeout = 120_000; // a client that is held up must not meet a connection that was just given up
         server.listen(port, '127.0.0.1', () => resolve(server.address().port));
     });
 
