@@ -77,9 +77,9 @@ base::Result<std::optional<ChosenClient>> registered_client(const ConnectWorld& 
         const bool same_issuer = grant && (unknown_issuer ? refresh.token_endpoint == server.token_endpoint
                                                           : grant->issuer == server.issuer);
         if (same_issuer && refresh.client_from.value_or("registered") == "registered") {
-            const auto sealed = records.sealed_secret(*before);
-            if (!sealed) return std::unexpected(sealed.error());
-            auto parts = records.open_parts(*sealed);
+            const auto current = records.current_secret(before->id);
+            if (!current) return std::unexpected(current.error());
+            auto parts = records.open_parts(current->sealed);
             if (!parts) return std::unexpected(std::move(parts).error());
             method = client_auth_method_named(vault::name_of(refresh.auth));
             return ChosenClient{.client_id = refresh.client_id, .secret = std::move(parts->client_secret)};

@@ -122,9 +122,9 @@ base::Status add_fingerprints(const Call& call, const vault::Credential& credent
     json["token_fingerprint"] = nullptr;
     json["refresh_token_fingerprint"] = nullptr;
     if (credential.version == 0) return {};
-    const auto sealed = call.records.sealed_secret(credential);
-    if (!sealed) return std::unexpected(sealed.error());
-    const auto parts = call.records.open_parts(*sealed);
+    const auto current = call.records.current_secret(credential.id);
+    if (!current) return std::unexpected(current.error());
+    const auto parts = call.records.open_parts(current->sealed);
     if (!parts) return std::unexpected(parts.error());
     const auto& keys = call.records.keys();
     if (parts->token) json["token_fingerprint"] = oauth::token_fingerprint(keys, *parts->token);

@@ -156,10 +156,10 @@ net::awaitable<Answered> validate_credential(Call& call) {
             co_await call.grants->refused_again(call.worker, credential->id, credential->version);
     } else if (call.grants != nullptr) {
         const auto report = co_await call.grants->force(call.worker, credential->id);
-        if (const auto newest = call.catalog().find<vault::Credential>(credential->id)) credential = newest;
-        const auto sealed = call.records.sealed_secret(*credential);
-        if (!sealed) co_return std::unexpected(sealed.error());
-        const auto secrets = call.records.open_parts(*sealed);
+        const auto current = call.records.current_secret(credential->id);
+        if (!current) co_return std::unexpected(current.error());
+        credential = current->credential;
+        const auto secrets = call.records.open_parts(current->sealed);
         if (!secrets) co_return std::unexpected(secrets.error());
         verdict = verdict_of(report, *secrets);
         if (verdict.refresh["status"] == "succeeded") {  // the new token has to prove itself
