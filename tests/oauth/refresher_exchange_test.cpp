@@ -4,6 +4,28 @@
 namespace claviger::oauth {
 namespace {
 
+/// What the world stores next is another credential, for another server.
+void become_another(World& world, unsigned char id, const char* server) {
+    world.credential.id.raw = test::id_of(id);
+    world.credential.mcp_server_url = world.credential.normal_url = server;
+    world.credential.version = 0;
+}
+
+/// And its tokens are had for that credential's access or refresh token.
+void exchange(World& world, const char* grant, const base::CredentialId& subject, const std::string& kind) {
+    world.credential.refresh->grant = grant;
+    world.credential.refresh->exchange =
+        vault::Exchange{.credential = subject,
+                        .token_type = "urn:ietf:params:oauth:token-type:" + kind + "_token",
+                        .audience = {},
+                        .requested_type = {},
+                        .issuer = {}};
+}
+
+std::uint64_t version_of(World& world, const base::CredentialId& id) {
+    return world.records->catalog().find<vault::Credential>(id)->version;
+}
+
 TEST_CASE("A token that died without anybody knowing is renewed before another is exchanged for it",
           "[oauth][refresher]") {
     World world;
@@ -21,27 +43,17 @@ TEST_CASE("A token that died without anybody knowing is renewed before another i
     }};
     world.store(1h);
     const auto subject = world.credential.id;
-    world.credential.id.raw = test::id_of(9);
-    world.credential.mcp_server_url = world.credential.normal_url = "https://other.example.com/mcp";
-    world.credential.refresh->grant = "token_exchange";
-    world.credential.refresh->exchange =
-        vault::Exchange{.credential = subject,
-                        .token_type = "urn:ietf:params:oauth:token-type:access_token",
-                        .audience = {},
-                        .requested_type = {},
-                        .issuer = {}};
+    become_another(world, 9, "https://other.example.com/mcp");
+    exchange(world, "token_exchange", subject, "access");
     world.store(100s);
     world.start();
     world.clock.advance(101s);
-    const auto version_of_subject = [&] {
-        return world.records->catalog().find<vault::Credential>(subject)->version;
-    };
-    const auto before = version_of_subject();
+    const auto before = version_of(world, subject);
     SECTION("and exchanged again, once") {
         CHECK(world.make_usable());
         CHECK(world.token() == "access-exchanged");
         CHECK(world.endpoint.count() == 3);
-        CHECK(version_of_subject() == before + 1);
+        CHECK(version_of(world, subject) == before + 1);
         CHECK(world.journal_files() == 0);
     }
     SECTION("also where the server calls the request invalid (RFC 8693 2.2.2)") {
@@ -56,7 +68,7 @@ TEST_CASE("A token that died without anybody knowing is renewed before another i
         CHECK(usable.error().code == "grant.needs_reauth");
         CHECK(world.facts().reason == "subject_refused");
         CHECK(world.endpoint.count() == 3);
-        CHECK(version_of_subject() == before + 1);
+        CHECK(version_of(world, subject) == before + 1);
     }
     SECTION("and while it cannot be renewed nobody is") {
         renews = false;
@@ -91,26 +103,15 @@ TEST_CASE("Who acts for a subject is named by a token of its own, kept fresh lik
             peer.write(json_answer(
                 200, R"({"token_type":"Bearer","expires_in":3600,"access_token":")" + acted + R"("})"));
     }};
-    const auto on_server = [&](unsigned id, const char* server) {
-        world.credential.id.raw = test::id_of(static_cast<unsigned char>(id));
-        world.credential.mcp_server_url = world.credential.normal_url = server;
-        world.credential.version = 0;
-    };
     world.store(1h);
     const auto subject = world.credential.id;
-    on_server(9, "https://actor.example.com/mcp");
+    become_another(world, 9, "https://actor.example.com/mcp");
     world.store(10min);
     const auto actor = world.credential.id;
-    on_server(10, "https://other.example.com/mcp");
-    world.credential.refresh->grant = "token_exchange";
-    constexpr const char* kAccessToken = "urn:ietf:params:oauth:token-type:access_token";
-    world.credential.refresh->exchange = vault::Exchange{.credential = subject,
-                                                         .token_type = kAccessToken,
-                                                         .audience = {},
-                                                         .requested_type = {},
-                                                         .issuer = {},
-                                                         .actor = actor,
-                                                         .actor_type = kAccessToken};
+    become_another(world, 10, "https://other.example.com/mcp");
+    exchange(world, "token_exchange", subject, "access");
+    world.credential.refresh->exchange->actor = actor;
+    world.credential.refresh->exchange->actor_type = world.credential.refresh->exchange->token_type;
     world.store(100s);
     const auto change_actor = [&](const std::function<void(vault::Credential&)>& with) {
         world.change([&](vault::Change& change) -> base::Status {
@@ -230,24 +231,13 @@ TEST_CASE("An identity provider that refuses a dead subject token is asked once 
     resource.answers = {TokenEndpoint::says(tokens("of-resource"))};
     world.store(1h);
     const auto subject = world.credential.id;
-    world.credential.id.raw = test::id_of(9);
-    world.credential.mcp_server_url = world.credential.normal_url = "https://other.example.com/mcp";
-    world.credential.version = 0;
+    become_another(world, 9, "https://other.example.com/mcp");
     world.credential.refresh->token_endpoint = resource.url();
-    world.credential.refresh->grant = "id_jag";
-    world.credential.refresh->exchange =
-        vault::Exchange{.credential = subject,
-                        .token_type = "urn:ietf:params:oauth:token-type:" + kind + "_token",
-                        .audience = {},
-                        .requested_type = {},
-                        .issuer = {}};
+    exchange(world, "id_jag", subject, kind);
     world.store(100s);
     world.start();
     world.clock.advance(101s);
-    const auto version_of_subject = [&] {
-        return world.records->catalog().find<vault::Credential>(subject)->version;
-    };
-    const auto before = version_of_subject();
+    const auto before = version_of(world, subject);
     const auto asked = [](TokenEndpoint& endpoint, std::size_t number) {
         const std::lock_guard hold(endpoint.guard);
         return endpoint.requests.at(number);
@@ -261,7 +251,7 @@ TEST_CASE("An identity provider that refuses a dead subject token is asked once 
         CHECK(is(asked(world.endpoint, 2), "subject_token=" + kind + "-1&"));
         REQUIRE(resource.count() == 1);
         CHECK(is(asked(resource, 0), "assertion=assertion-1"));
-        CHECK(version_of_subject() == before + 1);
+        CHECK(version_of(world, subject) == before + 1);
     }
     SECTION("also where it calls the request invalid (RFC 8693 2.2.2)") {
         refusal = R"({"error":"invalid_request"})";
@@ -274,7 +264,7 @@ TEST_CASE("An identity provider that refuses a dead subject token is asked once 
         CHECK(world.facts().state == GrantState::needs_reauth);
         CHECK(world.facts().reason == "subject_refused");
         CHECK(world.endpoint.count() == 3);
-        CHECK(version_of_subject() == before + 1);
+        CHECK(version_of(world, subject) == before + 1);
         CHECK(resource.count() == 0);
     }
     SECTION("and while it cannot be renewed the chain waits") {
@@ -292,7 +282,7 @@ TEST_CASE("An identity provider that refuses a dead subject token is asked once 
         CHECK(world.facts().reason == "invalid_grant");
         CHECK(world.endpoint.count() == 1);
         CHECK(resource.count() == 1);
-        CHECK(version_of_subject() == before);
+        CHECK(version_of(world, subject) == before);
     }
 }
 
