@@ -198,7 +198,6 @@ void SessionContexts::explain(const SessionContext& context, Vaults& vaults) con
 
 base::Status SessionContexts::resolve_credential(const SessionContext& context, Vaults& vaults,
                                                  ServerContext& server) const {
-    const auto& catalog = records_.catalog();
     policy::CredentialQuery query{.normal_url = server.url.normal,
                                   .tool = {},
                                   .environment = {context.environment_id, context.environment->name},
