@@ -77,12 +77,15 @@ void remember(StoredGrant& grant, const Landing& landing, base::Time now) {
         grant.claims->met = true;
 }
 
-/// What an inquiry was about; no credential when that is gone, or has other tokens by now.
+/// What an inquiry was about; no credential when that is gone, or has other tokens by now. `transition` says
+/// so until something else happens.
 struct AskedAbout {
     vault::Ref<vault::Credential> credential = {};
     StoredGrant grant = {};
 };
-base::Result<AskedAbout> asked_about(const vault::Change& change, const Inquiry& inquiry) {
+base::Result<AskedAbout> asked_about(const vault::Change& change, const Inquiry& inquiry,
+                                     Transition& transition) {
+    transition = {.facts = {}, .refusal = "a newer token is there already"};
     AskedAbout found{.credential = change.catalog().find<vault::Credential>(inquiry.id)};
     if (!found.credential || found.credential->archived) return AskedAbout{};
     auto grant = grant_of(change.catalog(), *found.credential);
@@ -270,23 +273,22 @@ base::Status begin_inquiry(vault::Change& change, const base::CredentialId& id,
 
 base::Status land_lifetime(vault::Change& change, const Inquiry& inquiry, const TokenState& state,
                            Transition& transition) {
-    transition = {.facts = {}, .refusal = "a newer token is there already"};
-    auto about = asked_about(change, inquiry);
+    auto about = asked_about(change, inquiry, transition);
     if (!about) return std::unexpected(std::move(about).error());
     if (!about->credential) return {};
     auto& [credential, grant] = *about;
     const auto& facts = grant.facts;
-    grant.introspected = {.at = inquiry.clock.now(), .active = state.active};
+    const auto now = inquiry.clock.now();
+    grant.introspected = {.at = now, .active = state.active};
     if (state.scopes && grant.scopes_granted.empty()) grant.scopes_granted = *state.scopes;
     auto expires_at = state.expires_at;
     // One that was exchanged ends with what it was exchanged for.
     if (expires_at && facts.expires_at && grant.lifetime == LifetimeSource::unknown)
         expires_at = std::min(*expires_at, *facts.expires_at);
-    const bool credible = expires_at && *expires_at > inquiry.clock.now() &&
-                          *expires_at - facts.obtained_at.value_or(inquiry.clock.now()) <= kLongestLifetime;
+    const bool credible =
+        expires_at && *expires_at > now && *expires_at - facts.obtained_at.value_or(now) <= kLongestLifetime;
     if (credible) {
-        transition =
-            apply(facts, LifetimeLearned{inquiry.epoch, inquiry.gen, *expires_at}, inquiry.clock.now());
+        transition = apply(facts, LifetimeLearned{inquiry.epoch, inquiry.gen, *expires_at}, now);
         grant.lifetime = LifetimeSource::introspection;
         auto updated = *credential;
         updated.expires = expires_at;
@@ -296,17 +298,16 @@ base::Status land_lifetime(vault::Change& change, const Inquiry& inquiry, const 
 }
 
 base::Status land_fate(vault::Change& change, const Inquiry& inquiry, bool active, Transition& transition) {
-    transition = {.facts = {}, .refusal = "a newer token is there already"};
-    auto about = asked_about(change, inquiry);
+    auto about = asked_about(change, inquiry, transition);
     if (!about) return std::unexpected(std::move(about).error());
     if (!about->credential) return {};
     auto& [credential, grant] = *about;
-    grant.introspected = {.at = inquiry.clock.now(), .active = active};
+    const auto now = inquiry.clock.now();
+    grant.introspected = {.at = now, .active = active};
     if (active) {
         transition.refusal = "the grant lives";
         return store_findings(change, inquiry, *credential, grant, transition);
     }
-    const auto now = inquiry.clock.now();
     if (grant.facts.attempt || grant.facts.unresolved) {
         transition.refusal = "an attempt under way may have replaced the tokens";
     } else if (!grant.facts.renewable && !grant.facts.expires_at) {
@@ -320,13 +321,13 @@ base::Status land_fate(vault::Change& change, const Inquiry& inquiry, bool activ
 
 base::Status take_claims(vault::Change& change, const Inquiry& inquiry, const std::string& claims,
                          Transition& transition) {
-    transition = {.facts = {}, .refusal = "a newer token is there already"};
-    auto about = asked_about(change, inquiry);
+    auto about = asked_about(change, inquiry, transition);
     if (!about) return std::unexpected(std::move(about).error());
     if (!about->credential) return {};
     auto& [credential, grant] = *about;
-    grant.claims = ClaimsDemand{.claims = claims, .at = inquiry.clock.now()};
-    transition = apply(grant.facts, ClaimsRefused{inquiry.gen}, inquiry.clock.now());
+    const auto now = inquiry.clock.now();
+    grant.claims = ClaimsDemand{.claims = claims, .at = now};
+    transition = apply(grant.facts, ClaimsRefused{inquiry.gen}, now);
     return store_findings(change, inquiry, *credential, grant, transition);
 }
 
