@@ -1,17 +1,21 @@
 // Measures a store of many secrets: opening it, a page of a list, and what rotations of keys cost while it is
 // used.
-//   claviger_bench_keys DIRECTORY [SECRETS]    SECRETS: 1000000 by default; the store is made when it is
-//   missing.
+//   claviger_bench_keys DIRECTORY [SECRETS [PER_VAULT]]
+// SECRETS: 1000000 by default; the store is made when it is missing. PER_VAULT: how many of them each vault
+// holds; by default one vault holds them all.
 // Prints one JSON object; cpu_ms is the processor time of all threads. Everything runs in this process on the
 // real engine, without the network: what is measured as a call is the look-up and opening of a secret and the
-// synced intent in the access log. Calls run beside rotations of a second vault, which has at most 100,000
-// secrets so that a store of a million takes minutes, not an hour.
+// synced intent in the access log. With one vault its key is rotated twice, at first without calls; the
+// second time, and while the root key is rotated three times, calls go on at full speed. With many vaults the
+// root key alone is rotated. Ends with 1 when a call failed.
 #include "crypto/random.h"
 #include "vault/key_rotations.h"
 
 #include <nlohmann/json.hpp>
 
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -32,7 +36,7 @@ using Millis = std::chrono::duration<double, std::milli>;
 
 constexpr std::size_t kPerCommit = 200;
 constexpr int kCallers = 8;
-constexpr std::size_t kBesideCalls = 100'000;
+constexpr std::size_t kMostVaultsPerCommit = 50;
 
 void must(bool holds, const char* what) {
     if (holds) return;
@@ -62,52 +66,77 @@ base::Status change(Records& records, const std::function<base::Status(Change&)>
     return answer.get();
 }
 
-/// The vault of that name, made with that many secrets in it when there is none.
-Vault filled(Records& records, const char* name, std::size_t secrets) {
-    const auto workspace = records.catalog().page<Workspace>({}).front()->id;
-    for (const auto& vault : records.catalog().page<Vault>({.scope = workspace.raw}))
-        if (vault->display_name == name) return *vault;
-    Vault vault;
-    vault.id = crypto::random_id<base::VaultId>();
-    vault.workspace = workspace;
-    vault.display_name = name;
-    must(change(records,
-                [&](Change& now) {
-                    now.create_key_of(workspace.raw, vault.id.raw);
-                    now.note(EntryKind::write, Action::create, ObjectKind::vault, vault.id.raw);
-                    return now.store(vault);
-                })
-             .has_value(),
-         "no vault");
-    for (std::size_t made = 0; made < secrets; made += kPerCommit) {
-        const auto stored = change(records, [&](Change& now) -> base::Status {
-            now.note(EntryKind::write, Action::create, ObjectKind::vault, vault.id.raw);
-            for (std::size_t i = made; i < std::min(made + kPerCommit, secrets); ++i) {
-                Credential credential;
-                credential.id = crypto::random_id<base::CredentialId>();
-                credential.workspace = workspace;
-                credential.vault = vault.id;
-                credential.display_name = "credential " + std::to_string(i);
-                credential.mcp_server_url = credential.normal_url =
-                    "https://mcp" + std::to_string(i) + ".example.com/mcp";
-                SecretParts parts;
-                parts.token =
-                    crypto::Secret::copy_of("a token of common length, number " + std::to_string(i));
-                if (auto kept = now.store_with_secret(credential, parts); !kept) return kept;
-            }
-            return {};
-        });
-        must(stored.has_value(), "the secrets are not stored");
+base::WorkspaceId workspace_of(const Records& records) {
+    return records.catalog().page<Workspace>({}).front()->id;
+}
+
+std::vector<Ref<Vault>> vaults_of(const Records& records) {
+    return records.catalog().page<Vault>(
+        {.scope = workspace_of(records).raw, .order = PageQuery<Vault>::Order::oldest_first});
+}
+
+Credential credential_of(const Vault& vault, std::size_t number) {
+    Credential credential;
+    credential.id = crypto::random_id<base::CredentialId>();
+    credential.workspace = vault.workspace;
+    credential.vault = vault.id;
+    credential.display_name = "credential " + std::to_string(number);
+    credential.mcp_server_url = credential.normal_url =
+        "https://mcp" + std::to_string(number) + ".example.com/mcp";
+    return credential;
+}
+
+base::Status make_vaults(Change& now, const base::WorkspaceId& workspace, std::size_t vaults,
+                         std::vector<Vault>& made) {
+    for (std::size_t i = 0; i < vaults; ++i) {
+        Vault vault;
+        vault.id = crypto::random_id<base::VaultId>();
+        vault.workspace = workspace;
+        vault.display_name = "vault";
+        now.create_key_of(workspace.raw, vault.id.raw);
+        now.note(EntryKind::write, Action::create, ObjectKind::vault, vault.id.raw);
+        if (auto stored = now.store(vault); !stored) return stored;
+        made.push_back(std::move(vault));
     }
-    return *records.catalog().find<Vault>(vault.id);
+    return {};
+}
+
+void fill(Records& records, std::size_t secrets, std::size_t per_vault) {
+    std::vector<Vault> vaults;
+    const auto wanted = (secrets + per_vault - 1) / per_vault;
+    while (vaults.size() < wanted)
+        must(change(records,
+                    [&](Change& now) {
+                        return make_vaults(now, workspace_of(records),
+                                           std::min(kMostVaultsPerCommit, wanted - vaults.size()), vaults);
+                    })
+                 .has_value(),
+             "no vaults");
+    for (std::size_t made = 0; made < secrets; made += kPerCommit)
+        must(change(records,
+                    [&](Change& now) -> base::Status {
+                        now.note(EntryKind::write, Action::create, ObjectKind::vault, vaults[0].id.raw);
+                        for (auto i = made; i < std::min(made + kPerCommit, secrets); ++i) {
+                            SecretParts parts;
+                            parts.token = crypto::Secret::copy_of("a token of common length, number " +
+                                                                  std::to_string(i));
+                            auto kept = now.store_with_secret(credential_of(vaults[i / per_vault], i), parts);
+                            if (!kept) return kept;
+                        }
+                        return {};
+                    })
+                 .has_value(),
+             "the secrets are not stored");
 }
 
 /// Calls at full speed from several threads until told to stop.
 class Load {
 public:
-    Load(Records& records, const Vault& vault) : records_(records) {
-        for (const auto& each : records.catalog().page<Credential>({.scope = vault.id.raw, .limit = 1'000}))
-            credentials_.push_back(each);
+    Load(Records& records, const std::vector<Ref<Vault>>& vaults) : records_(records) {
+        for (const auto& vault : vaults)
+            for (const auto& each :
+                 records.catalog().page<Credential>({.scope = vault->id.raw, .limit = 1'000}))
+                credentials_.push_back(each);
         for (int i = 0; i < kCallers; ++i) threads_.emplace_back([this, i] { run(i); });
     }
     ~Load() {
@@ -241,25 +270,72 @@ Opened open(StorageEngine& engine, const base::Clock& clock) {
     return opened;
 }
 
-int run(const std::filesystem::path& folder, std::size_t secrets) {
+/// Makes the store that is measured, unless there is one.
+void make(const std::filesystem::path& folder, std::size_t secrets, std::size_t per_vault) {
     const base::SystemClock clock;
-    nlohmann::json result{{"secrets", secrets}};
-    {
-        auto engine = open_rocksdb(folder / "store");
-        must(engine.has_value(), "the engine does not open");
-        if ((*engine)->last_commit() == 0) {
-            std::vector<SealInput> inputs;
-            inputs.push_back(key_file());
-            must(Records::initialise(**engine, inputs, crypto::PassphraseStrength::moderate, clock)
-                     .has_value(),
-                 "no store is made");
-        }
-        auto opened = open(**engine, clock);
-        const auto begun = steady_clock::now();
-        filled(*opened.records, "many", secrets);
-        filled(*opened.records, "beside calls", std::min(secrets, kBesideCalls));
-        result["fill_ms"] = since(begun);
+    auto engine = open_rocksdb(folder / "store");
+    must(engine.has_value(), "the engine does not open");
+    if ((*engine)->last_commit() != 0) return;
+    std::vector<SealInput> inputs;
+    inputs.push_back(key_file());
+    must(Records::initialise(**engine, inputs, crypto::PassphraseStrength::moderate, clock).has_value(),
+         "no store is made");
+    auto opened = open(**engine, clock);
+    fill(*opened.records, secrets, per_vault);
+}
+
+/// In a process of its own, so that the one which measures starts as a server does.
+void make_elsewhere(const std::filesystem::path& folder, std::size_t secrets, std::size_t per_vault) {
+    const auto child = fork();
+    must(child >= 0, "no process can be started");
+    if (child == 0) {
+        make(folder, secrets, per_vault);
+        std::_Exit(0);
     }
+    int status = 0;
+    must(waitpid(child, &status, 0) == child && status == 0, "no store is made");
+}
+
+/// Every data key and every object of the vault, without calls beside.
+nlohmann::json rewrapped(Records& records, KeyRotations& rotations, const Vault& vault, std::size_t secrets) {
+    const auto begun = steady_clock::now();
+    const auto cpu = cpu_millis();
+    double data_keys_ms = 0;
+    const auto done = waited_for(records, rotations, begun_for_vault(records, vault.id), &data_keys_ms);
+    must(done.state == OperationState::succeeded, "the vault's key is not rotated");
+    const auto took = since(begun);
+    return {{"seconds", took / 1000},
+            {"data_keys_per_second", static_cast<double>(secrets) * 1000 / data_keys_ms},
+            {"cpu_ms", cpu_millis() - cpu},
+            {"rows", done.done},
+            {"rows_per_second", static_cast<double>(done.done) * 1000 / took}};
+}
+
+/// Rotations while calls go on. `vault`: whose key is rotated; null: the root key alone is.
+void rotate_beside_calls(Records& records, KeyRotations& rotations, const std::vector<Ref<Vault>>& vaults,
+                         const Vault* vault, nlohmann::json& result) {
+    Load load(records, vaults);
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    load.take();
+    std::this_thread::sleep_for(std::chrono::seconds(5));
+    const auto before = told(load.take(), 5'000);
+    const auto begun = steady_clock::now();
+    std::optional<base::OperationId> of_vault;
+    if (vault != nullptr) of_vault = begun_for_vault(records, vault->id);
+    for (int round = 0; round < 3; ++round) rotate_root(records, rotations);
+    if (of_vault)
+        must(waited_for(records, rotations, *of_vault).state == OperationState::succeeded,
+             "the vault's key is not rotated");
+    const auto during = told(load.take(), since(begun));
+    result["calls_before"] = before;
+    result["calls_during"] = during;
+    result["p99_ratio"] = during["p99_ms"].get<double>() / std::max(before["p99_ms"].get<double>(), 0.001);
+}
+
+int run(const std::filesystem::path& folder, std::size_t secrets, std::size_t per_vault) {
+    make_elsewhere(folder, secrets, per_vault);
+    const base::SystemClock clock;
+    nlohmann::json result{{"secrets", secrets}, {"per_vault", per_vault}};
     const auto engine_begun = steady_clock::now();
     auto engine = open_rocksdb(folder / "store");
     must(engine.has_value(), "the engine does not open");
@@ -269,54 +345,34 @@ int run(const std::filesystem::path& folder, std::size_t secrets) {
     result["unseal_to_ready_ms"] = opened.open_ms;
     result["unseal_to_ready_cpu_ms"] = opened.cpu_ms;
     auto& records = *opened.records;
-    const auto vault = filled(records, "many", secrets);
-    const auto busy = filled(records, "beside calls", 0);
+    const auto vaults = vaults_of(records);
 
     const auto page_begun = steady_clock::now();
-    const auto page = records.catalog().page<Credential>({.scope = vault.id.raw, .limit = 100});
+    const auto page = records.catalog().page<Credential>({.scope = vaults[0]->id.raw, .limit = 100});
     result["page_of_100_ms"] = since(page_begun);
-    must(page.size() == 101, "the page is short");
+    must(page.size() == std::min<std::size_t>(per_vault, 101), "the page is short");
 
     KeyRotations rotations(records, {});
     rotations.start();
-    {
-        const auto begun = steady_clock::now();
-        const auto cpu = cpu_millis();
-        double data_keys_ms = 0;
-        const auto done = waited_for(records, rotations, begun_for_vault(records, vault.id), &data_keys_ms);
-        must(done.state == OperationState::succeeded, "the vault's key is not rotated");
-        const auto took = since(begun);
-        result["rewrap"] = {{"seconds", took / 1000},
-                            {"data_keys_per_second", static_cast<double>(secrets) * 1000 / data_keys_ms},
-                            {"cpu_ms", cpu_millis() - cpu},
-                            {"rows", done.done},
-                            {"rows_per_second", static_cast<double>(done.done) * 1000 / took}};
-    }
-    Load load(records, busy);
-    std::this_thread::sleep_for(std::chrono::seconds(1));
-    load.take();
-    std::this_thread::sleep_for(std::chrono::seconds(5));
-    const auto before = told(load.take(), 5'000);
-    const auto begun = steady_clock::now();
-    const auto id = begun_for_vault(records, busy.id);
-    rotations.wake();
-    waited_for(records, rotations, id);
-    for (int round = 0; round < 3; ++round) rotate_root(records, rotations);
-    const auto during = told(load.take(), since(begun));
-    result["calls_before"] = before;
-    result["calls_during"] = during;
-    result["p99_ratio"] = during["p99_ms"].get<double>() / std::max(before["p99_ms"].get<double>(), 0.001);
+    const auto* const only = vaults.size() == 1 ? vaults[0].get() : nullptr;
+    if (only != nullptr) result["rewrap"] = rewrapped(records, rotations, *only, secrets);
+    rotate_beside_calls(records, rotations, vaults, only, result);
     std::cout << result.dump(2) << std::endl;
-    return before["failures"] == 0 && during["failures"] == 0 ? 0 : 1;
+    return result["calls_before"]["failures"] == 0 && result["calls_during"]["failures"] == 0 ? 0 : 1;
 }
 
 }  // namespace
 }  // namespace claviger::bench
 
 int main(int count, char** words) {
-    if (count < 2 || count > 3) {
-        std::fputs("usage: claviger_bench_keys DIRECTORY [SECRETS]\n", stderr);
+    const auto number = [&](int at, std::size_t otherwise) {
+        return count > at ? std::strtoul(words[at], nullptr, 10) : otherwise;
+    };
+    const auto secrets = number(2, 1'000'000);
+    const auto per_vault = number(3, secrets);
+    if (count < 2 || count > 4 || secrets == 0 || per_vault == 0) {
+        std::fputs("usage: claviger_bench_keys DIRECTORY [SECRETS [PER_VAULT]]\n", stderr);
         return 2;
     }
-    return claviger::bench::run(words[1], count == 3 ? std::strtoul(words[2], nullptr, 10) : 1'000'000);
+    return claviger::bench::run(words[1], secrets, per_vault);
 }

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "oauth/client_users.h"
 #include "oauth/connect_journal.h"
 #include "oauth/connect_store.h"
 #include "oauth/device_authorization.h"
@@ -205,16 +206,6 @@ awaitable<void> forget(const ConnectWorld& world, net::Worker& worker, const vau
     if (!forgotten) base::log_error("connect.client_not_forgotten", forgotten.error());
 }
 
-/// Whether a credential lives on tokens that the same client was given at the same server.
-bool client_is_in_use(const vault::Catalog& catalog, const vault::Refresh& block) {
-    const auto users = catalog.all<vault::Credential>([&](const vault::Credential& credential) {
-        return !credential.archived && credential.version != 0 && credential.refresh &&
-               credential.refresh->client_id == block.client_id &&
-               credential.refresh->token_endpoint == block.token_endpoint;
-    });
-    return !users.empty();
-}
-
 /// Tokens that nobody will use are given back, once; what comes of it changes nothing. Many servers end all
 /// that a person granted to a client when one of its tokens is revoked: where another credential may be such
 /// a grant, and the profile does not know each consent to be one of its own, they are left to run out.
@@ -225,7 +216,7 @@ awaitable<void> give_back(const ConnectWorld& world, const Outbound& out, const 
     if (terms.revocation_endpoint.empty() || profile.revocation != RevocationStyle::rfc7009) co_return;
     const auto block = refresh_block(flow.wish, terms, profile);
     if (profile.refresh_token.on_reconnect != OnReconnect::revoke &&
-        client_is_in_use(world.records.catalog(), block)) {
+        !users_of_client(world.records.catalog(), block, {}).empty()) {
         base::log(base::LogLevel::info, "connect.not_given_back", {{"connect_link", flow.id.text()}});
         co_return;
     }

@@ -1,5 +1,7 @@
 #include "oauth/live_grants.h"
 
+#include "oauth/client_users.h"
+
 namespace claviger::oauth {
 namespace {
 
@@ -13,14 +15,8 @@ std::optional<LiveGrants> live_grants(const vault::Catalog& catalog, const vault
                                       const StoredGrant& grant, const ProviderProfile& profile) {
     const auto& most = profile.refresh_token.max_live_grants;
     if (!most || grant.account.empty() || !credential.refresh || !lives(grant)) return std::nullopt;
-    const auto& client = *credential.refresh;
-    const auto siblings = catalog.all<vault::Credential>([&](const vault::Credential& other) {
-        return other.workspace == credential.workspace && !other.archived && other.version != 0 &&
-               other.refresh && other.refresh->client_id == client.client_id &&
-               other.refresh->token_endpoint == client.token_endpoint;
-    });
     LiveGrants found{.most = *most};
-    for (const auto& sibling : siblings) {
+    for (const auto& sibling : users_of_client(catalog, *credential.refresh, credential.workspace)) {
         const auto theirs = grant_of(catalog, *sibling);
         if (theirs && lives(*theirs) && theirs->account == grant.account) ++found.count;
     }

@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "crypto/random.h"
+#include "oauth/client_users.h"
 #include "oauth/connect_client.h"
 #include "oauth/refresher_state.h"
 
@@ -16,7 +17,6 @@ namespace {
 using Steady = std::chrono::steady_clock;
 
 constexpr std::size_t kMostDuePerTick = 100;
-constexpr std::size_t kPage = 1'000;
 constexpr std::chrono::seconds kRecoverAgain{5}, kRecoverAtLast{300};
 constexpr std::chrono::seconds kLookAtJournal{5};
 
@@ -37,7 +37,7 @@ void Refresher::State::look_at_clock() {
 }
 
 void Refresher::State::look_at_all() {
-    each_oauth_credential([&](const vault::Credential& credential) {
+    each_oauth_credential(records.catalog(), [&](const vault::Credential& credential) {
         look(credential);
         const auto grant = grant_of(records.catalog(), credential);
         if (grant && is_ended_by_clock(grant->facts, now())) take(credential.id, ClockPutBack{});
@@ -174,12 +174,8 @@ void Refresher::State::take(const CredentialId& id, GrantEvent event) {
 void Refresher::State::reject_client(const vault::Credential& credential, const StoredGrant& grant,
                                      const std::string& code) {
     boost::asio::post(*chores, [this, refused = credential, issuer = grant.issuer, code] {
-        each_oauth_credential([&](const vault::Credential& other) {
-            if (other.id == refused.id || other.workspace != refused.workspace || !other.refresh) return;
-            if (other.refresh->token_endpoint == refused.refresh->token_endpoint &&
-                other.refresh->client_id == refused.refresh->client_id)
-                take(other.id, ClientRejected{code});
-        });
+        for (const auto& other : users_of_client(records.catalog(), *refused.refresh, refused.workspace))
+            if (other->id != refused.id) take(other->id, ClientRejected{code});
         if (refused.refresh->client_from != "dynamic") return;
         const auto clients = records.catalog().page<vault::OauthClient>(
             {.scope = refused.workspace.raw, .after = {}, .limit = 1, .wanted = [&](const auto& client) {
@@ -194,34 +190,6 @@ void Refresher::State::reject_client(const vault::Credential& credential, const 
             [](base::Status status) {
                 if (!status) base::log_error("client.not_forgotten", status.error());
             });
-    });
-}
-
-void Refresher::State::each_oauth_credential(const std::function<void(const vault::Credential&)>& use) const {
-    const auto& catalog = records.catalog();
-    const auto each = [&]<class T>(const base::RawId& scope, std::function<bool(const T&)> wanted,
-                                   const auto& visit) {
-        std::optional<std::uint64_t> after;
-        for (;;) {
-            const auto page = catalog.page<T>({.scope = scope,
-                                               .order = vault::PageQuery<T>::Order::oldest_first,
-                                               .after = after,
-                                               .limit = kPage,
-                                               .wanted = wanted});
-            for (const auto& object : page) visit(*object);
-            if (page.size() <= kPage) return;
-            after = page.back()->created_seq;
-        }
-    };
-    each.template operator()<vault::Workspace>(vault::Workspace::kEverywhere, {}, [&](const auto& workspace) {
-        each.template operator()<vault::Vault>(workspace.id.raw, {}, [&](const auto& vault) {
-            each.template operator()<vault::Credential>(
-                vault.id.raw,
-                [](const vault::Credential& credential) {
-                    return credential.type == vault::AuthType::mcp_oauth && !credential.archived;
-                },
-                use);
-        });
     });
 }
 

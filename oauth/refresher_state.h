@@ -167,7 +167,6 @@ struct Refresher::State {
     void look_at_clock();
     void look_at_all();
     void look_at_journal();
-    void each_oauth_credential(const std::function<void(const vault::Credential&)>& use) const;
     net::awaitable<void> pause(net::Worker& worker, std::chrono::milliseconds for_how_long);
 
     // Other threads

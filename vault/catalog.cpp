@@ -1,5 +1,6 @@
 #include "vault/catalog.h"
 
+#include "base/log.h"
 #include "vault/pieces.h"
 
 #include <algorithm>
@@ -30,38 +31,68 @@ std::size_t Catalog::DigestHash::operator()(const crypto::Digest& digest) const 
 Ref<ApiKey> Catalog::api_key_by_hash(const crypto::Digest& hash) const {
     const std::shared_lock lock(mutex_);
     const auto found = api_keys_by_hash_.find(hash);
-    return found == api_keys_by_hash_.end() ? nullptr : table<ApiKey>().by_id.at(found->second);
+    return found == api_keys_by_hash_.end() ? nullptr : table<ApiKey>().by_id.at(found->second).object;
 }
 
 Ref<SessionToken> Catalog::session_token_by_hash(const crypto::Digest& hash) const {
     const std::shared_lock lock(mutex_);
     const auto found = session_tokens_by_hash_.find(hash);
-    return found == session_tokens_by_hash_.end() ? nullptr : table<SessionToken>().by_id.at(found->second);
+    return found == session_tokens_by_hash_.end() ? nullptr
+                                                  : table<SessionToken>().by_id.at(found->second).object;
 }
 
 template <class T>
-void Catalog::load(std::vector<Ref<T>> objects) {
+void Catalog::load(std::vector<StoredObject<T>> objects, ObjectOpener<T> opener) {
     const std::unique_lock lock(mutex_);
-    auto& [by_id, by_age] = table<T>();
+    auto& [by_id, by_age, opens] = table<T>();
+    opens = std::move(opener);
+    using Aged = std::pair<std::pair<base::RawId, std::uint64_t>, decltype(T::id)>;
+    std::vector<Aged> aged;
+    aged.reserve(objects.size());
+    for (const auto& each : objects) aged.push_back({{each.scope, each.created_seq}, each.id});
     const auto index_by_age = [&] {
         // An ordered map takes in what comes in its order at once, and what does not by a search each.
-        using Aged = std::pair<std::pair<base::RawId, std::uint64_t>, decltype(T::id)>;
-        std::vector<Aged> aged;
-        aged.reserve(objects.size());
-        for (const auto& object : objects)
-            aged.push_back({{object->scope(), object->created_seq}, object->id});
         std::ranges::sort(aged, {}, &Aged::first);
         for (const auto& [age, id] : aged) by_age.emplace_hint(by_age.end(), age, id);
     };
     const auto index_by_id = [&] {
         by_id.reserve(objects.size());
-        for (const auto& object : objects) {
-            if constexpr (std::is_same_v<T, ApiKey>) api_keys_by_hash_[object->hash] = object->id;
-            if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_[object->hash] = object->id;
-            by_id.emplace(object->id, object);
+        for (auto& [id, scope, created_seq, object, row] : objects) {
+            if constexpr (std::is_same_v<T, ApiKey>) api_keys_by_hash_[object->hash] = id;
+            if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_[object->hash] = id;
+            by_id.emplace(id, Held<T>{std::move(object), std::move(row)});
         }
     };
     in_pieces(2, [&](std::size_t piece) { piece == 0 ? index_by_age() : index_by_id(); });
+}
+
+template <class T>
+    requires kOpenedOnUse<T>
+Ref<T> Catalog::open(const decltype(T::id)& id) const {
+    auto& [by_id, by_age, opener] = table<T>();
+    base::Bytes row;
+    {
+        const std::shared_lock lock(mutex_);
+        const auto found = by_id.find(id);
+        if (found == by_id.end()) return nullptr;
+        if (found->second.object) return found->second.object;
+        row = *found->second.row;
+    }
+    auto opened = opener(id, row);
+    auto object = opened ? std::make_shared<const T>(*std::move(opened)) : nullptr;
+    {
+        const std::unique_lock lock(mutex_);
+        const auto found = by_id.find(id);
+        if (found == by_id.end()) return nullptr;
+        auto& held = found->second;
+        if (held.object) return held.object;  // somebody else opened or replaced it meanwhile
+        if (object) {
+            held.row.reset();
+            return held.object = std::move(object);
+        }
+    }
+    base::log_error("object.unreadable", opened.error());
+    return nullptr;
 }
 
 template <class T>
@@ -75,11 +106,9 @@ void Catalog::put(T object) {
         const std::unique_lock lock(mutex_);
         if constexpr (std::is_same_v<T, ApiKey>) api_keys_by_hash_[ref->hash] = id;
         if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_[ref->hash] = id;
-        auto& [by_id, by_age] = table<T>();
+        auto& [by_id, by_age, opener] = table<T>();
         by_age[{ref->scope(), ref->created_seq}] = id;
-        auto& place = by_id[id];
-        const bool is_new = place == nullptr;
-        place = std::move(ref);
+        const auto [place, is_new] = by_id.insert_or_assign(id, Held<T>{std::move(ref)});
         if constexpr (kUnseenByCalls<T>) return;
         if (is_new && harmless_when_new) return;
     }
@@ -87,36 +116,36 @@ void Catalog::put(T object) {
 }
 
 template <class T>
-void Catalog::erase(const decltype(T::id)& id) {
+void Catalog::erase(const T& object) {
     {
         const std::unique_lock lock(mutex_);
-        auto& [by_id, by_age] = table<T>();
-        const auto found = by_id.find(id);
-        if (found == by_id.end()) return;
-        if constexpr (std::is_same_v<T, ApiKey>) api_keys_by_hash_.erase(found->second->hash);
-        if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_.erase(found->second->hash);
-        by_age.erase({found->second->scope(), found->second->created_seq});
-        by_id.erase(found);
+        auto& [by_id, by_age, opener] = table<T>();
+        if (by_id.erase(object.id) == 0) return;
+        if constexpr (std::is_same_v<T, ApiKey>) api_keys_by_hash_.erase(object.hash);
+        if constexpr (std::is_same_v<T, SessionToken>) session_tokens_by_hash_.erase(object.hash);
+        by_age.erase({object.scope(), object.created_seq});
         if constexpr (kUnseenByCalls<T>) return;
     }
     revision_.fetch_add(1, std::memory_order_release);
 }
 
-template void Catalog::load(std::vector<Ref<Workspace>>);
-template void Catalog::load(std::vector<Ref<ApiKey>>);
-template void Catalog::load(std::vector<Ref<Vault>>);
-template void Catalog::load(std::vector<Ref<Credential>>);
-template void Catalog::load(std::vector<Ref<Grant>>);
-template void Catalog::load(std::vector<Ref<Rotation>>);
-template void Catalog::load(std::vector<Ref<ConnectFlow>>);
-template void Catalog::load(std::vector<Ref<OauthClient>>);
-template void Catalog::load(std::vector<Ref<WebhookEndpoint>>);
-template void Catalog::load(std::vector<Ref<OutboxItem>>);
-template void Catalog::load(std::vector<Ref<Operation>>);
-template void Catalog::load(std::vector<Ref<Environment>>);
-template void Catalog::load(std::vector<Ref<Agent>>);
-template void Catalog::load(std::vector<Ref<Session>>);
-template void Catalog::load(std::vector<Ref<SessionToken>>);
+template Ref<Credential> Catalog::open<Credential>(const base::CredentialId&) const;
+template Ref<Grant> Catalog::open<Grant>(const base::CredentialId&) const;
+template void Catalog::load(std::vector<StoredObject<Workspace>>, ObjectOpener<Workspace>);
+template void Catalog::load(std::vector<StoredObject<ApiKey>>, ObjectOpener<ApiKey>);
+template void Catalog::load(std::vector<StoredObject<Vault>>, ObjectOpener<Vault>);
+template void Catalog::load(std::vector<StoredObject<Credential>>, ObjectOpener<Credential>);
+template void Catalog::load(std::vector<StoredObject<Grant>>, ObjectOpener<Grant>);
+template void Catalog::load(std::vector<StoredObject<Rotation>>, ObjectOpener<Rotation>);
+template void Catalog::load(std::vector<StoredObject<ConnectFlow>>, ObjectOpener<ConnectFlow>);
+template void Catalog::load(std::vector<StoredObject<OauthClient>>, ObjectOpener<OauthClient>);
+template void Catalog::load(std::vector<StoredObject<WebhookEndpoint>>, ObjectOpener<WebhookEndpoint>);
+template void Catalog::load(std::vector<StoredObject<OutboxItem>>, ObjectOpener<OutboxItem>);
+template void Catalog::load(std::vector<StoredObject<Operation>>, ObjectOpener<Operation>);
+template void Catalog::load(std::vector<StoredObject<Environment>>, ObjectOpener<Environment>);
+template void Catalog::load(std::vector<StoredObject<Agent>>, ObjectOpener<Agent>);
+template void Catalog::load(std::vector<StoredObject<Session>>, ObjectOpener<Session>);
+template void Catalog::load(std::vector<StoredObject<SessionToken>>, ObjectOpener<SessionToken>);
 template void Catalog::put(Workspace);
 template void Catalog::put(ApiKey);
 template void Catalog::put(Vault);
@@ -132,17 +161,17 @@ template void Catalog::put(Environment);
 template void Catalog::put(Agent);
 template void Catalog::put(Session);
 template void Catalog::put(SessionToken);
-template void Catalog::erase<ApiKey>(const base::ApiKeyId&);
-template void Catalog::erase<Vault>(const base::VaultId&);
-template void Catalog::erase<Credential>(const base::CredentialId&);
-template void Catalog::erase<Grant>(const base::CredentialId&);
-template void Catalog::erase<Rotation>(const base::CredentialId&);
-template void Catalog::erase<ConnectFlow>(const base::ConnectLinkId&);
-template void Catalog::erase<OauthClient>(const base::OauthClientId&);
-template void Catalog::erase<WebhookEndpoint>(const base::WebhookEndpointId&);
-template void Catalog::erase<OutboxItem>(const base::OutboxItemId&);
-template void Catalog::erase<Environment>(const base::EnvironmentId&);
-template void Catalog::erase<Session>(const base::SessionId&);
-template void Catalog::erase<SessionToken>(const base::SessionTokenId&);
+template void Catalog::erase(const ApiKey&);
+template void Catalog::erase(const Vault&);
+template void Catalog::erase(const Credential&);
+template void Catalog::erase(const Grant&);
+template void Catalog::erase(const Rotation&);
+template void Catalog::erase(const ConnectFlow&);
+template void Catalog::erase(const OauthClient&);
+template void Catalog::erase(const WebhookEndpoint&);
+template void Catalog::erase(const OutboxItem&);
+template void Catalog::erase(const Environment&);
+template void Catalog::erase(const Session&);
+template void Catalog::erase(const SessionToken&);
 
 }  // namespace claviger::vault

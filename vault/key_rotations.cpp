@@ -82,23 +82,33 @@ void KeyRotations::run() {
             if (advanced.error().code == "storage.conflict")
                 continue;  // somebody changed a row: read it again
             report(*operation, advanced.error());
-            wait = settings_.retry_after;
+            resting_[operation->id] = steady_clock::now() + settings_.retry_after;
         }
     }
 }
 
-/// The oldest operation with a step to do now; `wait` becomes how long the next one may take to be due.
-std::optional<Operation> KeyRotations::next_due(milliseconds& wait) const {
+/// The operation with a step to do now: a root key's, which takes a few steps and may be urgent, before those
+/// of vaults, which may take hours; else the oldest. `wait` becomes how long the next one may take to be due.
+std::optional<Operation> KeyRotations::next_due(milliseconds& wait) {
     const auto now = records_.clock().now();
+    const auto steady = steady_clock::now();
+    std::erase_if(resting_, [&](const auto& rest) { return rest.second <= steady; });
+    const auto due_in = [&](milliseconds time) { wait = std::min(wait, std::max(milliseconds(1), time)); };
     auto due = records_.catalog().all<Operation>([&](const Operation& operation) {
+        if (const auto rest = resting_.find(operation.id); rest != resting_.end()) {
+            due_in(std::chrono::ceil<milliseconds>(rest->second - steady));
+            return false;
+        }
         if (operation.state == OperationState::running) return true;
         if (operation.state != OperationState::waiting || !operation.retire_at) return false;
         if (*operation.retire_at <= now) return true;
-        wait = std::min(wait, std::max(milliseconds(1), milliseconds(*operation.retire_at - now)));
+        due_in(*operation.retire_at - now);
         return false;
     });
     if (due.empty()) return std::nullopt;
-    return **std::ranges::min_element(due, {}, [](const auto& each) { return each->created_seq; });
+    return **std::ranges::min_element(due, {}, [](const auto& each) {
+        return std::pair(each->kind != OperationKind::root_key_rotation, each->created_seq);
+    });
 }
 
 base::Status KeyRotations::advance(const Operation& operation) {

@@ -55,7 +55,7 @@ private:
 
     void run();
     bool wait_for(std::chrono::milliseconds longest);
-    std::optional<Operation> next_due(std::chrono::milliseconds& wait) const;
+    std::optional<Operation> next_due(std::chrono::milliseconds& wait);
     base::Status advance(const Operation& operation);
     base::Status advance_root(const Operation& operation);
     base::Status advance_vault(const Operation& operation);
@@ -75,6 +75,8 @@ private:
     bool work_ = false, stopping_ = false;
     std::map<base::OperationId, Began> began_;
     // The thread's own.
+    std::map<base::OperationId, std::chrono::steady_clock::time_point>
+        resting_;  // after a failure, until then
     struct Ahead {
         base::OperationId operation;
         Stretch stretch;

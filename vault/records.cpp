@@ -23,10 +23,11 @@ constexpr bool kOfVault = std::is_same_v<T, Credential> || std::is_same_v<T, Gra
 
 std::uint64_t millis(base::Time time) { return static_cast<std::uint64_t>(time.time_since_epoch().count()); }
 
-/// What the row's header says of the object: where it belongs, and the version of its content.
+/// What the row's header says of the object: when it was made, and where it belongs.
 template <class T>
 RowHeader header_of(const T& object) {
     RowHeader header;
+    header.created_seq = object.created_seq;
     header.created_ms = millis(object.created);
     if constexpr (std::is_same_v<T, Workspace>) {
         header.workspace = object.id.raw;
@@ -81,7 +82,6 @@ base::Status Change::store(T object) {
     const auto key = keys.owner_key(transaction_.engine(), workspace, owner, keys.generation_of(owner));
     if (!key) return std::unexpected(key.error());
     header.commit_seq = transaction_.commit_seq();
-    header.version = transaction_.commit_seq();
     header.generation = (*key)->generation;
     header.writer = actor_.id;
 
@@ -112,7 +112,7 @@ base::Status Change::erase(const T& object) {
         }
     }
     transaction_.batch().erase(Table::meta, meta_key(kMetaKind<T>, object.id.raw));
-    transaction_.when_durable([&catalog = writable_, id = object.id] { catalog.erase<T>(id); });
+    transaction_.when_durable([&catalog = writable_, object] { catalog.erase(object); });
     return {};
 }
 
@@ -290,7 +290,7 @@ base::Result<Records::FirstKey> Records::initialise(StorageEngine& engine,
     const auto seal_object = [&](const auto& object, const KeyRing::OwnerKey& owner_key) {
         using T = std::remove_cvref_t<decltype(object)>;
         auto header = header_of(object);
-        header.commit_seq = header.version = 1;
+        header.commit_seq = 1;
         header.generation = owner_key.generation;
         const auto row_key = meta_key(kMetaKind<T>, object.id.raw);
         batch.put(Table::meta, row_key, seal_row(**keys, owner_key, header, row_key, encode_object(object)));

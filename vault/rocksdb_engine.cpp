@@ -329,6 +329,7 @@ public:
         const auto upper = end_of(lower);
         const rocksdb::Slice lower_slice(lower), upper_slice(upper);
         rocksdb::ReadOptions options;
+        options.fill_cache = false;  // what is read once must not push out what is read for every call
         options.iterate_lower_bound = &lower_slice;
         options.iterate_upper_bound = &upper_slice;
         const std::unique_ptr<rocksdb::Iterator> at(

@@ -65,12 +65,12 @@ crypto::Place row_place(const KeyRing& keys, const RowHeader& header, ByteView r
     crypto::Place place;
     place.type = crypto::ObjectType::metadata;
     // The kind stands in the schema's upper half: a vault's row cannot pose as an agent's, whatever its id.
-    place.schema = (static_cast<std::uint32_t>(static_cast<unsigned char>(row_key[0])) << 16) | 3;
+    place.schema = (static_cast<std::uint32_t>(static_cast<unsigned char>(row_key[0])) << 16) | 4;
     place.instance = keys.instance();
     place.workspace = header.workspace;
     place.vault = header.vault;
     std::memcpy(place.object.data(), row_key.data() + 1, place.object.size());
-    place.version = header.version;
+    place.version = header.created_seq;  // the commit sequence tells its versions apart
     place.wrapping_key = header.generation;
     place.commit_seq = header.commit_seq;
     place.created_ms = header.created_ms;
@@ -124,7 +124,7 @@ Bytes seal_row(const KeyRing& keys, const KeyRing::OwnerKey& owner_key, const Ro
                ByteView row_key, ByteView plaintext) {
     Bytes row;
     row.reserve(kRowHeaderBytes + crypto::kEnvelopeOverhead + plaintext.size());
-    for (const auto number : {header.commit_seq, header.version, header.created_ms, header.generation})
+    for (const auto number : {header.commit_seq, header.created_seq, header.created_ms, header.generation})
         base::append_big_endian(row, number);
     append_id(row, header.workspace);
     append_id(row, header.vault);
@@ -179,7 +179,7 @@ std::optional<RowHeader> header_of(ByteView row) {
     if (row.size() < kRowHeaderBytes) return std::nullopt;
     RowHeader header;
     header.commit_seq = base::read_big_endian<std::uint64_t>(row.data());
-    header.version = base::read_big_endian<std::uint64_t>(row.data() + 8);
+    header.created_seq = base::read_big_endian<std::uint64_t>(row.data() + 8);
     header.created_ms = base::read_big_endian<std::uint64_t>(row.data() + 16);
     header.generation = base::read_big_endian<std::uint64_t>(row.data() + 24);
     std::memcpy(header.workspace.data(), row.data() + 32, 16);

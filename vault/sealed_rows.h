@@ -67,7 +67,7 @@ base::Bytes meta_key(MetaKind kind, const base::RawId& id, std::uint64_t version
 /// What stands in clear before a metadata row's envelope. Every field goes into the AAD, so a changed one
 /// does not open.
 struct RowHeader {
-    std::uint64_t commit_seq = 0, version = 0, created_ms = 0, generation = 0;
+    std::uint64_t commit_seq = 0, created_seq = 0, created_ms = 0, generation = 0;
     base::RawId workspace{}, vault{}, writer{};
 };
 inline constexpr std::size_t kRowHeaderBytes = 80;
@@ -99,6 +99,17 @@ private:
 
 /// The refusal of a row that opens and holds no such object: corrupt "row.malformed".
 base::Error malformed_row(ByteView row_key, std::string_view why = {});
+
+/// The object in its row. corrupt "envelope.refused", or "row.malformed" when it is not the one that the key
+/// speaks of; the row's key is in detail.
+template <class T>
+base::Result<T> open_object(RowOpener& opener, ByteView row_key, ByteView row) {
+    const auto plaintext = opener.open(row_key, row);
+    if (!plaintext) return std::unexpected(plaintext.error());
+    auto object = decode_object<T>(*plaintext);
+    if (!object || object->id.key() != row_key.substr(1)) return std::unexpected(malformed_row(row_key));
+    return object;
+}
 
 /// The same row, sealed by another generation of its owner's key. corrupt "envelope.refused".
 base::Result<base::Bytes> reseal_row(const KeyRing& keys, const KeyRing::OwnerKey& before,

@@ -4,7 +4,6 @@
 #include "vault/sealed_rows.h"
 
 #include <algorithm>
-#include <functional>
 #include <iterator>
 
 namespace claviger::vault {
@@ -14,37 +13,27 @@ using Prefixes = std::vector<StorageEngine::KeyPrefix>;
 
 constexpr std::size_t kSingly = 100;  // beyond this many credentials whole tables are gone through once
 
-template <class T>
-void add_objects(const Vault& vault, const Catalog& catalog, Prefixes& prefixes) {
-    const std::function<bool(const T&)> held = [&](const T& object) { return object.vault == vault.id; };
-    for (const auto& object : catalog.all<T>(held))
-        prefixes.push_back({Table::meta, meta_key(kMetaKind<T>, object->id.raw)});
-}
-
 }  // namespace
 
-Prefixes rows_of(const Credential& credential) {
-    const Bytes id(id_view(credential.id.raw));
+Prefixes rows_of(const base::CredentialId& credential) {
+    const Bytes id(credential.key());
     return {{Table::data_key, id},
             {Table::value, id},
             {Table::usage, id},
-            {Table::meta, meta_key(MetaKind::grant, credential.id.raw)},
-            {Table::meta, meta_key(MetaKind::credential, credential.id.raw)}};
+            {Table::meta, meta_key(MetaKind::grant, credential.raw)},
+            {Table::meta, meta_key(MetaKind::rotation, credential.raw)},
+            {Table::meta, meta_key(MetaKind::credential, credential.raw)}};
 }
 
 Prefixes rows_of(const Vault& vault, const Catalog& catalog) {
     Prefixes prefixes = {{Table::owner_key, Bytes(id_view(vault.id.raw))},
                          {Table::meta, meta_key(MetaKind::vault, vault.id.raw)}};
-    const std::function<bool(const Credential&)> held = [&](const Credential& credential) {
-        return credential.vault == vault.id;
-    };
-    const auto credentials = catalog.all<Credential>(held);
+    const auto credentials = catalog.ids_of<Credential>(vault.id.raw);
     if (credentials.size() > kSingly) return all_secret_rows();
-    for (const auto& credential : credentials) {
-        auto rows = rows_of(*credential);
-        std::ranges::move(rows, std::back_inserter(prefixes));
-    }
-    add_objects<ConnectFlow>(vault, catalog, prefixes);
+    for (const auto& credential : credentials)
+        std::ranges::move(rows_of(credential), std::back_inserter(prefixes));
+    for (const auto& flow : catalog.ids_of<ConnectFlow>(vault.id.raw))
+        prefixes.push_back({Table::meta, meta_key(MetaKind::connect_flow, flow.raw)});
     return prefixes;
 }
 

@@ -11,7 +11,7 @@
 namespace claviger::vault {
 
 /// Rows that hold the credential's values, their keys, and what is known of it.
-std::vector<StorageEngine::KeyPrefix> rows_of(const Credential& credential);
+std::vector<StorageEngine::KeyPrefix> rows_of(const base::CredentialId& credential);
 /// The vault's key and everything that it sealed.
 std::vector<StorageEngine::KeyPrefix> rows_of(const Vault& vault, const Catalog& catalog);
 /// Every row of the tables that hold secrets, keys or objects.

@@ -18,27 +18,43 @@ public:
         std::apply([&](auto&... lists) { (read_into(lists, key, row) || ...); }, lists_);
     }
     template <class T>
-    std::vector<Ref<T>>& list() {
-        return std::get<std::vector<Ref<T>>>(lists_);
+    std::vector<StoredObject<T>>& list() {
+        return std::get<std::vector<StoredObject<T>>>(lists_);
     }
     const std::optional<base::Error>& refused() const { return refused_; }
 
 private:
     /// Whether the list is that of the row's kind.
     template <class T>
-    bool read_into(std::vector<Ref<T>>& list, ByteView key, ByteView row) {
+    bool read_into(std::vector<StoredObject<T>>& list, ByteView key, ByteView row) {
         if (static_cast<MetaKind>(key[0]) != kMetaKind<T>) return false;
-        const auto plaintext = opener_.open(key, row);
-        if (!plaintext) {
-            refused_ = plaintext.error();
-            return true;
-        }
-        auto object = decode_object<T>(*plaintext);
-        if (object && object->id.key() == key.substr(1))
-            list.push_back(std::make_shared<const T>(*std::move(object)));
+        auto read = stored_object<T>(key, row);
+        if (read)
+            list.push_back(*std::move(read));
         else
-            refused_ = malformed_row(key);
+            refused_ = std::move(read).error();
         return true;
+    }
+
+    template <class T>
+    base::Result<StoredObject<T>> stored_object(ByteView key, ByteView row) {
+        StoredObject<T> stored;
+        if constexpr (kOpenedOnUse<T>) {
+            const auto header = header_of(row);
+            if (key.size() != 1 + stored.id.raw.size() || !header) return std::unexpected(malformed_row(key));
+            std::ranges::copy(key.substr(1), stored.id.raw.begin());
+            stored.scope = header->vault;
+            stored.created_seq = header->created_seq;
+            stored.row = std::make_unique<const Bytes>(row);
+        } else {
+            auto object = open_object<T>(opener_, key, row);
+            if (!object) return std::unexpected(std::move(object).error());
+            stored.id = object->id;
+            stored.scope = object->scope();
+            stored.created_seq = object->created_seq;
+            stored.object = std::make_shared<const T>(*std::move(object));
+        }
+        return stored;
     }
 
     RowOpener opener_;
@@ -72,14 +88,18 @@ base::Status StoredObjects::move_into(Catalog& catalog) {
 
 template <class T>
 void StoredObjects::move_kind(Catalog& catalog) {
-    std::vector<Ref<T>> objects;
+    std::vector<StoredObject<T>> objects;
     std::size_t count = 0;
     for (const auto& part : parts_) count += part->template list<T>().size();
     objects.reserve(count);
     for (const auto& part : parts_) std::ranges::move(part->template list<T>(), std::back_inserter(objects));
     if constexpr (std::is_same_v<T, Vault>)
-        for (const auto& vault : objects) keys_.use_generation(vault->id.raw, vault->generation());
-    catalog.load(std::move(objects));
+        for (const auto& [id, scope, created_seq, vault, row] : objects)
+            keys_.use_generation(id.raw, vault->generation());
+    catalog.load<T>(std::move(objects), [&engine = engine_, &keys = keys_](const auto& id, ByteView row) {
+        RowOpener opener(engine, keys);
+        return open_object<T>(opener, meta_key(kMetaKind<T>, id.raw), row);
+    });
 }
 
 }  // namespace claviger::vault

@@ -1,5 +1,5 @@
-// The objects of a store as it is opened: read and opened while their rows are summed, and believed once the
-// sums are right.
+// The objects of a store as it is opened: read while their rows are summed, and believed once the sums are
+// right. Kinds that are opened on use stay sealed.
 #pragma once
 
 #include "vault/catalog.h"
@@ -15,7 +15,7 @@ namespace claviger::vault {
 
 class StoredObjects {
 public:
-    /// Both outlive it.
+    /// Both outlive it, and the catalog that it moves into.
     StoredObjects(const StorageEngine& engine, KeyRing& keys);
     ~StoredObjects();
 
@@ -29,7 +29,7 @@ public:
 
 private:
     template <class... T>
-    using ListsOf = std::tuple<std::vector<Ref<T>>...>;
+    using ListsOf = std::tuple<std::vector<StoredObject<T>>...>;
     using Lists = ListsOf<Workspace, ApiKey, Vault, Credential, Grant, Rotation, ConnectFlow, OauthClient,
                           WebhookEndpoint, OutboxItem, Operation, Environment, Agent, Session, SessionToken>;
     class Part;

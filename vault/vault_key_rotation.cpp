@@ -16,8 +16,6 @@ using base::ErrorKind;
 
 constexpr int kTries = 5;
 constexpr std::chrono::milliseconds kCatalogFollows{5};
-constexpr std::size_t kAll = std::size_t{1} << 20;
-constexpr std::size_t kAtOnce = 1'024;  // credentials
 
 /// Where the data key of that version was sealed; one where nothing ever was when there is no such version.
 crypto::Place place_of(const KeyRing& keys, const Catalog& catalog, const base::CredentialId& id,
@@ -29,17 +27,6 @@ crypto::Place place_of(const KeyRing& keys, const Catalog& catalog, const base::
         for (const auto& kept : rotation->kept)
             if (kept.version == version) return data_key_place(keys, as_of(*credential, kept), generation);
     return {};
-}
-
-/// Every credential of the vault, a page at a time.
-void each_credential(const Catalog& catalog, const base::VaultId& vault,
-                     const std::function<void(const Credential&)>& use) {
-    PageQuery<Credential> query{
-        .scope = vault.raw, .order = PageQuery<Credential>::Order::oldest_first, .limit = kAtOnce};
-    for (auto page = catalog.page(query); !page.empty(); page = catalog.page(query)) {
-        for (const auto& credential : page) use(*credential);
-        query.after = page.back()->created_seq;
-    }
 }
 
 base::CredentialId credential_in(ByteView key) {
@@ -58,8 +45,7 @@ struct GenerationRows::Keys {
 GenerationRows::GenerationRows(const Records& records, const Vault& vault, Table table, std::uint64_t from,
                                std::uint64_t to)
     : records_(records), workspace_(vault.workspace), vault_(vault.id), table_(table), from_(from), to_(to) {
-    each_credential(records.catalog(), vault_,
-                    [&](const Credential& credential) { credentials_.push_back(credential.id); });
+    credentials_ = records.catalog().ids_of<Credential>(vault_.raw);
     std::ranges::sort(credentials_);
 }
 
@@ -83,8 +69,8 @@ std::vector<Bytes> GenerationRows::prefixes_of(Ids credentials, bool others) con
     for (const auto kind : {MetaKind::credential, MetaKind::grant, MetaKind::rotation})
         for (const auto& id : credentials) prefixes.push_back(meta_key(kind, id.raw));
     if (others)
-        for (const auto& flow : records_.catalog().page<ConnectFlow>({.scope = vault_.raw, .limit = kAll}))
-            prefixes.push_back(meta_key(MetaKind::connect_flow, flow->id.raw));
+        for (const auto& flow : records_.catalog().ids_of<ConnectFlow>(vault_.raw))
+            prefixes.push_back(meta_key(MetaKind::connect_flow, flow.raw));
     std::ranges::sort(prefixes);
     return prefixes;
 }
@@ -95,9 +81,18 @@ bool GenerationRows::wanted(ByteView key, ByteView row) const {
     return header && header->generation == from_ && header->vault == vault_.raw && is_sealed_by_vault(key);
 }
 
+/// The rows that the catalog has not opened yet are those of before: the key that opens them goes.
+void GenerationRows::open_in_memory(Ids credentials) const {
+    for (const auto& id : credentials) {
+        records_.catalog().find<Credential>(id);
+        records_.catalog().find<Grant>(id);
+    }
+}
+
 base::Result<Stretch> GenerationRows::next(const std::string& at, std::size_t credentials) const {
     const auto ids = behind(at, credentials);
     const bool last = ids.empty() || ids.back() == credentials_.back();
+    if (table_ == Table::meta) open_in_memory(ids);
     std::vector<Found> found;
     const auto prefixes = prefixes_of(ids, last);
     const auto& engine = records_.engine();
@@ -158,12 +153,10 @@ base::Result<Bytes> GenerationRows::reseal(const Found& found, const Keys& keys)
 }
 
 std::uint64_t count_sealed_rows(const Catalog& catalog, const Vault& vault) {
-    std::uint64_t rows = catalog.page<ConnectFlow>({.scope = vault.id.raw, .limit = kAll}).size();
-    each_credential(catalog, vault.id, [&](const Credential& credential) {
-        rows += credential.version != 0 ? 2 : 1;
-        if (catalog.find<Grant>(credential.id)) ++rows;
-        if (const auto rotation = catalog.find<Rotation>(credential.id)) rows += 1 + rotation->kept.size();
-    });
+    std::uint64_t rows = catalog.ids_of<ConnectFlow>(vault.id.raw).size() +
+                         2 * catalog.ids_of<Credential>(vault.id.raw).size() +
+                         catalog.ids_of<Grant>(vault.id.raw).size();
+    catalog.each<Rotation>(vault.id.raw, [&](const Rotation& rotation) { rows += 1 + rotation.kept.size(); });
     return rows;
 }
 

@@ -51,6 +51,7 @@ private:
     struct Keys;
     using Ids = std::span<const base::CredentialId>;
     Ids behind(const std::string& at, std::size_t most) const;
+    void open_in_memory(Ids credentials) const;
     std::vector<Bytes> prefixes_of(Ids credentials, bool others) const;
     bool wanted(ByteView key, ByteView row) const;
     base::Result<Bytes> reseal(const Found& found, const Keys& keys) const;
@@ -64,7 +65,7 @@ private:
     std::vector<base::CredentialId> credentials_;  // ascending
 };
 
-/// How many rows the vault's key seals, as far as the objects in memory tell.
+/// How many rows the vault's key seals; emptied credentials count as if they still had a secret.
 std::uint64_t count_sealed_rows(const Catalog& catalog, const Vault& vault);
 
 /// Puts the rows into the change's batch, each on the condition that it is still what was read; conflict

@@ -1,6 +1,7 @@
 #include "admin/api/client_siblings.h"
 
 #include "admin/api/announce.h"
+#include "oauth/client_users.h"
 #include "oauth/grant_event.h"
 #include "oauth/grant_notice.h"
 #include "oauth/stored_grant.h"
@@ -18,13 +19,11 @@ bool waits_for_operator(const oauth::GrantFacts& facts) {
 
 std::vector<vault::Ref<vault::Credential>> siblings_of(const vault::Catalog& catalog,
                                                        const vault::Credential& credential) {
-    return catalog.all<vault::Credential>([&](const vault::Credential& other) {
-        return other.id != credential.id && other.workspace == credential.workspace && !other.archived &&
-               other.version != 0 && other.refresh &&
-               other.refresh->token_endpoint == credential.refresh->token_endpoint &&
-               other.refresh->client_id == credential.refresh->client_id &&
-               other.refresh->auth == credential.refresh->auth;
+    auto siblings = oauth::users_of_client(catalog, *credential.refresh, credential.workspace);
+    std::erase_if(siblings, [&](const auto& other) {
+        return other->id == credential.id || other->refresh->auth != credential.refresh->auth;
     });
+    return siblings;
 }
 
 base::Status repair(vault::Change& change, const vault::Credential& sibling, oauth::StoredGrant grant,

@@ -127,7 +127,7 @@ net::awaitable<Answered> shred_credential(Call& call) {
         shredded.id = gone.id.raw;
         shredded.vault = gone.vault.raw;
         shredded.made = vault::commit_of(gone);
-        shredded.prefixes = vault::rows_of(gone);
+        shredded.prefixes = vault::rows_of(gone.id);
         return erase_credential(change, gone);
     });
     if (!stored) co_return std::unexpected(stored.error());

@@ -288,8 +288,19 @@ TEST_CASE("what a vault holds moves to its next key, and the old one is gone", "
     REQUIRE(kept);
     CHECK(store.records->open_token(*kept));
 
+    REQUIRE(change(*store.records, [&](Change& now) {
+        now.note(EntryKind::write, Action::update, ObjectKind::credential, world.credentials[0].raw);
+        return now.store(Grant{.id = world.credentials[0],
+                               .workspace = world.vault.workspace,
+                               .vault = world.vault.id,
+                               .facts = "what is known"});
+    }));
     world.open();
     CHECK(world.store->finished(rotate_vault(*world.store->records, world.vault.id)).to == 3);
+    // Nobody had asked for it while the key was there that sealed it at the start.
+    const auto grant = world.store->records->catalog().find<Grant>(world.credentials[0]);
+    REQUIRE(grant);
+    CHECK(grant->facts == "what is known");
     world.all_is_well();
     world.open();
     world.all_is_well();
@@ -322,6 +333,50 @@ TEST_CASE("a rotation of a vault's key is paused, goes on after a restart, and i
     world.all_is_well();
     // No generation comes twice.
     CHECK(world.store->finished(rotate_vault(*world.store->records, world.vault.id)).to == 3);
+    world.all_is_well();
+}
+
+TEST_CASE("a rotation of the root key does not wait for those of vaults, nor they for one that fails",
+          "[vault][rotation]") {
+    World world;
+    auto& running = *world.store;
+    running.rotations.reset();
+    const auto of_vault = rotate_vault(*running.records, world.vault.id);
+    const auto of_root = world.root(kAtOnce);
+    REQUIRE(of_vault);
+    REQUIRE(of_root);
+    const auto go_on = [&](SlotAccess access) {
+        RotationSettings settings{.credentials_per_commit = 2, .retry_after = std::chrono::milliseconds(5)};
+        settings.slots = std::move(access);
+        running.rotations.emplace(*running.records, std::move(settings));
+        running.rotations->start();
+    };
+    const auto last_entry_of = [&](const base::OperationId& id) {
+        auto last = running.records->ledger().head().size;
+        while (last-- > 0 && running.records->ledger().read(last)->object_id != id.raw) {
+        }
+        return last;
+    };
+    SECTION("the vault's is older, and waits") {
+        go_on(world.people.access());
+        CHECK(running.finished(of_vault).state == OperationState::succeeded);
+        CHECK(running.finished(of_root).state == OperationState::succeeded);
+        CHECK(last_entry_of(*of_root) < last_entry_of(*of_vault));
+    }
+    if (world.people.has_token()) {
+        SECTION("the token that the root key needs is away for a while") {
+            auto access = world.people.access();
+            access.token = [] {
+                return base::Result<SealInput>(
+                    base::failure(base::ErrorKind::unavailable, "token.unavailable", "It is away."));
+            };
+            go_on(std::move(access));
+            CHECK(running.finished(of_vault).state == OperationState::succeeded);
+            CHECK(running.records->catalog().find<Operation>(*of_root)->state == OperationState::running);
+            go_on(world.people.access());
+            CHECK(running.finished(of_root).state == OperationState::succeeded);
+        }
+    }
     world.all_is_well();
 }
 

@@ -780,6 +780,102 @@ TEST_CASE("A store with a row that adds up and does not open is refused with its
     CHECK(opened.error().detail.find(base::to_hex(key)) != std::string::npos);
 }
 
+TEST_CASE("A credential's row that adds up and does not open is as good as none", "[vault][records]") {
+    Disk disk;
+    const Objects objects(*disk.records);
+    const auto key = meta_key(MetaKind::credential, objects.github.id.raw);
+    const auto rewrite = [&](const std::function<void(base::Bytes&)>& alter) {
+        auto row = rows_of(*disk.engine, Table::meta).at(key).value;
+        alter(row);
+        std::promise<base::Status> stored;
+        disk.records->change(
+            {},
+            [&](Change& change) -> base::Status {
+                change.note(EntryKind::write, Action::update, ObjectKind::credential, objects.github.id.raw);
+                change.transaction().batch().put(Table::meta, key, row);
+                return {};
+            },
+            [&](base::Status status) { stored.set_value(std::move(status)); });
+        REQUIRE(stored.get_future().get());
+    };
+    SECTION("its seal is broken") {
+        rewrite([](base::Bytes& row) { row.back() = static_cast<char>(row.back() ^ 1); });
+    }
+    SECTION("its header says another age than the object") {
+        rewrite([](base::Bytes& row) { row[14] = static_cast<char>(row[14] ^ 1); });
+    }
+    disk.reopen();
+    const auto& catalog = disk.records->catalog();
+    CHECK_FALSE(catalog.find<Credential>(objects.github.id));
+    CHECK(disk.records->current_secret(objects.github.id).error().kind == base::ErrorKind::not_found);
+    const auto page = catalog.page<Credential>({.scope = objects.vault.id.raw});
+    REQUIRE(page.size() == 1);
+    CHECK(page[0]->id == objects.linear.id);
+    CHECK(token_of(*disk.records, objects.linear.id) == "lin_1");
+    CHECK(catalog.count<Credential>() == 2);
+    CHECK(catalog.ids_of<Credential>(objects.vault.id.raw).size() == 2);
+}
+
+TEST_CASE("Credentials and grants are opened when they are asked for, by many at once", "[vault][records]") {
+    Disk disk;
+    const Objects objects(*disk.records);
+    std::vector<base::CredentialId> ids;
+    for (int i = 0; i < 200; ++i) {
+        auto credential = objects.github;
+        credential.id = crypto::random_id<base::CredentialId>();
+        credential.created_seq = credential.version = 0;
+        credential.display_name = "number " + std::to_string(i);
+        REQUIRE(store_secret(*disk.records, credential, "token " + std::to_string(i)));
+        REQUIRE(change(*disk.records, [&](Change& now) {
+            now.note(EntryKind::write, Action::update, ObjectKind::credential, credential.id.raw);
+            return now.store(Grant{.id = credential.id,
+                                   .workspace = credential.workspace,
+                                   .vault = credential.vault,
+                                   .facts = "facts of " + std::to_string(i)});
+        }));
+        ids.push_back(credential.id);
+    }
+    disk.reopen();
+    const auto& catalog = disk.records->catalog();
+    std::atomic<int> wrong = 0;
+    std::vector<std::jthread> readers;
+    for (std::size_t reader = 0; reader < 4; ++reader)
+        readers.emplace_back([&, reader] {
+            for (std::size_t at = 0; at < ids.size(); ++at) {
+                const auto i = reader % 2 == 0 ? at : ids.size() - 1 - at;
+                const auto credential = catalog.find<Credential>(ids[i]);
+                const auto grant = catalog.find<Grant>(ids[i]);
+                if (!credential || credential->display_name != "number " + std::to_string(i) || !grant ||
+                    grant->facts != "facts of " + std::to_string(i))
+                    ++wrong;
+            }
+        });
+    // Meanwhile some are replaced and some erased: nobody may get back what the start found.
+    for (std::size_t i = 0; i < ids.size(); i += 10) {
+        const auto credential = *catalog.find<Credential>(ids[i]);
+        if (i % 20 == 0) {
+            auto renamed = credential;
+            renamed.mcp_server_url = "https://elsewhere.example/mcp";
+            REQUIRE(store(*disk.records, renamed));
+            CHECK(catalog.find<Credential>(ids[i])->mcp_server_url == renamed.mcp_server_url);
+        }
+    }
+    readers.clear();
+    CHECK(wrong == 0);
+    for (std::size_t i = 0; i < ids.size(); i += 10)
+        CHECK((catalog.find<Credential>(ids[i])->mcp_server_url == "https://elsewhere.example/mcp") ==
+              (i % 20 == 0));
+    REQUIRE(change(*disk.records, [&](Change& now) {
+        now.note(EntryKind::write, Action::erase, ObjectKind::credential, ids[7].raw);
+        return now.erase(*now.catalog().find<Credential>(ids[7]));
+    }));
+    CHECK_FALSE(catalog.find<Credential>(ids[7]));
+    CHECK_FALSE(catalog.find<Grant>(ids[7]));
+    std::size_t listed = 0;
+    catalog.each<Credential>(objects.vault.id.raw, [&](const Credential&) { ++listed; });
+    CHECK(listed == ids.size() + 1);  // with github and linear, without the one that is gone
+}
+
 TEST_CASE("Rows edited while the program runs are refused when they are used", "[vault][records]") {
     const auto engine = open_in_memory();
     const test::ManualClock clock;

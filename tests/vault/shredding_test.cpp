@@ -135,7 +135,7 @@ TEST_CASE("A shredded credential's value opens with none of the keys that are le
 
     world.require_no_key_opens(loot.value_at, loot.value, 6);
     CHECK(world.in_some_file(loot.data_key));
-    REQUIRE(world.engine->purge_erased(rows_of(world.tenant.first)));
+    REQUIRE(world.engine->purge_erased(rows_of(world.tenant.first.id)));
     for (const auto& bytes : {loot.value, loot.data_key})
         CHECK_FALSE(world.in_some_file(ByteView(bytes).substr(bytes.size() / 2)));
     CHECK(world.in_some_file(kept.value));  // the neighbour is untouched
