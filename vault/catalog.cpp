@@ -46,7 +46,7 @@ void Catalog::load(std::vector<StoredObject<T>> objects, ObjectOpener<T> opener)
     const std::unique_lock lock(mutex_);
     auto& [by_id, by_age, opens] = table<T>();
     opens = std::move(opener);
-    using Aged = std::pair<std::pair<base::RawId, std::uint64_t>, decltype(T::id)>;
+    using Aged = std::pair<Age, decltype(T::id)>;
     std::vector<Aged> aged;
     aged.reserve(objects.size());
     for (const auto& each : objects) aged.push_back({{each.scope, each.created_seq}, each.id});

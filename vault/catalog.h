@@ -56,6 +56,8 @@ struct PageQuery {
 /// the start, so its vault's key has gone or the disk cannot be read.
 class Catalog {
 public:
+    using Age = std::pair<base::RawId, std::uint64_t>;  // an object's scope and created_seq
+
     template <class T>
     Ref<T> find(const decltype(T::id)& id) const {
         if constexpr (kOpenedOnUse<T>) {
@@ -98,6 +100,25 @@ public:
             }
             if (stretch.size() < kStretch) return;
         }
+    }
+
+    /// The next `most` objects of whatever scope behind `place`, which moves on; it is empty again behind the
+    /// last one. For looking at all of them bit by bit.
+    template <class T, class Use>
+        requires(!kOpenedOnUse<T>)
+    void walk(std::optional<Age>& place, std::size_t most, const Use& use) const {
+        std::vector<Ref<T>> found;
+        {
+            const std::shared_lock lock(mutex_);
+            const auto& [by_id, by_age, opener] = table<T>();
+            auto at = place ? by_age.upper_bound(*place) : by_age.begin();
+            for (; at != by_age.end() && found.size() < most; ++at) {
+                place = at->first;
+                found.push_back(by_id.at(at->second).object);
+            }
+            if (at == by_age.end()) place.reset();
+        }
+        for (const auto& object : found) use(*object);
     }
 
     /// The ids of that scope's objects, opened or not.
@@ -153,7 +174,7 @@ private:
     template <class T>
     struct Table {
         std::unordered_map<decltype(T::id), Held<T>, base::IdHash> by_id;
-        std::map<std::pair<base::RawId, std::uint64_t>, decltype(T::id)> by_age;
+        std::map<Age, decltype(T::id)> by_age;
         ObjectOpener<T> opener;  // set before anybody reads
     };
     struct DigestHash {
@@ -195,14 +216,13 @@ private:
             stretch.push_back({id, age.second, by_id.at(id).object});
             return true;
         };
-        using Key = std::pair<base::RawId, std::uint64_t>;
         if (query.order == PageQuery<T>::Order::oldest_first) {
-            auto at = after ? by_age.upper_bound(Key{query.scope, *after})
-                            : by_age.lower_bound(Key{query.scope, 0});
+            auto at = after ? by_age.upper_bound(Age{query.scope, *after})
+                            : by_age.lower_bound(Age{query.scope, 0});
             while (at != by_age.end() && visit(*at)) ++at;
         } else {
-            auto at = after ? by_age.lower_bound(Key{query.scope, *after})
-                            : by_age.upper_bound(Key{query.scope, ~std::uint64_t{0}});
+            auto at = after ? by_age.lower_bound(Age{query.scope, *after})
+                            : by_age.upper_bound(Age{query.scope, ~std::uint64_t{0}});
             while (at != by_age.begin() && visit(*--at)) {
             }
         }

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
+#include <vector>
 
 namespace claviger::admin::api {
 namespace {
@@ -14,6 +16,8 @@ using vault::Action;
 using vault::ValueState;
 
 constexpr std::size_t kMostAtOnce = 100;  // of one commit
+// A second: a million of them are gone through in less than a minute, a few milliseconds at a time.
+constexpr std::size_t kMostLookedAt = 20'000;
 
 bool overlap_ended(const vault::Rotation& rotation, base::Time now) {
     const auto* previous = rotation.find(ValueState::previous);
@@ -54,27 +58,35 @@ struct RotationUpkeep::State : std::enable_shared_from_this<State> {
     net::Worker& worker;
     vault::Records& records;
     std::atomic<bool> stopping{false}, busy{false};
+    std::optional<vault::Catalog::Age> place;  // where the next look begins; the worker's
 
     void look();
 };
 
 void RotationUpkeep::State::look() {
-    if (stopping.load() || busy.load() || records.catalog().count<vault::Rotation>() == 0) return;
+    if (stopping.load() || busy.load()) return;
     const auto now = records.clock().now();
-    auto due = records.catalog().all<vault::Rotation>([&](const vault::Rotation& rotation) {
-        return overlap_ended(rotation, now) || wants_reminder(rotation, now);
-    });
-    if (due.empty()) return;
     // Each workspace reads its own entries: those of one commit have one actor, and so one workspace.
-    const auto workspace = due.front()->workspace;
-    std::erase_if(due, [&](const auto& rotation) { return rotation->workspace != workspace; });
-    if (due.size() > kMostAtOnce) due.resize(kMostAtOnce);
+    base::WorkspaceId workspace;
+    std::vector<base::CredentialId> due;
+    const auto before = place;
+    bool left = false;
+    records.catalog().walk<vault::Rotation>(place, kMostLookedAt, [&](const vault::Rotation& rotation) {
+        if (!overlap_ended(rotation, now) && !wants_reminder(rotation, now)) return;
+        if (due.empty()) workspace = rotation.workspace;
+        if (rotation.workspace == workspace && due.size() < kMostAtOnce)
+            due.push_back(rotation.id);
+        else
+            left = true;
+    });
+    if (left) place = before;  // the next look finds the rest
+    if (due.empty()) return;
     busy.store(true);
     records.change(
         {.workspace = workspace.raw},
         [due](vault::Change& change) -> base::Status {
-            for (const auto& rotation : due)
-                if (auto done = look_after(change, rotation->id); !done) return done;
+            for (const auto& id : due)
+                if (auto done = look_after(change, id); !done) return done;
             return {};
         },
         [self = shared_from_this()](base::Status done) {

@@ -641,6 +641,33 @@ TEST_CASE("A long list is searched to its end, whatever is wanted of it", "[vaul
     CHECK(found(Query::Order::oldest_first, 1, 1'023).size() == 1'024);
 }
 
+TEST_CASE("A walk sees every object of a kind once, then begins anew", "[vault][catalog]") {
+    Catalog catalog;
+    for (std::uint64_t i = 1; i <= 25; ++i) {
+        Rotation rotation;
+        rotation.id = crypto::random_id<base::CredentialId>();
+        rotation.vault.raw = test::id_of(static_cast<unsigned char>(i % 3));
+        rotation.created_seq = i;
+        catalog.put(std::move(rotation));
+    }
+    std::optional<Catalog::Age> place;
+    const auto steps = [&](std::size_t most) {
+        std::map<std::uint64_t, int> seen;
+        int steps = 0;
+        do {
+            catalog.walk<Rotation>(place, most, [&](const Rotation& each) { ++seen[each.created_seq]; });
+            ++steps;
+        } while (place && steps < 100);
+        CHECK(seen.size() == 25);
+        CHECK(std::ranges::all_of(seen, [](const auto& each) { return each.second == 1; }));
+        return steps;
+    };
+    CHECK(steps(10) == 3);
+    CHECK(steps(25) == 1);
+    CHECK(steps(1'000) == 1);
+    CHECK(steps(1) == 25);
+}
+
 TEST_CASE("The catalog says when something changed that concerns running sessions", "[vault][catalog]") {
     Disk disk;
     Objects objects(*disk.records);
