@@ -310,14 +310,13 @@ net::awaitable<Carried> unanswered(const Call& call, const base::Error& error,
     co_return Carried{{.failure = error.code}};
 }
 
-/// When the server refused the token: the agent's answer, if the call does not go out again. Nothing when the
-/// answer is the agent's.
-net::awaitable<std::optional<Carried>> refused_token(Lane& lane, const Call& call,
-                                                     const Cancellation& cancellation,
-                                                     std::unique_ptr<net::Answer>& answer, Redactor& redactor,
-                                                     net::ResponseWriter& writer) {
+/// Looks whether the server refused the token. Without a failure the answer is the agent's; with one the
+/// agent was answered, unless the call goes out again.
+net::awaitable<Carried> refused_token(Lane& lane, const Call& call, const Cancellation& cancellation,
+                                      std::unique_ptr<net::Answer>& answer, Redactor& redactor,
+                                      net::ResponseWriter& writer) {
     auto verdict = co_await judge_token(lane, token_use_of(call, cancellation.client_gone), answer, redactor);
-    if (verdict.failure.empty()) co_return std::nullopt;
+    if (verdict.failure.empty()) co_return Carried{};
     Carried carried{{.status = answer->head().status, .failure = verdict.failure},
                     verdict.again,
                     std::move(verdict.claims)};
@@ -352,13 +351,10 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
 
     const auto& head = (*answer)->head();
     if (needs_proof(server)) lane.nonces.learn(server.origin, head.headers);
-    std::optional<Carried> refused;
-    if (may_tell_of_token(lane, server, head.status))
-        refused = co_await refused_token(lane, call, cancellation, *answer, redactor, writer);
     Carried carried;
-    if (refused) {
-        carried = std::move(*refused);
-    } else {
+    if (may_tell_of_token(lane, server, head.status))
+        carried = co_await refused_token(lane, call, cancellation, *answer, redactor, writer);
+    if (carried.relayed.failure.empty()) {
         const auto plan = plan_of(call, departure.session, cancellation);
         carried.relayed = co_await relay(lane, **answer, redactor, writer, plan);
     }
@@ -387,31 +383,36 @@ bool needs_renewal(const Lane& lane, const Call& call) {
     return !call.renewed && is_granted(lane, call.server) && !lane.grants->usable(*call.server.credential);
 }
 
-/// Waits for a usable token. Gives the call that can go out with it. Errors: the grant's, and those of anew.
-net::awaitable<base::Result<std::unique_ptr<Call>>> with_usable_token(Lane& lane, const Call& call) {
+/// Waits for a usable token and gives the call that can go out with it, or nothing and why not: the grant's
+/// errors, and those of anew.
+net::awaitable<std::unique_ptr<Call>> with_usable_token(Lane& lane, const Call& call,
+                                                        std::optional<Refusal>& refusal) {
     const auto usable = co_await lane.grants->make_usable(lane.worker, call.server.credential->id);
-    if (!usable) co_return std::unexpected(usable.error());
-    auto again = anew(lane, call);
-    if (again) (*again)->renewed = true;
-    co_return again;
+    auto again =
+        usable ? anew(lane, call) : base::Result<std::unique_ptr<Call>>(std::unexpected(usable.error()));
+    if (!again) {
+        refusal = Refusal{std::move(again).error()};
+        co_return nullptr;
+    }
+    (*again)->renewed = true;
+    co_return std::move(*again);
 }
 
-/// After a refusal that says how the call may go out once more: what it was refused for is made good. A
-/// refused call did nothing. Gives the call to go out as a use of its own. Errors: as of with_usable_token.
-net::awaitable<base::Result<std::unique_ptr<Call>>> after_refusal(Lane& lane, const Call& call,
-                                                                  const Carried& carried) {
+/// After a refusal that says how the call may go out once more: makes good what it was refused for, and runs
+/// it as a use of its own. The refused one did nothing.
+net::awaitable<void> run_again(Lane& lane, ProxyCounters& counters, const Call& call, const Carried& carried,
+                               net::ResponseWriter& writer) {
     const bool with_nonce = carried.again == Again::with_nonce;
     base::Status replaced;
     if (!with_nonce)
         replaced = co_await lane.grants->replace_refused(lane.worker, call.server.credential->id,
                                                          call.server.credential->version, carried.claims);
-    if (!replaced) co_return std::unexpected(std::move(replaced).error());
-    auto again = anew(lane, call);
-    if (again) {
-        (*again)->renewed = true;
-        (with_nonce ? (*again)->proven : (*again)->retried) = true;
-    }
-    co_return again;
+    auto again =
+        replaced ? anew(lane, call) : base::Result<std::unique_ptr<Call>>(std::unexpected(replaced.error()));
+    if (!again) co_return co_await answer_error(call, again.error(), writer);
+    (*again)->renewed = true;
+    (with_nonce ? (*again)->proven : (*again)->retried) = true;
+    co_await run_call(lane, counters, **again, writer);
 }
 
 net::awaitable<void> refuse(const Call& call, const Refusal& refusal, net::ResponseWriter& writer) {
@@ -428,9 +429,11 @@ ForServer open_message(Lane& lane, const Call& call, std::optional<Refusal>& ref
     return {};
 }
 
-/// Makes the outcome's entry of the intent's.
-void complete(vault::LogEntry& entry, std::uint64_t intent, const Carried& carried,
-              std::chrono::steady_clock::time_point started) {
+/// Makes the outcome's entry of the intent's, and hands it to the log. Not inlined: what it needs for that
+/// would become part of the coroutine's frame.
+[[gnu::noinline]] void conclude(Lane& lane, ProxyCounters& counters, const Call& call, vault::LogEntry& entry,
+                                std::uint64_t intent, const Carried& carried,
+                                std::chrono::steady_clock::time_point started) {
     entry.kind = vault::EntryKind::use_outcome;
     entry.intent = intent + 1;
     entry.status = static_cast<std::uint16_t>(carried.relayed.status);
@@ -440,6 +443,13 @@ void complete(vault::LogEntry& entry, std::uint64_t intent, const Carried& carri
     entry.duration_us = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started)
             .count());
+    count(counters, entry, carried.relayed.failure);
+    if (carried.redactions != 0)
+        base::log(base::LogLevel::warning, "secret.redacted",
+                  {{"session", call.context->session->id.text()},
+                   {"server", call.server.name},
+                   {"times", carried.redactions}});
+    lane.entries.add({.entry = entry});  // the next group commit has it; nobody waits
 }
 
 }  // namespace
@@ -450,9 +460,8 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
     const InFlight in_flight(lane, counters);
     auto refusal = decide(call);
     if (!refusal && needs_renewal(lane, call)) {
-        auto renewed = co_await with_usable_token(lane, call);
-        if (renewed) co_return co_await run_call(lane, counters, **renewed, writer);
-        refusal = Refusal{std::move(renewed).error()};
+        const auto renewed = co_await with_usable_token(lane, call, refusal);
+        if (renewed) co_return co_await run_call(lane, counters, *renewed, writer);
     }
     const ForServer message = refusal ? ForServer{} : open_message(lane, call, refusal);
 
@@ -471,19 +480,8 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
     counters.allowed.fetch_add(1, std::memory_order_relaxed);
 
     const auto carried = co_await carry_out(lane, call, message, writer);
-    complete(entry, *intent, carried, started);
-    count(counters, entry, carried.relayed.failure);
-    if (carried.redactions != 0)
-        base::log(base::LogLevel::warning, "secret.redacted",
-                  {{"session", call.context->session->id.text()},
-                   {"server", call.server.name},
-                   {"times", carried.redactions}});
-    lane.entries.add({.entry = entry});  // the next group commit has it; nobody waits
-    if (carried.again == Again::no) co_return;
-
-    const auto again = co_await after_refusal(lane, call, carried);
-    if (again) co_return co_await run_call(lane, counters, **again, writer);
-    co_await answer_error(call, again.error(), writer);
+    conclude(lane, counters, call, entry, *intent, carried, started);
+    if (carried.again != Again::no) co_await run_again(lane, counters, call, carried, writer);
 }
 
 }  // namespace claviger::proxy
