@@ -5,6 +5,21 @@
 #include <utility>
 
 namespace claviger::net {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A connection that rested for no longer is not asked whether it still stands: the question costs a system
+// call, and an answer that it does is true no longer than this rest was. Servers close what was idle for
+// seconds, or at once after an answer; the latter show at the first rest, after which each is asked.
+constexpr auto kUnaskedRest = 10ms;
+
+}  // namespace
+
+bool ConnectionPool::Idle::is_usable(std::chrono::steady_clock::time_point now) const {
+    if (usable_until <= now) return false;
+    return (lasts && now - since < kUnaskedRest) || !connection->looks_stale();
+}
 
 std::size_t ConnectionPool::Hash::operator()(const Origin& origin) const {
     return std::hash<std::string>()(origin.host) * 31 +
@@ -58,7 +73,7 @@ bool ConnectionPool::Lease::reuse(const Origin& origin, const SendOptions& optio
         if (idle[at].private_address && options.private_addresses == PrivateAddresses::refuse) continue;
         auto taken = std::move(idle[at]);
         idle.erase(idle.begin() + static_cast<std::ptrdiff_t>(at));
-        if (taken.usable_until <= now || taken.connection->looks_stale()) {
+        if (!taken.is_usable(now)) {
             --found->second.count;
             continue;
         }
@@ -66,6 +81,7 @@ bool ConnectionPool::Lease::reuse(const Origin& origin, const SendOptions& optio
         connection_ = std::move(taken.connection);
         partition_ = std::move(taken.partition);
         private_address_ = taken.private_address;
+        lasts_ = true;
         return true;
     }
     return false;
@@ -85,6 +101,7 @@ bool ConnectionPool::Lease::reserve(const Origin& origin, const SendOptions& opt
 
 void ConnectionPool::Lease::opened(Dialed dialed) {
     connection_ = std::move(dialed.connection);
+    lasts_ = false;
     private_address_ = dialed.private_address;
 }
 
@@ -93,8 +110,9 @@ void ConnectionPool::Lease::rest(std::chrono::milliseconds duration) {
     auto& connections = *std::exchange(origin_, nullptr);
     if (connections.idle.size() >= pool_.limits_.idle_per_origin) connections.close_oldest();
     connection_->expires_never();
+    const auto now = pool_.worker_.now();
     connections.idle.push_back(
-        {std::move(connection_), std::move(partition_), private_address_, pool_.worker_.now() + duration});
+        {std::move(connection_), std::move(partition_), private_address_, lasts_, now, now + duration});
 }
 
 void ConnectionPool::Lease::drop() {

@@ -50,6 +50,8 @@ public:
         std::unique_ptr<Connection> connection_;
         std::string partition_;
         bool private_address_ = false;
+        bool lasts_ =
+            false;  // was found alive after it had rested: its server does not close after an answer
         bool retired_ = false;
         Lease* previous_ = nullptr;  // the pool's intrusive list
         Lease* next_ = nullptr;
@@ -69,7 +71,10 @@ private:
         std::unique_ptr<Connection> connection;
         std::string partition;
         bool private_address;
-        std::chrono::steady_clock::time_point usable_until;
+        bool lasts;  // as in Lease
+        std::chrono::steady_clock::time_point since, usable_until;
+
+        bool is_usable(std::chrono::steady_clock::time_point now) const;
     };
     struct OfOrigin {
         std::size_t count = 0;   // idle, busy and being opened

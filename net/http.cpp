@@ -15,8 +15,10 @@ bool same_letter(char a, char b) {
 
 }  // namespace
 
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-    return std::ranges::equal(a, b, [](char x, char y) { return x == y || same_letter(x, y); });
+bool equal_ignoring_case(const char* a, const char* b, std::size_t size) {
+    for (std::size_t i = 0; i < size; ++i)
+        if (a[i] != b[i] && !same_letter(a[i], b[i])) return false;
+    return true;
 }
 
 void Headers::add(std::string_view name, std::string_view value) {
@@ -38,8 +40,7 @@ Headers::Field Headers::at(std::size_t index) const {
 }
 
 bool Headers::is_named(const Span& span, std::string_view name) const {
-    return span.name_bytes == name.size() &&
-           equal_ignoring_case({text_.data() + span.name_at, span.name_bytes}, name);
+    return equal_ignoring_case({text_.data() + span.name_at, span.name_bytes}, name);
 }
 
 std::optional<std::string_view> Headers::find(std::string_view name) const {

@@ -5,6 +5,7 @@
 #include "base/result.h"
 #include "net/awaitable.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -40,7 +41,11 @@ private:
     std::vector<Span> spans_;
 };
 
-bool equal_ignoring_case(std::string_view a, std::string_view b);
+/// Whether these are the same but for the case of ASCII letters.
+bool equal_ignoring_case(const char* a, const char* b, std::size_t size);
+inline bool equal_ignoring_case(std::string_view a, std::string_view b) {
+    return a.size() == b.size() && equal_ignoring_case(a.data(), b.data(), a.size());
+}
 
 /// One request, whole. Owned by the connection and reused; a handler may read it until it returns.
 struct Request {

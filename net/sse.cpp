@@ -176,7 +176,7 @@ std::size_t SseWatcher::telling_nothing(std::string_view bytes) const {
     if (!between_events() || bytes.starts_with("id") || bytes.starts_with(kByteOrderMark)) return 0;
     auto told = std::min(bytes.find("\nid"), bytes.find("\rid"));
     if (answer_.awaits_answer() && !answered_)
-        told = std::min({told, bytes.find("\\u"), find_ignoring_case(bytes, "\"id\"", 0)});
+        told = std::min({told, bytes.find("\\u"), find_ignoring_case(bytes, {"\"id\"", 0})});
     return end_of_events(bytes.substr(0, told));
 }
 

@@ -12,25 +12,23 @@
 
 namespace claviger::net {
 
-/// Appends. Where that takes other memory, the old is wiped; std::string would free it with the bytes in it.
+/// Makes room for that many bytes. Where that takes other memory, the old is wiped; std::string would free it
+/// with the bytes in it.
+inline void reserve_wiping(std::string& text, std::size_t bytes) {
+    if (bytes <= text.capacity()) return;
+    std::string larger;
+    larger.reserve(std::max(text.capacity() * 2, bytes));
+    larger.append(text);
+    crypto::wipe(std::span<char>(text));
+    text = std::move(larger);
+}
+
+/// Appends, as reserve_wiping() makes room.
 inline void append_wiping(std::string& text, std::initializer_list<std::string_view> pieces) {
     std::size_t needed = text.size();
     for (const auto piece : pieces) needed += piece.size();
-    if (needed > text.capacity()) {
-        std::string larger;
-        larger.reserve(std::max(text.capacity() * 2, needed));
-        larger.append(text);
-        crypto::wipe(std::span<char>(text));
-        text = std::move(larger);
-    }
-    std::size_t end = text.size();
-    text.resize_and_overwrite(needed, [&](char* at, std::size_t size) {
-        for (const auto piece : pieces) {
-            piece.copy(at + end, piece.size());
-            end += piece.size();
-        }
-        return size;
-    });
+    reserve_wiping(text, needed);
+    for (const auto piece : pieces) text.append(piece);
 }
 inline void append_wiping(std::string& text, std::string_view piece) {
     append_wiping(text, std::initializer_list<std::string_view>{piece});
@@ -54,6 +52,7 @@ inline void resize_wiping(std::string& text, std::size_t bytes, std::size_t kept
 
 /// Empties the text; its capacity stays.
 inline void wipe_and_clear(std::string& text) {
+    if (text.empty()) return;
     crypto::wipe(std::span<char>(text));
     text.clear();
 }

@@ -33,11 +33,9 @@ bool is_task(HandleSpot spot) { return spot == HandleSpot::asked_task || spot ==
 bool may_name_handle(std::string_view text) {
     for (const std::string_view sign : {"\\u", "\u017f", "\u212a"})
         if (text.find(sign) != text.npos) return true;
-    const auto holds = [text](std::string_view key, std::size_t rare) {
-        return net::find_ignoring_case(text, key, rare) != text.npos;
-    };
-    return holds("taskid", 3) || holds("nextcursor", 2) || holds("requeststate", 2) ||
-           holds("related-task", 7);
+    constexpr net::FourKeys keys{
+        {{"taskid", 3}, {"nextcursor", 3}, {"requeststate", 2}, {"related-task", 7}}};
+    return net::holds_ignoring_case(text, keys);
 }
 
 std::unexpected<base::Error> unknown(HandleSpot spot) {

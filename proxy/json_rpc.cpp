@@ -5,6 +5,7 @@
 #include <boost/json/basic_parser_impl.hpp>
 
 #include <array>
+#include <span>
 
 namespace claviger::proxy {
 namespace {
@@ -43,29 +44,47 @@ enum Key : unsigned {
 };
 
 struct KnownKey {
-    Level level;
     std::string_view text;
     Key key;
 };
-constexpr std::array kKnownKeys{
-    KnownKey{Level::top, "jsonrpc", kJsonrpc},
-    KnownKey{Level::top, "method", kMethod},
-    KnownKey{Level::top, "id", kId},
-    KnownKey{Level::top, "params", kParams},
-    KnownKey{Level::top, "result", kResult},
-    KnownKey{Level::top, "error", kError},
-    KnownKey{Level::params, "name", kName},
-    KnownKey{Level::params, "uri", kUri},
-    KnownKey{Level::params, "taskId", kTaskId},
-    KnownKey{Level::params, "_meta", kMeta},
-    KnownKey{Level::params, "arguments", kArguments},
-    KnownKey{Level::params, "cursor", kCursor},
-    KnownKey{Level::params, "requestState", kRequestState},
-    KnownKey{Level::meta, kVersionKey, kVersion},
-    KnownKey{Level::meta, kCapabilitiesKey, kCapabilities},
-    KnownKey{Level::meta, "progressToken", kProgressToken},
-    KnownKey{Level::meta, kRelatedTaskKey, kRelatedTask},
+constexpr std::array kTopKeys{
+    KnownKey{"jsonrpc", kJsonrpc}, KnownKey{"method", kMethod}, KnownKey{"id", kId},
+    KnownKey{"params", kParams},   KnownKey{"result", kResult}, KnownKey{"error", kError},
 };
+constexpr std::array kParamsKeys{
+    KnownKey{"name", kName},
+    KnownKey{"uri", kUri},
+    KnownKey{"taskId", kTaskId},
+    KnownKey{"_meta", kMeta},
+    KnownKey{"arguments", kArguments},
+    KnownKey{"cursor", kCursor},
+    KnownKey{"requestState", kRequestState},
+};
+constexpr std::array kMetaKeys{
+    KnownKey{kVersionKey, kVersion},
+    KnownKey{kCapabilitiesKey, kCapabilities},
+    KnownKey{"progressToken", kProgressToken},
+    KnownKey{kRelatedTaskKey, kRelatedTask},
+};
+
+std::span<const KnownKey> known_keys(Level level) {
+    switch (level) {
+        case Level::top:
+            return kTopKeys;
+        case Level::params:
+            return kParamsKeys;
+        case Level::meta:
+            return kMetaKeys;
+        default:
+            return {};
+    }
+}
+
+/// Whether spelled_alike() could hold, by the first bytes alone: letters that are others in ASCII are alike
+/// only beyond it.
+bool may_be_alike(std::string_view key, std::string_view known) {
+    return !key.empty() && (((key[0] ^ known[0]) & 0xdf) == 0 || (key[0] & 0x80) != 0);
+}
 
 /// Receives the parser's events (Boost.JSON basic_parser). Keeps only the texts that are needed.
 class Handler {
@@ -104,8 +123,8 @@ public:
     bool on_key(json::string_view part, std::size_t, ErrorCode&) {
         keep(part);
         key_ = kOtherKey;
-        for (const auto& known : kKnownKeys) {
-            if (known.level != level_) continue;
+        for (const auto& known : known_keys(level_)) {
+            if (!may_be_alike(text_, known.text)) continue;
             if (known.text != text_) {
                 if ((level_ != Level::meta || known.key == kRelatedTask) && spelled_alike(text_, known.text))
                     duplicate = true;

@@ -105,6 +105,40 @@ auto find_server(const SessionContext& context, std::string_view segment) {
                                  : context.servers.find(segment);
 }
 
+// Not inlined, because what they need would become part of the coroutine's frame.
+
+/// What is wrong with a request that carries messages, before its body is read: method, type, encoding.
+[[gnu::noinline]] std::optional<net::Response> refuse_post(const net::Request& request) {
+    if (request.method != "POST") {
+        auto refused =
+            error_reply("", 405, -32600, "Only POST, GET and DELETE are served here.", "request.method");
+        refused.headers.add("Allow", "POST, GET, DELETE");
+        return refused;
+    }
+    if (!is_json(request.headers))
+        return error_reply("", 415, -32600, "The Content-Type must be application/json.",
+                           "request.content_type");
+    const auto encoding = request.headers.find("Content-Encoding");
+    if (encoding && !net::equal_ignoring_case(*encoding, "identity"))
+        return error_reply("", 415, -32600, "Encoded request bodies are not accepted.",
+                           "request.content_encoding");
+    return std::nullopt;
+}
+
+/// Reads the call's message from the body of its request, or says what is wrong with it.
+[[gnu::noinline]] std::optional<net::Response> read_message(Call& call, std::size_t json_depth) {
+    std::string id;
+    auto parsed = parse_message(call.request.body, {.depth = json_depth}, id);
+    if (!parsed) return error_reply(id, parsed.error());
+    if (const auto refusal = check_headers(call.request.headers, *parsed))
+        return error_reply(parsed->id, refusal->status, refusal->code, refusal->message);
+    if (parsed->modern && parsed->kind == MessageKind::response)
+        return error_reply("", 400, -32600, "Responses are not posted in this protocol revision.");
+    call.era = parsed->modern ? Era::modern : Era::legacy;
+    call.message = std::move(*parsed);
+    return std::nullopt;
+}
+
 }  // namespace
 
 McpEndpoint::McpEndpoint(const std::vector<std::unique_ptr<Lane>>& lanes, const ProxySettings& settings,
@@ -121,6 +155,33 @@ bool McpEndpoint::knows(const net::Request& head, const net::Worker& worker) con
     return lane != lanes_.end() && (*lane)->contexts.find(bearer_token(head.headers)).has_value();
 }
 
+std::optional<net::Response> McpEndpoint::find(Lane& lane, const net::Request& request,
+                                               Destination& destination) const {
+    if (!host_is_ours(request, settings_) || !origin_is_allowed(request, settings_)) {
+        counters_.invalid.fetch_add(1, std::memory_order_relaxed);
+        return error_reply("", 403, -32600, "The Host or Origin of this request is not allowed here.",
+                           "request.origin",
+                           "Use a name listed in agents.allowed_hosts or agents.allowed_origins.");
+    }
+    const auto path = request.path();
+    if (!path.starts_with(kPrefix) || path.size() == kPrefix.size())
+        return error_reply("", 404, 40401, "There is nothing here; MCP servers are at /mcp/{server}.",
+                           "request.not_found");
+    // A token in the query string would end up in logs on its way here, so none is ever taken from there.
+    auto context = lane.contexts.find(bearer_token(request.headers));
+    if (!context) {
+        counters_.unauthenticated.fetch_add(1, std::memory_order_relaxed);
+        return context.error().kind == ErrorKind::unauthenticated ? unauthenticated_reply(context.error())
+                                                                  : error_reply("", context.error());
+    }
+    const auto server = find_server(**context, path.substr(kPrefix.size()));
+    if (server == (*context)->servers.end())
+        return error_reply("", 404, 40401, "The session's agent declares no MCP server of this name.",
+                           "server.unknown", "Use one of the session's mcp_endpoints.");
+    destination = {std::move(*context), &server->second};
+    return std::nullopt;
+}
+
 net::awaitable<void> McpEndpoint::handle(const net::Request& request, net::ResponseWriter& writer) const {
     counters_.calls.fetch_add(1, std::memory_order_relaxed);
     const auto executor = co_await net::asio::this_coro::executor;
@@ -129,102 +190,41 @@ net::awaitable<void> McpEndpoint::handle(const net::Request& request, net::Respo
     if (lane == lanes_.end())
         co_return;  // a listener of a worker without a lane: wiring forbids it, the writer answers 500
 
-    if (!host_is_ours(request, settings_) || !origin_is_allowed(request, settings_)) {
-        counters_.invalid.fetch_add(1, std::memory_order_relaxed);
-        const auto reply = error_reply(
-            "", 403, -32600, "The Host or Origin of this request is not allowed here.", "request.origin",
-            "Use a name listed in agents.allowed_hosts or agents.allowed_origins.");
-        co_await writer.send(reply);
+    Destination to;
+    if (const auto refused = find(**lane, request, to)) {
+        co_await writer.send(*refused);
         co_return;
     }
-    const auto path = request.path();
-    if (!path.starts_with(kPrefix) || path.size() == kPrefix.size()) {
-        const auto reply = error_reply(
-            "", 404, 40401, "There is nothing here; MCP servers are at /mcp/{server}.", "request.not_found");
-        co_await writer.send(reply);
-        co_return;
-    }
-    // A token in the query string would end up in logs on its way here, so none is ever taken from there.
-    const auto context = (*lane)->contexts.find(bearer_token(request.headers));
-    if (!context) {
-        counters_.unauthenticated.fetch_add(1, std::memory_order_relaxed);
-        const auto reply = context.error().kind == ErrorKind::unauthenticated
-                               ? unauthenticated_reply(context.error())
-                               : error_reply("", context.error());
-        co_await writer.send(reply);
-        co_return;
-    }
-    const auto server = find_server(**context, path.substr(kPrefix.size()));
-    if (server == (*context)->servers.end()) {
-        const auto reply =
-            error_reply("", 404, 40401, "The session's agent declares no MCP server of this name.",
-                        "server.unknown", "Use one of the session's mcp_endpoints.");
-        co_await writer.send(reply);
-        co_return;
-    }
-    co_await message(**lane, request, writer, *context, server->second);
+    co_await message(**lane, request, writer, to);
 }
 
 net::awaitable<void> McpEndpoint::message(Lane& lane, const net::Request& request,
-                                          net::ResponseWriter& writer,
-                                          std::shared_ptr<const SessionContext> context,
-                                          const ServerContext& server) const {
+                                          net::ResponseWriter& writer, const Destination& to) const {
+    Call call{.context = to.context, .server = *to.server, .request = request, .message = {}};
+    std::optional<net::Response> refused;
     if (request.method == "GET" || request.method == "DELETE") {
-        Call call{.context = std::move(context),
-                  .server = server,
-                  .request = request,
-                  .message = {},
-                  .era = Era::legacy};
         call.message.kind = MessageKind::notification;
         call.message.method = request.method;
-        co_await run_call(lane, counters_, call, writer);
-        co_return;
-    }
-    net::Response refused;
-    if (request.method != "POST") {
-        refused =
-            error_reply("", 405, -32600, "Only POST, GET and DELETE are served here.", "request.method");
-        refused.headers.add("Allow", "POST, GET, DELETE");
-    } else if (!is_json(request.headers)) {
-        refused = error_reply("", 415, -32600, "The Content-Type must be application/json.",
-                              "request.content_type");
-    } else if (const auto encoding = request.headers.find("Content-Encoding");
-               encoding && !net::equal_ignoring_case(*encoding, "identity")) {
-        refused = error_reply("", 415, -32600, "Encoded request bodies are not accepted.",
-                              "request.content_encoding");
-    } else if (is_batch(request.body)) {
-        auto elements = parse_batch(request.body, {.depth = settings_.json_depth});
-        if (!elements) {
-            refused = error_reply("", elements.error());
-        } else if (auto refusal = refuse_batch(lane, request, *context, server)) {
-            refused = std::move(*refusal);
-        } else {
-            co_await run_batch(lane, counters_, request, std::move(context), server, std::move(*elements),
-                               writer);
-            co_return;
-        }
     } else {
-        std::string id;
-        auto parsed = parse_message(request.body, {.depth = settings_.json_depth}, id);
-        if (!parsed) {
-            refused = error_reply(id, parsed.error());
-        } else if (auto refusal = check_headers(request.headers, *parsed)) {
-            refused = error_reply(parsed->id, refusal->status, refusal->code, refusal->message);
-        } else if (parsed->modern && parsed->kind == MessageKind::response) {
-            refused = error_reply("", 400, -32600, "Responses are not posted in this protocol revision.");
-        } else {
-            const auto era = parsed->modern ? Era::modern : Era::legacy;
-            const Call call{.context = std::move(context),
-                            .server = server,
-                            .request = request,
-                            .message = std::move(*parsed),
-                            .era = era};
-            co_await run_call(lane, counters_, call, writer);
-            co_return;
-        }
+        refused = refuse_post(request);
+        if (!refused && is_batch(request.body)) co_return co_await batch(lane, request, writer, to);
+        if (!refused) refused = read_message(call, settings_.json_depth);
     }
+    if (!refused) co_return co_await run_call(lane, counters_, call, writer);
     counters_.invalid.fetch_add(1, std::memory_order_relaxed);
-    co_await writer.send(refused);
+    co_await writer.send(*refused);
+}
+
+net::awaitable<void> McpEndpoint::batch(Lane& lane, const net::Request& request, net::ResponseWriter& writer,
+                                        const Destination& to) const {
+    auto elements = parse_batch(request.body, {.depth = settings_.json_depth});
+    auto refused = elements ? refuse_batch(lane, request, *to.context, *to.server)
+                            : std::optional(error_reply("", elements.error()));
+    if (!refused)
+        co_return co_await run_batch(lane, counters_, request, to.context, *to.server, std::move(*elements),
+                                     writer);
+    counters_.invalid.fetch_add(1, std::memory_order_relaxed);
+    co_await writer.send(*refused);
 }
 
 }  // namespace claviger::proxy

@@ -5,6 +5,7 @@
 #include "proxy/lane.h"
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace claviger::proxy {
@@ -23,9 +24,18 @@ public:
     void end_streams() const;
 
 private:
+    struct Destination {
+        std::shared_ptr<const SessionContext> context;
+        const ServerContext* server = nullptr;  // in the context
+    };
+    /// Whom the request is for, or the answer to one that is for nobody. Counts what it refuses.
+    std::optional<net::Response> find(Lane& lane, const net::Request& request,
+                                      Destination& destination) const;
     net::awaitable<void> message(Lane& lane, const net::Request& request, net::ResponseWriter& writer,
-                                 std::shared_ptr<const SessionContext> context,
-                                 const ServerContext& server) const;
+                                 const Destination& to) const;
+    net::awaitable<void> batch(Lane& lane, const net::Request& request, net::ResponseWriter& writer,
+                               const Destination& to) const;
+
     const std::vector<std::unique_ptr<Lane>>& lanes_;
     const ProxySettings& settings_;
     ProxyCounters& counters_;

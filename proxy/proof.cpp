@@ -36,7 +36,7 @@ bool needs_proof(const ServerContext& server) {
 
 base::Status add_proof(net::OutboundHead& head, std::string_view method, const ServerContext& server,
                        vault::Records& records, const Nonces& nonces) {
-    const auto parts = records.open_parts(server.sealed);
+    const auto parts = records.open_parts(server.token.sealed());
     if (!parts) return std::unexpected(parts.error());
     return oauth::add_resource_proof(head,
                                      {.method = method,
@@ -49,7 +49,7 @@ base::Status add_proof(net::OutboundHead& head, std::string_view method, const S
 base::Result<std::shared_ptr<const net::TlsIdentity>> certificate_for(const ServerContext& server,
                                                                       vault::Records& records) {
     if (!server.credential || !oauth::shows_certificate(*server.credential)) return nullptr;
-    const auto parts = records.open_parts(server.sealed);
+    const auto parts = records.open_parts(server.token.sealed());
     if (!parts) return std::unexpected(parts.error());
     return oauth::certificate_of(*parts);
 }

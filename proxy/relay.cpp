@@ -116,35 +116,27 @@ public:
           redactor_(redactor),
           writer_(writer),
           plan_(plan),
+          events_(is_event_stream(answer.head())),
           handles_({lane.records.keys(), plan.context, plan.server},
-                   is_event_stream(answer.head()) ? HandleStream::Body::events : HandleStream::Body::json) {}
+                   events_ ? HandleStream::Body::events : HandleStream::Body::json) {}
 
-    net::awaitable<Relayed> run() {
+    /// Answers the agent, in the one way that suits the head.
+    net::awaitable<void> pass_on() {
         const auto& head = answer_.head();
         relayed_.status = head.status;
-        if (const auto refusal = refused(head)) {
-            relayed_.failure = refusal->code;
-            co_await send(error_reply(plan_.id, *refusal));
-            co_return relayed_;
-        }
+        if (const auto refusal = refused(head)) return fail(*refusal);
         answer_.idle_limit(plan_.due == Due::stream ? std::chrono::milliseconds(0)
                                                     : lane_.settings.stream_idle);
         copy_headers(head, redactor_, headers_);
         // The session id of an initialize waits for the revision that comes in the body.
         if (!opens_session()) map_session_id(lane_, head, plan_, {}, headers_);
-        if (head.status >= 400) {
-            co_await error_answer();
-        } else if (plan_.due == Due::nothing) {
-            co_await acknowledged();
-        } else if (!is_event_stream(head)) {
-            co_await json_answer();
-        } else if (plan_.filters_list || plan_.in_batch) {
-            co_await filtered_events();
-        } else {
-            co_await events();
-        }
-        co_return relayed_;
+        if (head.status >= 400) return error_answer();
+        if (plan_.due == Due::nothing) return acknowledged();
+        if (!events_) return json_answer();
+        return plan_.filters_list || plan_.in_batch ? filtered_events() : events();
     }
+
+    const Relayed& relayed() const { return relayed_; }
 
 private:
     bool opens_session() const { return plan_.rpc_method == "initialize" && plan_.due == Due::response; }
@@ -169,10 +161,10 @@ private:
             return base::Error{ErrorKind::unavailable, "upstream.invalid",
                                "The server named a session in a way that cannot be passed on."};
         if (head.status >= 400 || plan_.due == Due::nothing) return std::nullopt;
-        if (plan_.due == Due::stream && (head.status != 200 || !is_event_stream(head)))
+        if (plan_.due == Due::stream && (head.status != 200 || !events_))
             return base::Error{ErrorKind::unavailable, "upstream.invalid",
                                "The server did not answer with an event stream."};
-        if (head.status != 200 || !(is_json(head) || is_event_stream(head)))
+        if (head.status != 200 || !(events_ || is_json(head)))
             return base::Error{ErrorKind::unavailable, "upstream.invalid",
                                "The server answered the call with neither JSON nor an event stream in UTF-8.",
                                "The call may have been carried out; check before calling again."};
@@ -186,7 +178,7 @@ private:
 
     net::awaitable<void> fail(const base::Error& error) {
         relayed_.failure = error.code;
-        co_await send(error_reply(plan_.id, error));
+        return send(error_reply(plan_.id, error));
     }
 
     /// An error that says nothing in MCP's terms: its status, its Allow and Retry-After, and none of its
@@ -199,7 +191,7 @@ private:
         for (const auto* name : {"Allow", "Retry-After"})
             if (const auto value = headers_.find(name)) response.headers.add(name, *value);
         relayed_.failure = "upstream.failed";
-        co_await send(std::move(response));
+        return send(std::move(response));
     }
 
     net::awaitable<void> error_answer() {
@@ -229,7 +221,7 @@ private:
         if (const auto session = headers_.find("Mcp-Session-Id"))
             response.headers.add("Mcp-Session-Id", *session);
         co_await send(std::move(response));
-        if (is_event_stream(answer_.head())) co_return;
+        if (events_) co_return;
         answer_.idle_limit(kDrain);  // a body read to its end leaves a connection that can serve again
         for (std::size_t read = 0; read <= kGatherBytes;) {
             const auto part = co_await answer_.next();
@@ -257,35 +249,35 @@ private:
                 broken_stream({base::ErrorKind::unavailable, "upstream.invalid",
                                "The server answered the call with an empty body, or with something else than "
                                "the JSON it declared."}));
-        } else if (!plan_.filters_list) {
-            if (opens_session())
-                map_session_id(lane_, answer_.head(), plan_, revision_of(response.body), headers_);
-            co_await redacted(std::move(response.body), ended);
-        } else if (!ended) {
-            co_await fail({base::ErrorKind::unavailable, "upstream.invalid",
-                           "The server's tool list is too long to be checked."});
-        } else if (const auto filtered = filter(response.body); !filtered) {
-            co_await fail(filtered.error());
+            co_return;
+        }
+        if (plan_.filters_list) {
+            auto filtered = filtered_list(response.body, ended);
+            if (!filtered) {
+                co_await fail(filtered.error());
+                co_return;
+            }
+            response.body = std::move(*filtered);
+        } else if (opens_session()) {
+            map_session_id(lane_, answer_.head(), plan_, revision_of(response.body), headers_);
+        }
+        if (!ended) {
+            co_await streamed(response.body);
+        } else if (const auto sealed = handles_.pass_whole(response.body); !sealed) {
+            co_await fail(broken_stream(sealed.error()));
         } else {
-            co_await redacted(*filtered, ended);
+            response.body = redactor_.finish(*sealed);
+            response.status = relayed_.status;
+            response.headers = std::move(headers_);
+            relayed_.bytes += response.body.size();
+            if (!plan_.client_gone) co_await writer_.send(response);
         }
     }
 
-    net::awaitable<void> redacted(std::string body, bool whole) {
-        if (!whole) {
-            co_await streamed(body);
-            co_return;
-        }
-        const auto sealed = handles_.pass_whole(body);
-        if (!sealed) {
-            co_await fail(broken_stream(sealed.error()));
-            co_return;
-        }
-        net::Response response;
-        response.status = relayed_.status;
-        response.body = redactor_.finish(*sealed);
-        response.headers = std::move(headers_);
-        co_await send(std::move(response));
+    base::Result<std::string> filtered_list(std::string_view body, bool whole) const {
+        if (whole) return filter(body);
+        return base::failure(base::ErrorKind::unavailable, "upstream.invalid",
+                             "The server's tool list is too long to be checked.");
     }
 
     /// A long answer: its beginning is `read` already, the rest passes as it comes.
@@ -497,6 +489,7 @@ private:
     Redactor& redactor_;
     net::ResponseWriter& writer_;
     const RelayPlan& plan_;
+    const bool events_;  // the answer is an event stream
     HandleStream handles_;
     net::Headers headers_;
     Relayed relayed_;
@@ -510,7 +503,8 @@ private:
 net::awaitable<Relayed> relay(Lane& lane, net::Answer& answer, Redactor& redactor,
                               net::ResponseWriter& writer, const RelayPlan& plan) {
     Relay relay(lane, answer, redactor, writer, plan);
-    co_return co_await relay.run();
+    co_await relay.pass_on();
+    co_return relay.relayed();
 }
 
 }  // namespace claviger::proxy

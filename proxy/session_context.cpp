@@ -223,7 +223,7 @@ base::Status SessionContexts::resolve_credential(const SessionContext& context, 
     if (!current && current.error().kind == ErrorKind::not_found) return std::unexpected(changed_just_now());
     if (!current) return std::unexpected(std::move(current).error());
     server.credential = std::move(current->credential);
-    server.sealed = std::move(current->sealed);
+    server.token = SharedToken(std::move(current->sealed));
     server.partition = vault::connection_partition(*server.credential);
     return {};
 }

@@ -6,6 +6,7 @@
 #include "net/client.h"
 #include "policy/policy.h"
 #include "policy/server_url.h"
+#include "proxy/shared_token.h"
 #include "vault/records.h"
 
 #include <algorithm>
@@ -42,7 +43,7 @@ struct ServerContext {
     bool filters_tools = false;  // tools/list must be cut down for this agent
 
     vault::Ref<vault::Credential> credential = {};  // null: none was found, `missing` says why
-    vault::SealedSecret sealed = {};
+    SharedToken token = {};      // of the credential; the worker that owns the context alone opens it
     std::string partition = {};  // of the connection pool: no two credential versions share a connection
     base::Error missing{base::ErrorKind::denied, "credential.not_found", {}};
     std::string explanation = {};             // for the operator: what was searched, what came near

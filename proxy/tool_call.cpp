@@ -2,11 +2,11 @@
 
 #include "base/log.h"
 #include "policy/policy.h"
+#include "proxy/departure.h"
 #include "proxy/handles.h"
-#include "proxy/inject.h"
+#include "proxy/proof.h"
 #include "proxy/redact.h"
 #include "proxy/relay.h"
-#include "proxy/session_ids.h"
 #include "proxy/token_verdict.h"
 
 #include <algorithm>
@@ -200,23 +200,24 @@ TokenUse token_use_of(const Call& call, const bool& client_gone) {
             .client_gone = client_gone};
 }
 
-/// The same call as things stand now. Errors: the session's, and not_found "server.unknown".
-base::Result<Call> anew(Lane& lane, const Call& call) {
+/// The same call as things stand now. On the heap, because it is seldom needed and frames of calls should be
+/// small. Errors: the session's, and not_found "server.unknown".
+base::Result<std::unique_ptr<Call>> anew(Lane& lane, const Call& call) {
     auto context = lane.contexts.find_again(*call.context);
     if (!context) return std::unexpected(std::move(context).error());
     const auto server = (*context)->servers.find(call.server.name);
     if (server == (*context)->servers.end())
         return base::failure(ErrorKind::not_found, "server.unknown",
                              "The session's agent declares no MCP server of this name.");
-    return Call{.context = *context,
-                .server = server->second,
-                .request = call.request,
-                .message = call.message,
-                .era = call.era,
-                .in_batch = call.in_batch,
-                .renewed = call.renewed,
-                .retried = call.retried,
-                .proven = call.proven};
+    return std::unique_ptr<Call>(new Call{.context = *context,
+                                          .server = server->second,
+                                          .request = call.request,
+                                          .message = call.message,
+                                          .era = call.era,
+                                          .in_batch = call.in_batch,
+                                          .renewed = call.renewed,
+                                          .retried = call.retried,
+                                          .proven = call.proven});
 }
 
 /// What carrying out a call came to.
@@ -224,158 +225,140 @@ struct Carried {
     Relayed relayed = {};
     Again again = Again::no;  // else nothing was answered yet
     std::string claims = {};  // as in TokenVerdict
+    std::uint32_t redactions = 0;
 };
 
-/// The agent's Mcp-Session-Id and what it stands for; both empty when it named none.
-struct LegacySession {
-    std::string given, upstream;
-    std::optional<std::string> for_server() const {
-        return given.empty() ? std::nullopt : std::optional(upstream);
+/// A stream that nobody waits for the end of must not keep a server from stopping.
+bool is_endless(const Call& call) { return call.request.method == "GET" || call.message.method == kListen; }
+
+/// Ends the server's part of a call when its client goes or Claviger stops. `call` and `writer` must live as
+/// long.
+class Cancellation {
+public:
+    Cancellation(Lane& lane, const Call& call, net::ResponseWriter& writer)
+        : writer_(writer),
+          // Modern: the client closing its stream is the cancel signal. Legacy: only GET streams end with
+          // their client (mcp.md 8.2).
+          outlives_client(call.era == Era::legacy && call.request.method == "POST") {
+        if (is_endless(call))
+            open_stream_.emplace(lane.streams, [this] {
+                stopping = true;
+                if (cancel_) cancel_();
+            });
+        writer.on_client_gone([this] {
+            client_gone = true;
+            if (!outlives_client && cancel_) cancel_();
+        });
     }
+    ~Cancellation() { writer_.on_client_gone(nullptr); }
+    Cancellation(const Cancellation&) = delete;
+    Cancellation& operator=(const Cancellation&) = delete;
+
+    void use(std::function<void()> cancel) { cancel_ = std::move(cancel); }
+
+private:
+    net::ResponseWriter& writer_;
+    std::function<void()> cancel_;
+    std::optional<OpenStreams::Entry> open_stream_;
+
+public:
+    const bool outlives_client;
+    bool client_gone = false, stopping = false;
 };
 
-/// Nothing when the agent named a session that is not its own.
-std::optional<LegacySession> session_of(Lane& lane, const Call& call) {
-    const auto given = call.request.headers.find("Mcp-Session-Id");
-    if (call.era != Era::legacy || !given) return LegacySession{};
-    auto opened = open_session_id(lane.records.keys(), *call.context, call.server, *given);
-    if (!opened) return std::nullopt;
-    return LegacySession{std::string(*given), std::move(opened->upstream_id)};
+RelayPlan plan_of(const Call& call, const LegacySession& session, const Cancellation& cancellation) {
+    // The stream of a GET may bring a tool list that was asked for before it.
+    const bool lists_tools = call.message.method == "tools/list" || call.request.method == "GET";
+    return {.context = *call.context,
+            .server = call.server,
+            .era = call.era,
+            .method = call.request.method,
+            .rpc_method = call.message.method,
+            .due = due_to(call),
+            .id = call.message.id,
+            .filters_list = call.server.filters_tools && lists_tools,
+            .outlives_client = cancellation.outlives_client,
+            .in_batch = call.in_batch,
+            .session_in = session.given,
+            .upstream_session_in = session.upstream,
+            .client_gone = cancellation.client_gone,
+            .stopping = cancellation.stopping};
 }
 
-/// The request with the secret in it. Errors: those of write_head and add_proof; invalid_request
-/// "request.invalid".
-base::Status write_request(Lane& lane, const Call& call, const ForServer& message,
-                           const std::optional<std::string>& session, const crypto::Secret& secret,
-                           net::OutboundHead& head) {
-    // To the server a task has another id, and Mcp-Name must repeat that.
-    const bool renamed =
-        call.era == Era::modern && call.message.method.starts_with("tasks/") && message.task_id;
-    auto written =
-        write_head(head, call.request, call.era, call.server, session, secret,
-                   mirrors_name(call.message) && !renamed ? MirroredName::travels : MirroredName::stays);
-    if (written && needs_proof(call.server))
-        written = add_proof(head, call.request.method, call.server, lane.records, lane.nonces);
-    if (written && renamed && !head.add("Mcp-Name", encode_mirrored(*message.task_id)))
-        return base::failure(ErrorKind::invalid_request, "request.invalid",
-                             "The task id cannot be sent on in a header.");
-    return written;
+net::awaitable<void> answer_error(const Call& call, const base::Error& error, net::ResponseWriter& writer) {
+    const auto reply = error.code == "session.unknown"  // mcp.md 8.2
+                           ? error_reply(call.message.id, 404, -32001, error.message)
+                           : error_reply(call.message.id, error);
+    co_await writer.send(reply);
 }
 
-/// Only a POST's body was read and decided on.
-std::string_view body_of(const Call& call, const ForServer& message) {
-    if (call.request.method != "POST") return {};
-    return message.body ? *message.body : call.request.body;
+net::awaitable<void> answer_stopping(const Call& call, net::ResponseWriter& writer) {
+    const auto reply = error_reply(call.message.id, {ErrorKind::unavailable, "server.stopping",
+                                                     "Claviger is stopping.", "Try again in a moment."});
+    co_await writer.send(reply);
+}
+
+/// The server gave no answer.
+net::awaitable<Carried> unanswered(const Call& call, const base::Error& error,
+                                   const Cancellation& cancellation, net::ResponseWriter& writer) {
+    if (cancellation.stopping) {
+        co_await answer_stopping(call, writer);
+        co_return Carried{};
+    }
+    base::log_error("upstream.failed", error);
+    if (!cancellation.client_gone) co_await answer_error(call, error, writer);
+    co_return Carried{{.failure = error.code}};
+}
+
+/// Looks whether the server refused the token. Without a failure the answer is the agent's; with one the
+/// agent was answered, unless the call goes out again.
+net::awaitable<Carried> refused_token(Lane& lane, const Call& call, const Cancellation& cancellation,
+                                      std::unique_ptr<net::Answer>& answer, Redactor& redactor,
+                                      net::ResponseWriter& writer) {
+    auto verdict = co_await judge_token(lane, token_use_of(call, cancellation.client_gone), answer, redactor);
+    if (verdict.failure.empty()) co_return Carried{};
+    Carried carried{{.status = answer->head().status, .failure = verdict.failure},
+                    verdict.again,
+                    std::move(verdict.claims)};
+    if (verdict.refusal) carried.relayed.bytes = verdict.refusal->body.size();
+    if (verdict.refusal && !cancellation.client_gone) co_await writer.send(*verdict.refusal);
+    co_return carried;
 }
 
 /// The part after the intent is durable; gives what the outcome entry says.
 net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer& message,
-                                  std::uint32_t& redactions, net::ResponseWriter& writer) {
-    const auto& server = call.server;
-    const auto fail = [&](const base::Error& error) { return error_reply(call.message.id, error); };
-
-    // Nobody waits for the end of these, so they must not keep a server from stopping.
-    const bool endless = call.request.method == "GET" || call.message.method == kListen;
-    const base::Error stopped{ErrorKind::unavailable, "server.stopping", "Claviger is stopping.",
-                              "Try again in a moment."};
-    if (endless && lane.streams.ended()) {
-        co_await writer.send(fail(stopped));
+                                  net::ResponseWriter& writer) {
+    if (is_endless(call) && lane.streams.ended()) {
+        co_await answer_stopping(call, writer);
         co_return Carried{};
     }
-    const auto session = session_of(lane, call);
-    if (!session) {
-        co_await writer.send(error_reply(call.message.id, 404, -32001, "Session not found"));
-        co_return Carried{{.failure = "session.unknown"}};
+    Departure departure(lane.worker);
+    if (const auto ready = prepare(lane, call, message, departure); !ready) {
+        co_await answer_error(call, ready.error(), writer);
+        co_return Carried{{.failure = ready.error().code}};
     }
-    // The decision is as old as the wait for the disk: what was revoked meanwhile is not used.
-    if (const auto stands = still_allowed(lane, *call.context, server); !stands) {
-        co_await writer.send(fail(stands.error()));
-        co_return Carried{{.failure = stands.error().code}};
-    }
-    auto secret = lane.records.open_token(server.sealed);
-    if (!secret) {
-        base::log_error("credential.refused", secret.error());
-        co_await writer.send(fail(secret.error()));
-        co_return Carried{{.failure = secret.error().code}};
-    }
-    Redactor redactor(*secret);
-    net::OutboundHead head(lane.worker);
-    const auto written = write_request(lane, call, message, session->for_server(), *secret, head);
-    if (!written) {
-        co_await writer.send(fail(written.error()));
-        co_return Carried{{.failure = written.error().code}};
-    }
-    const auto certificate = certificate_for(server, lane.records);
-    if (!certificate) {
-        co_await writer.send(fail(certificate.error()));
-        co_return Carried{{.failure = certificate.error().code}};
-    }
-    {
-        const auto wiped = std::move(*secret);
-    }  // not needed any longer
-
-    // Modern: the client closing its stream is the cancel signal. Legacy: only GET streams end with their
-    // client (mcp.md 8.2).
-    const bool outlives_client = call.era == Era::legacy && call.request.method == "POST";
-    bool client_gone = false, stopping = false;
-    std::function<void()> cancel;
-    std::optional<OpenStreams::Entry> open_stream;
-    if (endless)
-        open_stream.emplace(lane.streams, [&] {
-            stopping = true;
-            if (cancel) cancel();
-        });
-    writer.on_client_gone([&] {
-        client_gone = true;
-        if (!outlives_client && cancel) cancel();
-    });
-    net::SendOptions options{
+    Redactor redactor(std::shared_ptr<const SecretForms>(departure.token, &departure.token->forms));
+    Cancellation cancellation(lane, call, writer);
+    const auto& server = call.server;
+    const net::SendOptions options{
         .partition = server.partition,
         .private_addresses = server.private_addresses,
-        .identity = certificate->get(),
+        .identity = departure.certificate.get(),
         .head_timeout = lane.settings.head_timeout,
-        .on_cancellable = [&](std::function<void()> action) { cancel = std::move(action); }};
-    const auto body = body_of(call, message);
-    auto answer = co_await lane.pool.send(server.origin, head, body, options);
-    if (answer && needs_proof(server)) lane.nonces.learn(server.origin, (*answer)->head().headers);
+        .on_cancellable = [&](std::function<void()> cancel) { cancellation.use(std::move(cancel)); }};
+    auto answer = co_await lane.pool.send(server.origin, departure.head, departure.body, options);
+    if (!answer) co_return co_await unanswered(call, answer.error(), cancellation, writer);
 
+    const auto& head = (*answer)->head();
+    if (needs_proof(server)) lane.nonces.learn(server.origin, head.headers);
     Carried carried;
-    TokenVerdict verdict;
-    if (answer && may_tell_of_token(lane, server, (*answer)->head().status))
-        verdict = co_await judge_token(lane, token_use_of(call, client_gone), *answer, redactor);
-    if (!answer && stopping) {
-        co_await writer.send(fail(stopped));
-    } else if (!answer) {
-        base::log_error("upstream.failed", answer.error());
-        carried.relayed.failure = answer.error().code;
-        if (!client_gone) co_await writer.send(fail(answer.error()));
-    } else if (!verdict.failure.empty()) {
-        carried = {{.status = (*answer)->head().status, .failure = verdict.failure},
-                   verdict.again,
-                   std::move(verdict.claims)};
-        if (verdict.refusal) carried.relayed.bytes = verdict.refusal->body.size();
-        if (verdict.refusal && !client_gone) co_await writer.send(*verdict.refusal);
-    } else {
-        // The stream of a GET may bring a tool list that was asked for before it.
-        const bool lists_tools = call.message.method == "tools/list" || call.request.method == "GET";
-        const RelayPlan plan{.context = *call.context,
-                             .server = server,
-                             .era = call.era,
-                             .method = call.request.method,
-                             .rpc_method = call.message.method,
-                             .due = due_to(call),
-                             .id = call.message.id,
-                             .filters_list = server.filters_tools && lists_tools,
-                             .outlives_client = outlives_client,
-                             .in_batch = call.in_batch,
-                             .session_in = session->given,
-                             .upstream_session_in = session->upstream,
-                             .client_gone = client_gone,
-                             .stopping = stopping};
+    if (may_tell_of_token(lane, server, head.status))
+        carried = co_await refused_token(lane, call, cancellation, *answer, redactor, writer);
+    if (carried.relayed.failure.empty()) {
+        const auto plan = plan_of(call, departure.session, cancellation);
         carried.relayed = co_await relay(lane, **answer, redactor, writer, plan);
     }
-    writer.on_client_gone(nullptr);
-    redactions = redactor.hits();
+    carried.redactions = redactor.hits();
     co_return carried;
 }
 
@@ -395,6 +378,80 @@ void count(ProxyCounters& counters, const vault::LogEntry& outcome, std::string_
     }
 }
 
+/// Whether the token that the call would go out with must be renewed before.
+bool needs_renewal(const Lane& lane, const Call& call) {
+    return !call.renewed && is_granted(lane, call.server) && !lane.grants->usable(*call.server.credential);
+}
+
+/// Waits for a usable token and gives the call that can go out with it, or nothing and why not: the grant's
+/// errors, and those of anew.
+net::awaitable<std::unique_ptr<Call>> with_usable_token(Lane& lane, const Call& call,
+                                                        std::optional<Refusal>& refusal) {
+    const auto usable = co_await lane.grants->make_usable(lane.worker, call.server.credential->id);
+    auto again =
+        usable ? anew(lane, call) : base::Result<std::unique_ptr<Call>>(std::unexpected(usable.error()));
+    if (!again) {
+        refusal = Refusal{std::move(again).error()};
+        co_return nullptr;
+    }
+    (*again)->renewed = true;
+    co_return std::move(*again);
+}
+
+/// After a refusal that says how the call may go out once more: makes good what it was refused for, and runs
+/// it as a use of its own. The refused one did nothing.
+net::awaitable<void> run_again(Lane& lane, ProxyCounters& counters, const Call& call, const Carried& carried,
+                               net::ResponseWriter& writer) {
+    const bool with_nonce = carried.again == Again::with_nonce;
+    base::Status replaced;
+    if (!with_nonce)
+        replaced = co_await lane.grants->replace_refused(lane.worker, call.server.credential->id,
+                                                         call.server.credential->version, carried.claims);
+    auto again =
+        replaced ? anew(lane, call) : base::Result<std::unique_ptr<Call>>(std::unexpected(replaced.error()));
+    if (!again) co_return co_await answer_error(call, again.error(), writer);
+    (*again)->renewed = true;
+    (with_nonce ? (*again)->proven : (*again)->retried) = true;
+    co_await run_call(lane, counters, **again, writer);
+}
+
+net::awaitable<void> refuse(const Call& call, const Refusal& refusal, net::ResponseWriter& writer) {
+    const auto reply = refusal_reply(call, refusal);
+    co_await writer.send(reply);
+}
+
+/// The message as the server is to read it, or nothing and why not.
+ForServer open_message(Lane& lane, const Call& call, std::optional<Refusal>& refusal) {
+    const Handles handles(lane.records.keys(), *call.context, call.server);
+    auto opened = open_handles(handles, call.message, call.request.body);
+    if (opened) return std::move(*opened);
+    refusal = Refusal{std::move(opened).error()};
+    return {};
+}
+
+/// Makes the outcome's entry of the intent's, and hands it to the log. Not inlined: what it needs for that
+/// would become part of the coroutine's frame.
+[[gnu::noinline]] void conclude(Lane& lane, ProxyCounters& counters, const Call& call, vault::LogEntry& entry,
+                                std::uint64_t intent, const Carried& carried,
+                                std::chrono::steady_clock::time_point started) {
+    entry.kind = vault::EntryKind::use_outcome;
+    entry.intent = intent + 1;
+    entry.status = static_cast<std::uint16_t>(carried.relayed.status);
+    entry.reason = vault::reason_number(carried.relayed.failure);
+    entry.response_bytes = carried.relayed.bytes;
+    entry.redactions = carried.redactions;
+    entry.duration_us = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started)
+            .count());
+    count(counters, entry, carried.relayed.failure);
+    if (carried.redactions != 0)
+        base::log(base::LogLevel::warning, "secret.redacted",
+                  {{"session", call.context->session->id.text()},
+                   {"server", call.server.name},
+                   {"times", carried.redactions}});
+    lane.entries.add({.entry = entry});  // the next group commit has it; nobody waits
+}
+
 }  // namespace
 
 net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& call,
@@ -402,85 +459,29 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
     const auto started = std::chrono::steady_clock::now();
     const InFlight in_flight(lane, counters);
     auto refusal = decide(call);
-    if (!refusal && !call.renewed && is_granted(lane, call.server) &&
-        !lane.grants->usable(*call.server.credential)) {
-        const auto usable = co_await lane.grants->make_usable(lane.worker, call.server.credential->id);
-        if (usable) {
-            auto again = anew(lane, call);
-            if (again) {
-                again->renewed = true;
-                co_return co_await run_call(lane, counters, *again, writer);
-            }
-            refusal = Refusal{std::move(again).error()};
-        } else {
-            refusal = Refusal{usable.error()};
-        }
+    if (!refusal && needs_renewal(lane, call)) {
+        const auto renewed = co_await with_usable_token(lane, call, refusal);
+        if (renewed) co_return co_await run_call(lane, counters, *renewed, writer);
     }
-    ForServer message;
-    if (!refusal) {
-        const Handles handles(lane.records.keys(), *call.context, call.server);
-        auto opened = open_handles(handles, call.message, call.request.body);
-        if (opened) {
-            message = std::move(*opened);
-        } else {
-            refusal = Refusal{std::move(opened).error()};
-        }
-    }
+    const ForServer message = refusal ? ForServer{} : open_message(lane, call, refusal);
 
     const auto kind = refusal ? vault::EntryKind::deny : vault::EntryKind::use_intent;
     const auto verdict = refusal ? vault::Verdict::denied : vault::Verdict::allowed;
-    auto outcome = entry_of(lane, call, kind, verdict, refusal ? refusal->error.code : std::string_view());
-    const auto intent = co_await note(lane, outcome, call);
+    auto entry = entry_of(lane, call, kind, verdict, refusal ? refusal->error.code : std::string_view());
+    const auto intent = co_await note(lane, entry, call);
     if (!intent) {  // what cannot be noted does not happen
         counters.not_durable.fetch_add(1, std::memory_order_relaxed);
-        const auto reply = error_reply(call.message.id, intent.error());
-        co_await writer.send(reply);
-        co_return;
+        co_return co_await answer_error(call, intent.error(), writer);
     }
     if (refusal) {
         counters.denied.fetch_add(1, std::memory_order_relaxed);
-        const auto reply = refusal_reply(call, *refusal);
-        co_await writer.send(reply);
-        co_return;
+        co_return co_await refuse(call, *refusal, writer);
     }
     counters.allowed.fetch_add(1, std::memory_order_relaxed);
 
-    std::uint32_t redactions = 0;
-    const auto carried = co_await carry_out(lane, call, message, redactions, writer);
-    const auto& relayed = carried.relayed;
-
-    outcome.kind = vault::EntryKind::use_outcome;
-    outcome.intent = *intent + 1;
-    outcome.status = static_cast<std::uint16_t>(relayed.status);
-    outcome.reason = vault::reason_number(relayed.failure);
-    outcome.response_bytes = relayed.bytes;
-    outcome.redactions = redactions;
-    outcome.duration_us = static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started)
-            .count());
-    count(counters, outcome, relayed.failure);
-    if (redactions != 0)
-        base::log(base::LogLevel::warning, "secret.redacted",
-                  {{"session", call.context->session->id.text()},
-                   {"server", call.server.name},
-                   {"times", redactions}});
-    lane.entries.add({.entry = outcome});  // the next group commit has it; nobody waits
-    if (carried.again == Again::no) co_return;
-
-    // A refused call did nothing, so it may go out once more, as a use of its own.
-    const bool with_nonce = carried.again == Again::with_nonce;
-    base::Status replaced;
-    if (!with_nonce)
-        replaced = co_await lane.grants->replace_refused(lane.worker, call.server.credential->id,
-                                                         call.server.credential->version, carried.claims);
-    auto again = replaced ? anew(lane, call) : base::Result<Call>(std::unexpected(replaced.error()));
-    if (again) {
-        again->renewed = true;
-        (with_nonce ? again->proven : again->retried) = true;
-        co_return co_await run_call(lane, counters, *again, writer);
-    }
-    const auto reply = error_reply(call.message.id, again.error());
-    co_await writer.send(reply);
+    const auto carried = co_await carry_out(lane, call, message, writer);
+    conclude(lane, counters, call, entry, *intent, carried, started);
+    if (carried.again != Again::no) co_await run_again(lane, counters, call, carried, writer);
 }
 
 }  // namespace claviger::proxy

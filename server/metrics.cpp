@@ -125,6 +125,9 @@ void store_families(Text& text, vault::Records& records) {
     const auto head = records.ledger().head();
     text.family("claviger_access_log_entries_total", "counter", "Entries in the access log.")
         .value(static_cast<double>(head.size));
+    text.family("claviger_tokens_opened_total", "counter",
+                "Tokens opened for calls; calls under way at the same time may share one.")
+        .value(static_cast<double>(records.tokens_opened()));
     text.family("claviger_outbox_waiting", "gauge",
                 "Webhook deliveries and token revocations that are still to be done.")
         .value(static_cast<double>(records.catalog().count<vault::OutboxItem>()));

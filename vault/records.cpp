@@ -399,6 +399,7 @@ base::Result<Records::CurrentSecret> Records::current_secret(const base::Credent
 base::Result<crypto::Secret> Records::open_token(const SealedSecret& sealed) const {
     const auto joined = open_joined(sealed);
     if (!joined) return std::unexpected(joined.error());
+    tokens_opened_.fetch_add(1, std::memory_order_relaxed);
     return token_of(*joined);
 }
 

@@ -11,6 +11,8 @@
 #include "vault/ledger.h"
 #include "vault/opened_key.h"
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -155,6 +157,8 @@ public:
     /// Opens for use: the token that is injected. Any thread; about two microseconds; of the value nothing is
     /// kept.
     base::Result<crypto::Secret> open_token(const SealedSecret& sealed) const;
+    /// How many tokens open_token() opened since the start. Any thread.
+    std::uint64_t tokens_opened() const { return tokens_opened_.load(std::memory_order_relaxed); }
     /// Opens all parts of the value: for redaction lists and probes.
     base::Result<SecretParts> open_parts(const SealedSecret& sealed) const;
 
@@ -167,6 +171,7 @@ private:
     const base::Clock& clock_;
     const base::Time opened_;
     Catalog catalog_;
+    mutable std::atomic<std::uint64_t> tokens_opened_{0};
     std::unique_ptr<AccessLog> access_log_;
     std::unique_ptr<Ledger> ledger_;  // last: joins its thread before what it feeds goes away
 };

@@ -191,6 +191,43 @@ TEST_CASE("A pooled connection that turns out dead is replaced without anyone no
     }
 }
 
+TEST_CASE("A server that closes after each answer is found out however soon the next call comes",
+          "[net][client]") {
+    std::atomic<int> ended{0};
+    RawUpstream upstream([&](Peer& peer) {
+        if (peer.request().empty()) return;
+        peer.write(kOk);
+        peer.reset();
+        ++ended;
+    });
+    ClientWorld world;
+    for (int i = 1; i <= 8; ++i) {
+        CHECK(world.run(call_to(upstream.port())).code.empty());
+        CHECK(soon([&] { return ended == i; }));
+    }
+    CHECK(upstream.connections() == 8);
+}
+
+TEST_CASE("A connection that served before is asked again once it has rested", "[net][client]") {
+    std::atomic<int> ended{0};
+    RawUpstream upstream([&](Peer& peer) {
+        for (int i = 0; i < 2; ++i) {
+            if (peer.request().empty()) return;
+            peer.write(kOk);
+        }
+        peer.reset();
+        ++ended;
+    });
+    ClientWorld world;
+    for (int i = 1; i <= 4; ++i) {
+        CHECK(world.run(call_to(upstream.port())).code.empty());
+        CHECK(world.run(call_to(upstream.port())).code.empty());
+        CHECK(soon([&] { return ended == i; }));
+        std::this_thread::sleep_for(20ms);
+    }
+    CHECK(upstream.connections() == 4);
+}
+
 TEST_CASE("A request is never sent twice once it was accepted", "[net][client]") {
     Echo echo;
     RawUpstream upstream([&](Peer& peer) {

@@ -13,11 +13,29 @@ TEST_CASE("A key is found wherever it stands, in any case, and nothing else is",
             for (std::size_t rare = 0; rare + 1 < key.size(); ++rare) {
                 INFO(before << spelled << rare);
                 const auto text = std::string(before, 'x') + spelled;
-                CHECK(net::find_ignoring_case(text, key, rare) == before);
-                CHECK(net::find_ignoring_case(text + std::string(100, 'x'), key, rare) == before);
-                CHECK(net::find_ignoring_case(text.substr(0, text.size() - 1), key, rare) == text.npos);
+                CHECK(net::find_ignoring_case(text, {key, rare}) == before);
+                CHECK(net::find_ignoring_case(text + std::string(100, 'x'), {key, rare}) == before);
+                CHECK(net::find_ignoring_case(text.substr(0, text.size() - 1), {key, rare}) == text.npos);
             }
-    CHECK(net::find_ignoring_case("nextcurso nextcurzor xtextcursor nextcursornextcursor", key, 2) == 33);
-    CHECK(net::find_ignoring_case({}, key, 2) == std::string::npos);
-    CHECK(net::find_ignoring_case(R"({"jsonrpc":"2.0","id":7})", R"("id")", 0) == 17);
+    CHECK(net::find_ignoring_case("nextcurso nextcurzor xtextcursor nextcursornextcursor", {key, 2}) == 33);
+    CHECK(net::find_ignoring_case({}, {key, 2}) == std::string::npos);
+    CHECK(net::find_ignoring_case(R"({"jsonrpc":"2.0","id":7})", {R"("id")", 0}) == 17);
+}
+
+TEST_CASE("Any of four keys is found wherever it stands, in any case", "[net][key_search]") {
+    constexpr net::FourKeys keys{
+        {{"taskid", 3}, {"nextcursor", 3}, {"requeststate", 2}, {"related-task", 7}}};
+    for (const std::size_t before : {0U, 1U, 15U, 16U, 62U, 63U, 64U, 126U, 127U, 200U})
+        for (const std::string spelled : {"taskid", "taskId", "nextCursor", "NEXTCURSOR", "requestState",
+                                          "related-task", "Related-Task"}) {
+            INFO(before << spelled);
+            const auto text = std::string(before, 't') + spelled;
+            CHECK(net::holds_ignoring_case(text, keys));
+            CHECK(net::holds_ignoring_case(text + std::string(100, 'k'), keys));
+            CHECK_FALSE(net::holds_ignoring_case(text.substr(0, text.size() - 1), keys));
+            CHECK_FALSE(net::holds_ignoring_case(text.substr(before + 1), keys));
+        }
+    CHECK_FALSE(net::holds_ignoring_case("task id, next cursor, request state, related task, tasq", keys));
+    CHECK_FALSE(net::holds_ignoring_case({}, keys));
+    CHECK_FALSE(net::holds_ignoring_case("k", keys));
 }

@@ -115,7 +115,9 @@ std::string pass_in_pieces(Redactor& redactor, std::string_view text, const std:
     return out;
 }
 
-Redactor redactor_of(std::string_view secret) { return Redactor(crypto::Secret::copy_of(secret)); }
+Redactor redactor_of(std::string_view secret) {
+    return Redactor(std::make_shared<const proxy::SecretForms>(crypto::Secret::copy_of(secret)));
+}
 
 const std::vector<std::string> kSecrets{
     "up_fixed-S3cret.~value",  // nothing to escape

@@ -25,6 +25,22 @@ const std::string kResult = R"({"jsonrpc":"2.0","id":1,"result":{"content":[]}})
 json error_of(const test::AgentReply& reply) { return json::parse(reply.body)["error"]; }
 std::string code_of(const test::AgentReply& reply) { return error_of(reply)["data"]["code"]; }
 
+/// Answers with what it was sent, but holds back the answers to the tool "slow" until it may.
+class HoldingServer {
+public:
+    std::string operator()(const std::string& request) {
+        if (request.find(R"("name":"slow")") != request.npos) may_answer_.wait();
+        const auto field = request.find("Authorization: Bearer ");
+        return json_answer(R"({"jsonrpc":"2.0","id":1,"result":{"echo":)" +
+                           json(request.substr(field, request.find("\r\n", field) - field)).dump() + "}}");
+    }
+    void answer() { answer_.set_value(); }
+
+private:
+    std::promise<void> answer_;
+    std::shared_future<void> may_answer_ = answer_.get_future().share();
+};
+
 bool mentions_secret(std::string_view text) {
     return text.find(Gateway::kSecret) != text.npos ||
            text.find(base::to_base64(Gateway::kSecret)) != text.npos;
@@ -106,6 +122,56 @@ TEST_CASE("A server that gives the secret back gives it to nobody", "[proxy][too
     CHECK(gateway.counters.redactions == outcome.redactions);
 }
 
+TEST_CASE("Calls under way at the same time open the credential once, and a later one opens it anew",
+          "[proxy][tool_call]") {
+    HoldingServer server;
+    Gateway gateway(std::ref(server));
+    const auto post = [&](const char* tool) { return gateway.post(call_of(tool)); };
+    const auto slow = [&] { return std::async(std::launch::async, post, "slow"); };
+
+    auto first = slow(), second = slow();
+    REQUIRE(test::soon([&] { return gateway.seen.count() == 2; }));
+    CHECK(gateway.records->tokens_opened() == 1);
+    server.answer();
+    for (auto* held : {&first, &second}) {
+        const auto reply = held->get();
+        CHECK(reply.status == 200);
+        CHECK(reply.body.find("***") != reply.body.npos);
+        CHECK_FALSE(mentions_secret(reply.body));
+    }
+    CHECK(gateway.records->tokens_opened() == 1);
+
+    CHECK(post("deploy").status == 200);
+    CHECK(gateway.records->tokens_opened() == 2);  // nothing had stayed open
+    CHECK(gateway.seen.last().find(Gateway::kSecret) != std::string::npos);
+}
+
+TEST_CASE("A call that still holds a replaced secret shares it with no later one", "[proxy][tool_call]") {
+    constexpr std::string_view fresh = "another-s3cret-of-the-server";
+    HoldingServer server;
+    Gateway gateway(std::ref(server));
+    auto held = std::async(std::launch::async, [&] { return gateway.post(call_of("slow")); });
+    REQUIRE(test::soon([&] { return gateway.seen.count() == 1; }));
+    gateway.change([&](vault::Change& now) {
+        vault::SecretParts parts;
+        parts.token = crypto::Secret::copy_of(fresh);
+        now.note(EntryKind::rotate, vault::Action::update, vault::ObjectKind::credential,
+                 gateway.credential.id.raw, gateway.vault.id.raw);
+        return now.store_with_secret(gateway.credential, parts);
+    });
+
+    const auto later = gateway.post(call_of("deploy"));
+    CHECK(gateway.records->tokens_opened() == 2);
+    CHECK(gateway.seen.last().find(fresh) != std::string::npos);
+    CHECK(gateway.seen.last().find(Gateway::kSecret) == std::string::npos);
+    CHECK(later.body.find("***") != later.body.npos);
+    CHECK(later.body.find(fresh) == later.body.npos);
+    server.answer();
+    const auto before = held.get();
+    CHECK(before.body.find("***") != before.body.npos);
+    CHECK_FALSE(mentions_secret(before.body));
+}
+
 // --- a call that is refused
 
 TEST_CASE("A refused call never opens the credential, and is on record", "[proxy][tool_call]") {
@@ -129,6 +195,7 @@ TEST_CASE("A refused call never opens the credential, and is on record", "[proxy
     CHECK(error_of(refused)["code"] == 40301);
     CHECK(code_of(refused) == "policy.denied");
     CHECK(gateway.seen.count() == 0);
+    CHECK(gateway.records->tokens_opened() == 0);
 
     const auto log = gateway.calls(3);
     CHECK(log[1].kind == EntryKind::use_outcome);
@@ -150,6 +217,7 @@ TEST_CASE("A call whose intent cannot be made durable does not happen", "[proxy]
     CHECK(code_of(refused) == "log.not_durable");
     CHECK(json::parse(refused.body)["id"] == 1);
     CHECK(gateway.seen.count() == 0);
+    CHECK(gateway.records->tokens_opened() == 0);
     CHECK(gateway.counters.not_durable == 1);
     CHECK(gateway.post(call_of("disabled")).status ==
           503);  // a refusal is not given without its entry either
@@ -158,6 +226,22 @@ TEST_CASE("A call whose intent cannot be made durable does not happen", "[proxy]
     CHECK(test::soon([&] { return gateway.post(call_of("deploy")).status == 200; }));
     CHECK(gateway.seen.count() == 1);
     CHECK(gateway.calls(2)[0].kind == EntryKind::use_intent);
+}
+
+TEST_CASE("A call whose intent cannot be made durable does not get what another has opened",
+          "[proxy][tool_call]") {
+    HoldingServer server;
+    Gateway gateway(std::ref(server));
+    auto held = std::async(std::launch::async, [&] { return gateway.post(call_of("slow")); });
+    REQUIRE(test::soon([&] { return gateway.seen.count() == 1; }));
+    gateway.engine.fail_commits();
+
+    CHECK(code_of(gateway.post(call_of("deploy"))) == "log.not_durable");
+
+    CHECK(gateway.seen.count() == 1);
+    gateway.engine.heal();
+    server.answer();
+    CHECK(held.get().status == 200);
 }
 
 TEST_CASE("A hidden tool is answered like one that does not exist", "[proxy][tool_call]") {

@@ -1,0 +1,230 @@
+#include "proxy/secret_forms.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace claviger::proxy {
+namespace {
+
+constexpr std::size_t kSearchableBytes = 4;  // shorter secrets cannot be told from ordinary text
+constexpr std::size_t kEncodedBytes = 8;     // below this their encodings cannot either
+constexpr std::size_t kShiftSlots = 1'024;
+constexpr std::size_t kLongestShift = 200;
+
+using Bytes = std::span<const std::byte>;
+
+unsigned char at(std::string_view text, std::size_t index) { return static_cast<unsigned char>(text[index]); }
+
+// Each writes one form of the secret into locked memory, whose room the caller has reckoned, and returns
+// where the next one goes.
+
+std::byte* write_plain(std::byte* out, Bytes secret) { return std::ranges::copy(secret, out).out; }
+
+std::byte* write_hex(std::byte* out, Bytes secret, const char* digits) {
+    for (const auto byte : secret) {
+        *out++ = static_cast<std::byte>(digits[static_cast<unsigned>(byte) >> 4]);
+        *out++ = static_cast<std::byte>(digits[static_cast<unsigned>(byte) & 15U]);
+    }
+    return out;
+}
+
+/// The characters that depend on the secret alone when it begins at byte `alignment` of a group of three: of
+/// the first byte the bits after those that share a character with what stands before, then whole groups,
+/// then what fills characters behind these. `secret` has at least two bytes.
+std::byte* write_base64(std::byte* out, Bytes secret, std::size_t alignment, const char* alphabet) {
+    const std::byte* at = secret.data();
+    const auto* const end = at + secret.size();
+    const auto next = [&at] { return static_cast<unsigned>(*at++); };
+    const auto put = [&](unsigned bits, unsigned characters) {
+        while (characters-- > 0) *out++ = static_cast<std::byte>(alphabet[(bits >> 6 * characters) & 63U]);
+    };
+    if (alignment == 2) put(next(), 1);
+    if (alignment == 1) {
+        const unsigned first = next();
+        put(first << 8 | next(), 2);
+    }
+    while (end - at >= 3) {
+        const unsigned first = next(), second = next();
+        put(first << 16 | second << 8 | next(), 4);
+    }
+    if (at == end) return out;
+    const unsigned first = next();
+    if (at == end) {
+        put(first >> 2, 1);
+    } else {
+        put((first << 8 | next()) >> 4, 2);
+    }
+    return out;
+}
+
+constexpr char kLower[] = "0123456789abcdef", kUpper[] = "0123456789ABCDEF";
+constexpr char kStandard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr char kUrlSafe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+constexpr std::size_t kFirstUrlSafe = 6;  // from here on as before, but for two characters of the alphabet
+constexpr std::size_t kRoomPerByte = 13;  // all forms together: 1 + 2 + 2 + 6 * 4/3
+
+std::byte* write_form(std::byte* out, Bytes secret, std::size_t form) {
+    switch (form) {
+        case 0:
+            return write_plain(out, secret);
+        case 1:
+            return write_hex(out, secret, kLower);
+        case 2:
+            return write_hex(out, secret, kUpper);
+        case 3:
+        case 4:
+        case 5:
+            return write_base64(out, secret, form - 3, kStandard);
+        default:
+            return write_base64(out, secret, form - 6, kUrlSafe);
+    }
+}
+
+/// Whether base64 among these texts would look different in the URL-safe alphabet.
+bool has_marks(std::span<const std::byte> texts) {
+    return std::ranges::any_of(texts, [](std::byte b) { return b == std::byte{'+'} || b == std::byte{'/'}; });
+}
+
+std::size_t slot(unsigned char a, unsigned char b) {
+    return ((static_cast<std::size_t>(a) << 4) ^ (static_cast<std::size_t>(b) * 33)) & (kShiftSlots - 1);
+}
+
+/// Where the longest tail begins that is a proper beginning of `wanted`.
+std::size_t tail_start(std::string_view text, std::string_view wanted) {
+    const auto first = text.size() - std::min(text.size(), wanted.size() - 1);
+    for (std::size_t from = first; from < text.size(); ++from)
+        if (text[from] == wanted[0] && wanted.starts_with(text.substr(from))) return from;
+    return text.size();
+}
+
+}  // namespace
+
+SecretForms::SecretForms(const crypto::Secret& secret) {
+    secret.expose([this](Bytes bytes) { build(bytes); });
+}
+
+void SecretForms::build(Bytes secret) {
+    const std::size_t forms = secret.size() < kSearchableBytes ? 0
+                              : secret.size() < kEncodedBytes  ? 1
+                                                               : kMost;
+    if (forms == 0) return;
+    store_ =
+        crypto::Secret::filled(kShiftSlots + kRoomPerByte * secret.size(), [&](std::span<std::byte> room) {
+            std::byte* const texts = room.data() + kShiftSlots;
+            std::byte* end = texts;
+            for (std::size_t form = 0; form < forms; ++form) {
+                if (form == kFirstUrlSafe && !has_marks({texts, end})) break;
+                auto* const written = write_form(end, secret, form);
+                const Span span{static_cast<std::size_t>(end - texts),
+                                static_cast<std::size_t>(written - end)};
+                if (add_pattern(texts, span)) end = written;
+            }
+            fill_table(room);
+        });
+    plain_bytes_ = secret.size();
+    for (const char c : kEscapable)
+        if (std::ranges::find(secret, static_cast<std::byte>(c)) != secret.end()) escapable_ += c;
+}
+
+/// Forms that need no escaping equal the plain one and are left out.
+bool SecretForms::add_pattern(const std::byte* texts, Span span) {
+    const Bytes text(texts + span.from, span.bytes);
+    for (const auto& known : patterns_)
+        if (known.bytes == span.bytes && std::memcmp(texts + known.from, text.data(), span.bytes) == 0)
+            return false;
+    all_patterns_[patterns_.size()] = span;
+    patterns_ = std::span(all_patterns_).first(patterns_.size() + 1);
+    shortest_ = shortest_ == 0 ? span.bytes : std::min(shortest_, span.bytes);
+    longest_ = std::max(longest_, span.bytes);
+    for (const auto byte : text) alphabet_[static_cast<unsigned char>(byte)] = true;
+    return true;
+}
+
+void SecretForms::fill_table(std::span<std::byte> room) {
+    window_ = std::min(shortest_, kLongestShift);
+    std::memset(room.data(), static_cast<int>(window_ - 1), kShiftSlots);
+    // From the front of all patterns at once: a slot that is met again gets the smaller shift last.
+    auto* const shifts = reinterpret_cast<unsigned char*>(room.data());
+    std::array<const unsigned char*, kMost> texts;
+    const std::size_t count = patterns_.size(), last = window_ - 1;
+    for (std::size_t form = 0; form < count; ++form)
+        texts[form] = shifts + kShiftSlots + patterns_[form].from;
+    for (std::size_t i = 1; i <= last; ++i)
+        for (std::size_t form = 0; form < count; ++form)
+            shifts[slot(texts[form][i - 1], texts[form][i])] = static_cast<unsigned char>(last - i);
+}
+
+std::size_t SecretForms::longest_match(std::string_view texts, std::string_view rest) const {
+    std::size_t best = 0;
+    for (const auto& pattern : patterns_)
+        if (pattern.bytes > best && rest.starts_with(texts.substr(pattern.from, pattern.bytes)))
+            best = pattern.bytes;
+    return best;
+}
+
+void SecretForms::find(std::string_view text, std::vector<Span>& found) const {
+    if (text.size() < window_) return;
+    store_->expose([&](Bytes bytes) {
+        const auto* shifts = reinterpret_cast<const unsigned char*>(bytes.data());
+        const std::string_view texts(reinterpret_cast<const char*>(bytes.data()) + kShiftSlots,
+                                     bytes.size() - kShiftSlots);
+        for (std::size_t end = window_ - 1; end < text.size();) {
+            const auto shift = shifts[slot(at(text, end - 1), at(text, end))];
+            if (shift != 0) {
+                end += shift;
+                continue;
+            }
+            const auto from = end + 1 - window_;
+            const auto size = longest_match(texts, text.substr(from));
+            if (size == 0) {
+                ++end;
+            } else {
+                found.push_back({from, size});
+                end = from + size + window_ - 1;
+            }
+        }
+    });
+}
+
+std::string_view SecretForms::plain(Bytes bytes) const {
+    return {reinterpret_cast<const char*>(bytes.data()) + kShiftSlots + patterns_[0].from, plain_bytes_};
+}
+
+bool SecretForms::has_escapes(std::string_view text) const {
+    if (text.find('%') != text.npos || text.find("\\u") != text.npos || text.ends_with('\\')) return true;
+    return std::ranges::any_of(escapable_, [&](char c) {
+        const char pair[] = {'\\', c};
+        return text.find({pair, 2}) != text.npos;
+    });
+}
+
+void SecretForms::find(const Unescaped& unescaped, std::vector<Span>& found) const {
+    store_->expose([&](Bytes bytes) {
+        const auto wanted = plain(bytes);
+        for (std::size_t i = unescaped.text.find(wanted); i != std::string::npos;
+             i = unescaped.text.find(wanted, i + wanted.size()))
+            found.push_back({unescaped.began[i], unescaped.began[i + wanted.size()] - unescaped.began[i]});
+    });
+}
+
+std::size_t SecretForms::hold_from(std::string_view text, const Unescaped* unescaped) const {
+    std::size_t run = text.size();  // only a run of bytes that occur in patterns can begin one
+    while (run > 0 && text.size() - run < longest_ && alphabet_[at(text, run - 1)]) --run;
+    return store_->expose([&](Bytes bytes) {
+        const std::string_view texts(reinterpret_cast<const char*>(bytes.data()) + kShiftSlots,
+                                     bytes.size() - kShiftSlots);
+        std::size_t hold = text.size();
+        if (run < text.size())
+            for (const auto& pattern : patterns_)
+                hold = std::min(
+                    hold, run + tail_start(text.substr(run), texts.substr(pattern.from, pattern.bytes)));
+        if (unescaped != nullptr) {
+            const auto from = tail_start(unescaped->text, plain(bytes));
+            if (from < unescaped->text.size() || unescaped->cut_short)
+                hold = std::min(hold, unescaped->began[from]);
+        }
+        return hold;
+    });
+}
+
+}  // namespace claviger::proxy
