@@ -224,6 +224,7 @@ base::Status SessionContexts::resolve_credential(const SessionContext& context, 
     if (!current) return std::unexpected(std::move(current).error());
     server.credential = std::move(current->credential);
     server.sealed = std::move(current->sealed);
+    server.calls = records_.running_calls().of(server.credential->id, server.credential->version);
     server.partition = vault::connection_partition(*server.credential);
     return {};
 }

@@ -43,6 +43,8 @@ struct ServerContext {
 
     vault::Ref<vault::Credential> credential = {};  // null: none was found, `missing` says why
     vault::SealedSecret sealed = {};
+    /// The calls with that version. Two owners: this, and the contexts of other sessions and workers.
+    std::shared_ptr<vault::VersionCalls> calls = {};
     std::string partition = {};  // of the connection pool: no two credential versions share a connection
     base::Error missing{base::ErrorKind::denied, "credential.not_found", {}};
     std::string explanation = {};             // for the operator: what was searched, what came near

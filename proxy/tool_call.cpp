@@ -292,6 +292,8 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
         co_await writer.send(fail(stands.error()));
         co_return Carried{{.failure = stands.error().code}};
     }
+    const vault::VersionCalls::One in_use(*server.calls,
+                                          endless ? std::optional(call.context->session->id) : std::nullopt);
     auto secret = lane.records.open_token(server.sealed);
     if (!secret) {
         base::log_error("credential.refused", secret.error());
