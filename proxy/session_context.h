@@ -9,6 +9,7 @@
 #include "vault/records.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -82,6 +83,11 @@ public:
     /// server's credential. Errors as of find(), and denied "credential.archived". Free of cost while
     /// nothing has changed.
     base::Status still_stands(const SessionContext& context, const ServerContext& server) const;
+    /// Whether the value that the server's credential had then is in use, kept for a roll-back, or gone for
+    /// less than `grace`. denied "credential.retired". OAuth's tokens are not retired but renewed. Free of
+    /// cost as still_stands() is.
+    base::Status value_stands(const SessionContext& context, const ServerContext& server,
+                              std::chrono::milliseconds grace) const;
 
 private:
     base::Result<std::shared_ptr<const SessionContext>> find(const crypto::Digest& hash);

@@ -323,10 +323,10 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
     std::function<void()> cancel;
     std::optional<OpenStreams::Entry> open_stream;
     if (endless)
-        open_stream.emplace(lane.streams, [&] {
-            stopping = true;
-            if (cancel) cancel();
-        });
+        open_stream.emplace(lane.streams, OpenStreams::Stream{.end = [&] {
+                                stopping = true;
+                                if (cancel) cancel();
+                            }});
     writer.on_client_gone([&] {
         client_gone = true;
         if (!outlives_client && cancel) cancel();

@@ -254,6 +254,30 @@ describe('rotating the value of a credential', () => {
         );
     });
 
+    it('a stream ends with the value that it was opened with, though nothing comes on it', async () => {
+        fixture.setToken(`${first}\n${second}\n${third}`);
+        const endings = async () =>
+            (await claviger.admin('GET', `/v1/access_log?credential_id=${credential()}&kind=use_outcome&limit=100`)).data
+                .filter((entry) => entry.reason === 'credential.retired').length;
+        const overlapping = await openStream(granted.sessionToken);
+        await good(['credential', 'rotate', credential(), '--overlap', '1'], second);
+        await overlapping.ended; // when its overlap is over
+        await eventually('the log says why', async () => (await endings()) === 1);
+
+        const insisted = await openStream(granted.sessionToken);
+        await good(['credential', 'rotate', credential()], third);
+        assert.notEqual((await cli(['credential', 'retire', credential()])).code, 0);
+        await good(['credential', 'retire', credential(), '--force']);
+        await insisted.ended;
+        await eventually('the log says why', async () => (await endings()) === 2);
+
+        const leaked = await openStream(granted.sessionToken);
+        await good(['credential', 'update', credential(), '--token-file', '-'], second);
+        await leaked.ended;
+        await eventually('no connection of theirs is left', async () => (await fixture.connections()) === 0);
+        assert.equal(await used(), second);
+    });
+
     it('deadlines are reminded of, and the stale report names them', async () => {
         const soon = new Date(Date.now() + 86_400_000).toISOString();
         await good(['credential', 'update', credential(), '--rotate-by', soon]);
