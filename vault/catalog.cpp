@@ -17,7 +17,7 @@ template <class T>
 constexpr bool kUnseenByCalls =
     std::is_same_v<T, Grant> || std::is_same_v<T, Rotation> || std::is_same_v<T, ConnectFlow> ||
     std::is_same_v<T, OauthClient> || std::is_same_v<T, WebhookEndpoint> || std::is_same_v<T, OutboxItem> ||
-    std::is_same_v<T, Operation>;
+    std::is_same_v<T, Operation> || std::is_same_v<T, Shredding>;
 
 }  // namespace
 
@@ -113,6 +113,7 @@ template void Catalog::load(std::vector<Ref<OauthClient>>);
 template void Catalog::load(std::vector<Ref<WebhookEndpoint>>);
 template void Catalog::load(std::vector<Ref<OutboxItem>>);
 template void Catalog::load(std::vector<Ref<Operation>>);
+template void Catalog::load(std::vector<Ref<Shredding>>);
 template void Catalog::load(std::vector<Ref<Environment>>);
 template void Catalog::load(std::vector<Ref<Agent>>);
 template void Catalog::load(std::vector<Ref<Session>>);
@@ -128,6 +129,7 @@ template void Catalog::put(OauthClient);
 template void Catalog::put(WebhookEndpoint);
 template void Catalog::put(OutboxItem);
 template void Catalog::put(Operation);
+template void Catalog::put(Shredding);
 template void Catalog::put(Environment);
 template void Catalog::put(Agent);
 template void Catalog::put(Session);
