@@ -62,6 +62,7 @@ using WebhookEndpointId = Id<"whep_">;
 using WebhookEventId = Id<"whe_">;
 using OutboxItemId = Id<"obx_">;
 using OperationId = Id<"op_">;
+using ShreddingId = Id<"shrd_">;
 using RequestId = Id<"req_">;
 
 /// For hash tables: ids are random, so any eight bytes are a good hash.

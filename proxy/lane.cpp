@@ -14,8 +14,21 @@ vault::Fingerprint Fingerprints::of(std::string_view name) {
 
 void OpenStreams::end_all() {
     ended_ = true;
-    const Ends ends = *ends_;  // a stream may leave the list while another is being ended
-    for (const auto& end : ends) end();
+    const Streams streams = *streams_;  // a stream may leave the list while another is being ended
+    for (const auto& stream : streams)
+        if (stream.end) stream.end();
+}
+
+void OpenStreams::look_regularly(net::Worker& worker) {
+    // The worker outlives the lane, and calls until it stops.
+    worker.every(std::chrono::seconds(1), [known = std::weak_ptr(streams_)] {
+        const auto streams = known.lock();
+        if (!streams) return;
+        for (auto next = streams->begin(); next != streams->end();) {
+            const auto stream = next++;  // it may leave the list
+            if (stream->look) stream->look();
+        }
+    });
 }
 
 OutgoingEntries::~OutgoingEntries() {
@@ -42,6 +55,8 @@ Lane::Lane(net::Worker& worker_, vault::Records& records_, const ProxySettings& 
       contexts(records_, settings_.private_upstreams),
       methods(records_.access_log(), "method"),
       tools(records_.access_log(), "tool"),
-      entries(worker_, records_.ledger()) {}
+      entries(worker_, records_.ledger()) {
+    streams.look_regularly(worker_);
+}
 
 }  // namespace claviger::proxy

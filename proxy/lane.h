@@ -56,31 +56,41 @@ private:
     std::unordered_map<std::string, vault::Fingerprint, Hash, std::equal_to<>> known_;
 };
 
-/// The streams of a worker that would go on until somebody ends them. Not thread safe.
+/// The streams of a worker, for those who have to end them. Not thread safe.
 class OpenStreams {
-    using Ends = std::list<std::function<void()>>;
+public:
+    struct Stream {
+        std::function<void()> end = {};   // Claviger stops; empty: it ends by itself. Called at most once
+        std::function<void()> look = {};  // to be ended if it may not go on; about once a second
+    };
+
+private:
+    using Streams = std::list<Stream>;
 
 public:
-    /// From now until it goes, a stream that `end` ends; called at most once.
+    /// From now until it goes, one stream.
     class Entry {
     public:
-        Entry(OpenStreams& streams, std::function<void()> end)
-            : ends_(streams.ends_), at_(ends_->insert(ends_->end(), std::move(end))) {}
-        ~Entry() { ends_->erase(at_); }
+        Entry(OpenStreams& streams, Stream stream)
+            : streams_(streams.streams_), at_(streams_->insert(streams_->end(), std::move(stream))) {}
+        ~Entry() { streams_->erase(at_); }
         Entry(const Entry&) = delete;
         Entry& operator=(const Entry&) = delete;
 
     private:
-        std::shared_ptr<Ends> ends_;  // also while a suspended call goes with its worker, after the lane
-        Ends::iterator at_;
+        std::shared_ptr<Streams>
+            streams_;  // also while a suspended call goes with its worker, after the lane
+        Streams::iterator at_;
     };
 
+    /// Has each of them looked at from now on.
+    void look_regularly(net::Worker& worker);
     void end_all();
     /// end_all() was called: no stream should begin any more.
     bool ended() const { return ended_; }
 
 private:
-    std::shared_ptr<Ends> ends_ = std::make_shared<Ends>();
+    std::shared_ptr<Streams> streams_ = std::make_shared<Streams>();
     bool ended_ = false;
 };
 

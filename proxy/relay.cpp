@@ -20,6 +20,7 @@ constexpr std::size_t kGatherBytes = 64 * 1024;   // answers up to this size go 
 constexpr std::uint64_t kFilteredTtlMs = 30'000;  // how long a client may keep a filtered tool list
 constexpr std::size_t kErrorDepth = 64;
 constexpr std::chrono::milliseconds kDrain{1'000};
+constexpr std::chrono::minutes kLastAnswers{1};  // for calls with a value that has just been retired
 
 bool is_message(std::string_view body) {
     return valid_json(body, kErrorDepth) && member(body, "jsonrpc").has_value();
@@ -327,12 +328,28 @@ private:
         co_return false;
     }
 
-    /// A stream may outlast what allowed it: nothing that comes after a revocation passes.
+    /// Whether the stream may go on. A call whose answer is still due gets a moment when its value is
+    /// retired.
+    base::Status stands() const {
+        if (auto allowed = still_allowed(lane_, plan_.context, plan_.server); !allowed) return allowed;
+        const bool is_call = plan_.due == Due::response && plan_.rpc_method != kListen;
+        return lane_.contexts.value_stands(plan_.context, plan_.server,
+                                           is_call ? kLastAnswers : std::chrono::minutes(0));
+    }
+
+    /// A stream may outlast what allowed it: nothing that comes after a revocation passes, and one that was
+    /// cut off for it says so.
     base::Result<std::string_view> unless_revoked(base::Result<std::string_view> part) const {
-        if (part && !part->empty())
-            if (auto stands = still_allowed(lane_, plan_.context, plan_.server); !stands)
-                return std::unexpected(std::move(stands).error());
+        if (part && part->empty()) return part;
+        if (auto allowed = stands(); !allowed) return std::unexpected(std::move(allowed).error());
         return part;
+    }
+
+    /// Ends the stream, also while nothing comes on it, when it may not go on.
+    void watch() {
+        watched_.emplace(lane_.streams, OpenStreams::Stream{.look = [this] {
+                             if (!stands()) answer_.cancel();
+                         }});
     }
 
     /// Reads the stream of an initialize up to its answer, whose revision goes into the session id.
@@ -364,6 +381,7 @@ private:
             co_return std::string_view(read_);
         }
         if (after_begun_) co_return *std::exchange(after_begun_, std::nullopt);
+        if (!watched_ && !answer_.ready()) watch();
         co_return co_await answer_.next();
     }
 
@@ -418,7 +436,7 @@ private:
         bool answered = false, resumable = false;
         std::optional<base::Error> broken;
         while (!broken) {
-            const auto part = unless_revoked(co_await answer_.next());
+            const auto part = unless_revoked(co_await next_part());
             if (!part) {
                 broken = part.error();
                 break;
@@ -495,6 +513,7 @@ private:
     Relayed relayed_;
     std::string begun_, read_;  // of a stream, before its head went out
     std::optional<base::Result<std::string_view>> after_begun_;
+    std::optional<OpenStreams::Entry> watched_;
     bool agent_lost_ = false;
 };
 

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "policy/credential_search.h"
 #include "policy/network_rules.h"
+#include "vault/rotation.h"
 
 #include <algorithm>
 #include <chrono>
@@ -134,6 +135,20 @@ base::Status SessionContexts::still_stands(const SessionContext& context, const 
     return {};
 }
 
+base::Status SessionContexts::value_stands(const SessionContext& context, const ServerContext& server,
+                                           std::chrono::milliseconds grace) const {
+    const auto& catalog = records_.catalog();
+    if (catalog.revision() == context.revision || !server.credential ||
+        server.credential->type == vault::AuthType::mcp_oauth)
+        return {};
+    const auto newest = catalog.find<vault::Credential>(server.credential->id);
+    const auto gone = newest ? vault::gone_since(catalog, *newest, server.credential->version) : std::nullopt;
+    if (!gone || records_.clock().now() < *gone + grace) return {};
+    return base::failure(ErrorKind::denied, "credential.retired",
+                         "The value of the credential that this stream was opened with has been retired.",
+                         "Open it again: it then has the value in use.");
+}
+
 base::Result<std::shared_ptr<const SessionContext>> SessionContexts::resolve(const crypto::Digest& hash,
                                                                              std::uint64_t revision) const {
     const auto& catalog = records_.catalog();
@@ -224,6 +239,7 @@ base::Status SessionContexts::resolve_credential(const SessionContext& context, 
     if (!current) return std::unexpected(std::move(current).error());
     server.credential = std::move(current->credential);
     server.token = SharedToken(std::move(current->sealed));
+    server.calls = records_.running_calls().of(server.credential->id, server.credential->version);
     server.partition = vault::connection_partition(*server.credential);
     return {};
 }

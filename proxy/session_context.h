@@ -10,6 +10,7 @@
 #include "vault/records.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -43,7 +44,9 @@ struct ServerContext {
     bool filters_tools = false;  // tools/list must be cut down for this agent
 
     vault::Ref<vault::Credential> credential = {};  // null: none was found, `missing` says why
-    SharedToken token = {};      // of the credential; the worker that owns the context alone opens it
+    SharedToken token = {};  // of the credential; the worker that owns the context alone opens it
+    /// The calls with that version. Two owners: this, and the contexts of other sessions and workers.
+    std::shared_ptr<vault::VersionCalls> calls = {};
     std::string partition = {};  // of the connection pool: no two credential versions share a connection
     base::Error missing{base::ErrorKind::denied, "credential.not_found", {}};
     std::string explanation = {};             // for the operator: what was searched, what came near
@@ -81,6 +84,11 @@ public:
     /// server's credential. Errors as of find(), and denied "credential.archived". Free of cost while
     /// nothing has changed.
     base::Status still_stands(const SessionContext& context, const ServerContext& server) const;
+    /// Whether the value that the server's credential had then is in use, kept for a roll-back, or gone for
+    /// less than `grace`. denied "credential.retired". OAuth's tokens are not retired but renewed. Free of
+    /// cost as still_stands() is.
+    base::Status value_stands(const SessionContext& context, const ServerContext& server,
+                              std::chrono::milliseconds grace) const;
 
 private:
     base::Result<std::shared_ptr<const SessionContext>> find(const crypto::Digest& hash);

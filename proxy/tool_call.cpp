@@ -241,10 +241,10 @@ public:
           // their client (mcp.md 8.2).
           outlives_client(call.era == Era::legacy && call.request.method == "POST") {
         if (is_endless(call))
-            open_stream_.emplace(lane.streams, [this] {
-                stopping = true;
-                if (cancel_) cancel_();
-            });
+            open_stream_.emplace(lane.streams, OpenStreams::Stream{.end = [this] {
+                                     stopping = true;
+                                     if (cancel_) cancel_();
+                                 }});
         writer.on_client_gone([this] {
             client_gone = true;
             if (!outlives_client && cancel_) cancel_();
@@ -332,6 +332,8 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
         co_await answer_stopping(call, writer);
         co_return Carried{};
     }
+    const vault::VersionCalls::One in_use(
+        *call.server.calls, is_endless(call) ? std::optional(call.context->session->id) : std::nullopt);
     Departure departure(lane.worker);
     if (const auto ready = prepare(lane, call, message, departure); !ready) {
         co_await answer_error(call, ready.error(), writer);

@@ -27,11 +27,32 @@ struct FirstBytes {
 };
 using Uses = std::unordered_map<base::RawId, CredentialUse, FirstBytes>;
 
+/// `used` is what was used last.
+void note_version(CredentialUse& use, const CredentialUse::Version& used) {
+    auto& versions = use.versions;
+    if (versions.empty() || versions.front().number != used.number) {
+        std::erase_if(versions, [&](const auto& known) { return known.number == used.number; });
+        if (versions.size() == CredentialUse::kMostVersions) versions.pop_back();
+        versions.insert(versions.begin(), used);
+    }
+    versions.front().last = used.last;
+}
+
 void count_use(Uses& uses, const LogEntry& entry) {
     if (entry.kind != EntryKind::use_intent || entry.credential == base::RawId{}) return;
     auto& use = uses[entry.credential];
     ++use.count;
     use.last = entry.time;
+    if (entry.credential_version != 0) note_version(use, {entry.credential_version, entry.time});
+}
+
+/// What was known, of whose uses `counted_twice` are among the newer ones as well, and what came then.
+CredentialUse joined(CredentialUse known, std::uint64_t counted_twice, const CredentialUse& newer) {
+    known.count += newer.count - counted_twice;
+    known.last = newer.last;
+    for (auto used = newer.versions.rbegin(); used != newer.versions.rend(); ++used)
+        note_version(known, *used);
+    return known;
 }
 
 bool erases_credential(const LogEntry& entry) {
@@ -74,7 +95,28 @@ Bytes encode(const CredentialUse& use) {
     Bytes out;
     base::append_big_endian(out, use.count);
     base::append_big_endian(out, unix_millis(use.last));
+    for (const auto& version : use.versions) {
+        base::append_big_endian(out, version.number);
+        base::append_big_endian(out, unix_millis(version.last));
+    }
     return out;
+}
+
+base::Time time_at(const char* bytes) {
+    const auto ms = base::read_big_endian<std::uint64_t>(bytes);
+    return base::Time(std::chrono::milliseconds(static_cast<std::int64_t>(ms)));
+}
+
+/// Nothing for bytes that encode() did not make.
+std::optional<CredentialUse> decode_use(ByteView bytes) {
+    constexpr std::size_t each = 16, most = each * (1 + CredentialUse::kMostVersions);
+    if (bytes.empty() || bytes.size() % each != 0 || bytes.size() > most) return std::nullopt;
+    CredentialUse use{.count = base::read_big_endian<std::uint64_t>(bytes.data()),
+                      .last = time_at(bytes.data() + 8)};
+    for (auto at = each; at < bytes.size(); at += each)
+        use.versions.push_back(
+            {base::read_big_endian<std::uint64_t>(bytes.data() + at), time_at(bytes.data() + at + 8)});
+    return use;
 }
 
 }  // namespace
@@ -128,15 +170,14 @@ base::Status AccessLog::State::load_uses() {
             if (right_size) std::copy(key.begin(), key.end(), credential.begin());
             const auto plain =
                 open_stamped(instance_key->key, instance_place(keys, Table::usage, credential), row);
-            if (!right_size || !plain || plain->size() != 16) {
+            auto use = right_size && plain ? decode_use(*plain) : std::nullopt;
+            if (!use) {
                 loaded = base::failure(ErrorKind::corrupt, "log.usage_refused",
                                        "A stored use count does not open.", kHint,
                                        "table usage, row " + base::to_hex(key));
                 return false;
             }
-            const auto last = base::read_big_endian<std::uint64_t>(plain->data() + 8);
-            uses[credential] = {base::read_big_endian<std::uint64_t>(plain->data()),
-                                base::Time(std::chrono::milliseconds(static_cast<std::int64_t>(last)))};
+            uses[credential] = std::move(*use);
             return true;
         });
     return scanned ? loaded : scanned;
@@ -209,7 +250,7 @@ void AccessLog::about_to_commit(const std::vector<LogEntry>& entries, std::uint6
         }
     for (auto& [credential, use] : counted) {
         const auto known = state_->uses.find(credential);
-        if (known != state_->uses.end()) use.count += known->second.count - in_tail[credential].count;
+        if (known != state_->uses.end()) use = joined(known->second, in_tail[credential].count, use);
         batch.put(Table::usage, id_view(credential),
                   state_->seal(Table::usage, credential, entries.back().time, commit_seq, encode(use)));
     }

@@ -42,8 +42,16 @@ struct LogPage {
 };
 
 struct CredentialUse {
+    struct Version {
+        std::uint64_t number = 0;
+        base::Time last{};
+        bool operator==(const Version&) const = default;
+    };
+    static constexpr std::size_t kMostVersions = 8;
+
     std::uint64_t count = 0;  // intents
     base::Time last{};
+    std::vector<Version> versions = {};  // of its value: those used last, the newest use first
 };
 
 class AccessLog final : public EntryObserver {

@@ -18,7 +18,7 @@ template <class T>
 constexpr bool kUnseenByCalls =
     std::is_same_v<T, Grant> || std::is_same_v<T, Rotation> || std::is_same_v<T, ConnectFlow> ||
     std::is_same_v<T, OauthClient> || std::is_same_v<T, WebhookEndpoint> || std::is_same_v<T, OutboxItem> ||
-    std::is_same_v<T, Operation>;
+    std::is_same_v<T, Operation> || std::is_same_v<T, Shredding>;
 
 }  // namespace
 
@@ -142,6 +142,7 @@ template void Catalog::load(std::vector<StoredObject<OauthClient>>, ObjectOpener
 template void Catalog::load(std::vector<StoredObject<WebhookEndpoint>>, ObjectOpener<WebhookEndpoint>);
 template void Catalog::load(std::vector<StoredObject<OutboxItem>>, ObjectOpener<OutboxItem>);
 template void Catalog::load(std::vector<StoredObject<Operation>>, ObjectOpener<Operation>);
+template void Catalog::load(std::vector<StoredObject<Shredding>>, ObjectOpener<Shredding>);
 template void Catalog::load(std::vector<StoredObject<Environment>>, ObjectOpener<Environment>);
 template void Catalog::load(std::vector<StoredObject<Agent>>, ObjectOpener<Agent>);
 template void Catalog::load(std::vector<StoredObject<Session>>, ObjectOpener<Session>);
@@ -157,6 +158,7 @@ template void Catalog::put(OauthClient);
 template void Catalog::put(WebhookEndpoint);
 template void Catalog::put(OutboxItem);
 template void Catalog::put(Operation);
+template void Catalog::put(Shredding);
 template void Catalog::put(Environment);
 template void Catalog::put(Agent);
 template void Catalog::put(Session);

@@ -238,8 +238,8 @@ private:
     // Opening an object alters what holds it, and nothing that anybody can see.
     mutable std::tuple<Table<Workspace>, Table<ApiKey>, Table<Vault>, Table<Credential>, Table<Grant>,
                        Table<Rotation>, Table<ConnectFlow>, Table<OauthClient>, Table<WebhookEndpoint>,
-                       Table<OutboxItem>, Table<Operation>, Table<Environment>, Table<Agent>, Table<Session>,
-                       Table<SessionToken>>
+                       Table<OutboxItem>, Table<Operation>, Table<Shredding>, Table<Environment>,
+                       Table<Agent>, Table<Session>, Table<SessionToken>>
         tables_;
     std::unordered_map<crypto::Digest, base::ApiKeyId, DigestHash> api_keys_by_hash_;
     std::unordered_map<crypto::Digest, base::SessionTokenId, DigestHash> session_tokens_by_hash_;

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/scheduling.h"
+#include "vault/log_rows.h"
 
 #include <algorithm>
 #include <future>
@@ -252,7 +253,12 @@ base::Status KeyRotations::look_for_the_rest(const Operation& operation, const V
                 "An answer of a token endpoint that is not stored yet is sealed with the old key.",
                 "It goes on by itself as soon as the answer is stored.");
     }
-    return commit(operation, finish_vault_rotation);
+    auto finished = commit(operation, finish_vault_rotation);
+    if (!finished) return finished;
+    // A key that is gone shall not stand in a file. Nothing depends on it, and `claviger purge` does it, too.
+    const auto purged = records_.storage().purge_erased({{Table::owner_key, Bytes(id_view(vault.id.raw))}});
+    if (!purged) base::log_error("keys.not_purged", purged.error());
+    return {};
 }
 
 /// One step, unless somebody has steered the operation since it was looked at.

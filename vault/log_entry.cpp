@@ -88,6 +88,7 @@ constexpr std::string_view kReasonCodes[] = {
     "grant.exchanged_as_actor",
     "grant.journal_unavailable",
     "grant.revoked_upstream",
+    "credential.retired",
 };
 
 template <class Enum>

@@ -120,6 +120,8 @@ template <class F>
 void fields(SessionToken& object, F&& field);
 template <class F>
 void fields(Operation& object, F&& field);
+template <class F>
+void fields(Shredding& object, F&& field);
 
 /// Appends values to an object's bytes.
 class Writer {
@@ -368,6 +370,20 @@ void fields(Operation& o, F&& f) {
     f(o.retire_at);
     f(o.finished);
     f(o.problem);
+    f(o.created);
+    f(o.updated);
+}
+template <class F>
+void fields(Shredding& o, F&& f) {
+    f(o.id);
+    f(o.created_seq);
+    f(o.workspace);
+    f(o.about);
+    f(o.vault);
+    f(o.made);
+    f(o.generation);
+    f(o.epoch);
+    f(o.purged);
     f(o.created);
     f(o.updated);
 }
@@ -721,6 +737,8 @@ template base::Bytes encode_object(const Session&);
 template base::Result<Session> decode_object(base::ByteView);
 template base::Bytes encode_object(const Operation&);
 template base::Result<Operation> decode_object(base::ByteView);
+template base::Bytes encode_object(const Shredding&);
+template base::Result<Shredding> decode_object(base::ByteView);
 template base::Bytes encode_object(const SessionToken&);
 template base::Result<SessionToken> decode_object(base::ByteView);
 

@@ -391,6 +391,23 @@ std::string_view name_of(OperationKind kind);    // "root_key_rotation"
 std::string_view name_of(OperationState state);  // "running"
 std::string_view name_of(OperationStep step);    // "pending"
 
+/// That something was erased for good: kept, so that it can be asked later how far its traces are gone. The
+/// commit that makes it erases the object.
+struct Shredding {
+    base::ShreddingId id;
+    std::uint64_t created_seq = 0;
+    base::WorkspaceId workspace;
+    base::RawId about{};  // the credential; of a whole vault the vault
+    base::VaultId vault;
+    std::uint64_t made = 0;           // the commit that made what was erased
+    std::uint64_t generation = 0;     // the newest of the vault's key then
+    std::uint64_t epoch = 0;          // the newest of the root key then
+    std::optional<Time> purged = {};  // when no file of the store held its rows any more
+    Time created{}, updated{};
+    const base::RawId& scope() const { return workspace.raw; }
+    bool of_whole_vault() const { return about == vault.raw; }
+};
+
 /// Where the credential's secret may go, as bound into its seal.
 crypto::Constraints constraints_of(const Credential& credential);
 

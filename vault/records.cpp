@@ -41,7 +41,8 @@ RowHeader header_of(const T& object) {
 
 template <class T>
 base::RawId owner_of(const KeyRing& keys, const T& object) {
-    if constexpr (std::is_same_v<T, Workspace> || std::is_same_v<T, ApiKey> || std::is_same_v<T, Operation>)
+    if constexpr (std::is_same_v<T, Workspace> || std::is_same_v<T, ApiKey> || std::is_same_v<T, Operation> ||
+                  std::is_same_v<T, Shredding>)
         return keys.instance();
     else if constexpr (kOfVault<T>)
         return object.vault.raw;
@@ -244,6 +245,7 @@ template base::Status Change::store(OauthClient);
 template base::Status Change::store(WebhookEndpoint);
 template base::Status Change::store(OutboxItem);
 template base::Status Change::store(Operation);
+template base::Status Change::store(Shredding);
 template base::Status Change::store(Environment);
 template base::Status Change::store(Agent);
 template base::Status Change::store(Session);

@@ -10,6 +10,7 @@
 #include "vault/key_ring.h"
 #include "vault/ledger.h"
 #include "vault/opened_key.h"
+#include "vault/version_calls.h"
 
 #include <atomic>
 #include <cstdint>
@@ -130,6 +131,8 @@ public:
     const Catalog& catalog() const { return catalog_; }
     Ledger& ledger() { return *ledger_; }
     AccessLog& access_log() { return *access_log_; }
+    RunningCalls& running_calls() { return running_calls_; }
+    const RunningCalls& running_calls() const { return running_calls_; }
     const KeyRing& keys() const { return *keys_; }
     const base::Clock& clock() const { return clock_; }
     base::Time opened() const { return opened_; }  // when open() was called
@@ -172,6 +175,7 @@ private:
     const base::Time opened_;
     Catalog catalog_;
     mutable std::atomic<std::uint64_t> tokens_opened_{0};
+    RunningCalls running_calls_;
     std::unique_ptr<AccessLog> access_log_;
     std::unique_ptr<Ledger> ledger_;  // last: joins its thread before what it feeds goes away
 };

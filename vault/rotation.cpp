@@ -107,6 +107,16 @@ Credential as_of(Credential credential, const KeptValue& kept) {
     return credential;
 }
 
+std::optional<Time> gone_since(const Catalog& catalog, const Credential& newest, std::uint64_t version) {
+    if (version == newest.version) return std::nullopt;
+    const auto rotation = catalog.find<Rotation>(newest.id);
+    if (!rotation) return newest.value_created;
+    if (std::ranges::find(rotation->kept, version, &KeptValue::version) != rotation->kept.end())
+        return std::nullopt;
+    const auto past = std::ranges::find(rotation->past, version, &PastValue::version);
+    return past == rotation->past.end() ? newest.value_created : past->ended;
+}
+
 std::uint64_t next_version(const Catalog& catalog, const Credential& credential) {
     const auto rotation = catalog.find<Rotation>(credential.id);
     return std::max(credential.version, rotation ? rotation->last_version : 0) + 1;

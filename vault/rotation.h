@@ -13,6 +13,10 @@ namespace claviger::vault {
 /// The credential with `kept` as its value: what the rows of that version are opened and verified with.
 Credential as_of(Credential credential, const KeptValue& kept);
 
+/// Since when the credential's value of that version is gone; none while it is in use or kept. At the latest:
+/// where nobody noted it, since the value in use is there.
+std::optional<Time> gone_since(const Catalog& catalog, const Credential& newest, std::uint64_t version);
+
 /// The number of the credential's next version: no version's number is ever used again.
 std::uint64_t next_version(const Catalog& catalog, const Credential& credential);
 

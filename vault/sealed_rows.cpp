@@ -27,6 +27,7 @@ RowOwner owner_of(MetaKind kind) {
         case MetaKind::workspace:
         case MetaKind::api_key:
         case MetaKind::operation:
+        case MetaKind::shredding:
             return RowOwner::instance;
         case MetaKind::credential:
         case MetaKind::grant:

@@ -27,6 +27,7 @@ enum class MetaKind : unsigned char {
     outbox_item = 14,
     rotation = 15,
     operation = 16,
+    shredding = 17,
 };
 
 template <class T>
@@ -51,6 +52,8 @@ template <>
 inline constexpr MetaKind kMetaKind<OutboxItem> = MetaKind::outbox_item;
 template <>
 inline constexpr MetaKind kMetaKind<Operation> = MetaKind::operation;
+template <>
+inline constexpr MetaKind kMetaKind<Shredding> = MetaKind::shredding;
 template <>
 inline constexpr MetaKind kMetaKind<Environment> = MetaKind::environment;
 template <>

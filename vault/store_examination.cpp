@@ -106,6 +106,8 @@ private:
                     return examine_object<OutboxItem>(key, *plain);
                 case MetaKind::operation:
                     return examine_object<Operation>(key, *plain);
+                case MetaKind::shredding:
+                    return examine_object<Shredding>(key, *plain);
             }
             fault(row_name("meta", key), "row.unknown_kind", "no object is of this kind");
         });

@@ -30,8 +30,9 @@ public:
 private:
     template <class... T>
     using ListsOf = std::tuple<std::vector<StoredObject<T>>...>;
-    using Lists = ListsOf<Workspace, ApiKey, Vault, Credential, Grant, Rotation, ConnectFlow, OauthClient,
-                          WebhookEndpoint, OutboxItem, Operation, Environment, Agent, Session, SessionToken>;
+    using Lists =
+        ListsOf<Workspace, ApiKey, Vault, Credential, Grant, Rotation, ConnectFlow, OauthClient,
+                WebhookEndpoint, OutboxItem, Operation, Shredding, Environment, Agent, Session, SessionToken>;
     class Part;
 
     template <class T>

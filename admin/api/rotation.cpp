@@ -195,12 +195,9 @@ net::awaitable<Answered> retire_credential(Call& call) {
     const auto rotation = call.catalog().find<vault::Rotation>((*found)->id);
     const auto* kept = rotation ? rotation->find(state) : nullptr;
     if (kept == nullptr) co_return std::unexpected(vault::nothing_kept(state, **found));
-    if (!force && state == ValueState::previous) {
-        const auto uses = uses_of_versions(call, **found);
-        if (!uses) co_return std::unexpected(uses.error());
-        if (auto unused = check_unused(**found, *kept, *uses); !unused)
+    if (!force && state == ValueState::previous)
+        if (auto unused = check_unused(call, **found, *kept); !unused)
             co_return std::unexpected(std::move(unused).error());
-    }
     vault::Credential credential;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto newest = find_rotated(call, change.catalog());

@@ -16,6 +16,7 @@
 #include "admin/api/session_tokens.h"
 #include "admin/api/sessions.h"
 #include "admin/api/shred.h"
+#include "admin/api/shreddings.h"
 #include "admin/api/stale_credentials.h"
 #include "admin/api/validate.h"
 #include "admin/api/vaults.h"
@@ -123,6 +124,8 @@ constexpr std::array kRoutes{
     Route{"GET", "keys/root", read_keys, kOurs, retrieve_root_key},
     Route{"POST", "keys/root/rotate", administer, kOurs, rotate_root_key},
     Route{"POST", "vaults/{}/rotate_key", administer, kOurs, rotate_vault_key},
+    Route{"GET", "shreddings", read_objects, kOurs, list_shreddings},
+    Route{"GET", "shreddings/{}", read_objects, kOurs, retrieve_shredding},
     Route{"GET", "operations", read_keys, kOurs, list_operations},
     Route{"GET", "operations/{}", read_keys, kOurs, retrieve_operation},
     Route{"POST", "operations/{}/pause", administer, kOurs, pause_operation},

@@ -7,27 +7,46 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <set>
+#include <chrono>
 
 namespace claviger::admin::api {
 namespace {
 
-constexpr std::size_t kEntries = 1'000;  // of one page
-constexpr int kMostPages = 4;
+constexpr std::size_t kUses = 1'000;  // of each version that are read for their sessions
 
-/// Adds one entry; entries come newest first, so an outcome is seen before its intent. What began before
-/// `opened` is over, with or without an outcome.
-void count(const vault::LogEntry& entry, base::Time opened, std::set<std::uint64_t>& ended,
-           VersionUses& uses) {
-    if (entry.kind == vault::EntryKind::use_outcome && entry.intent != 0) ended.insert(entry.intent - 1);
-    if (entry.kind != vault::EntryKind::use_intent || entry.credential_version == 0) return;
-    auto& use = uses.by_version[entry.credential_version];
-    if (!use.last) use.last = entry.time;
-    if (ended.erase(entry.position) == 0 && entry.time >= opened) ++use.running;
-    if (entry.session == base::RawId{} || use.sessions.size() == VersionUse::kMostSessions) return;
-    const base::SessionId session{entry.session};
-    if (std::ranges::find(use.sessions, session, &VersionUse::Session::id) == use.sessions.end())
-        use.sessions.push_back({session, entry.time});
+/// `last` is absent for calls that began before the uses that are read.
+void note_session(VersionUse& use, const base::SessionId& session, std::optional<base::Time> last) {
+    const auto known = std::ranges::find(use.sessions, session, &VersionUse::Session::id);
+    if (known == use.sessions.end()) {
+        if (use.sessions.size() < VersionUse::kMostSessions) use.sessions.push_back({session, last});
+    } else if (!known->last) {
+        known->last = last;
+    }
+}
+
+/// Who used the version, back from its last use, which is known.
+base::Status read_sessions(const Call& call, const vault::Credential& credential, std::uint64_t version,
+                           VersionUse& use) {
+    vault::LogQuery query;
+    query.workspace = call.workspace().raw;
+    query.credential = credential.id.raw;
+    query.kind = vault::EntryKind::use_intent;
+    query.to = *use.last + std::chrono::milliseconds(1);
+    query.limit = kUses;
+    const auto found = call.records.access_log().query(query);
+    if (!found) return std::unexpected(found.error());
+    for (const auto& [entry, server, tool, method] : found->entries)
+        if (entry.credential_version == version && entry.session != base::RawId{})
+            note_session(use, base::SessionId{entry.session}, entry.time);
+    return {};
+}
+
+void note_running(const Call& call, const vault::Credential& credential, std::uint64_t version,
+                  VersionUse& use) {
+    const auto calls = call.records.running_calls().find(credential.id, version);
+    if (!calls) return;
+    use.running = calls->running();
+    for (const auto& session : calls->lasting()) note_session(use, session, std::nullopt);
 }
 
 /// A version as it is shown, before it is known who used it.
@@ -66,9 +85,7 @@ std::vector<Version> versions_of(const vault::Catalog& catalog, const vault::Cre
     return versions;
 }
 
-Json shown_version(const Version& version, const VersionUses& uses) {
-    const auto found = uses.by_version.find(version.number);
-    const auto use = found == uses.by_version.end() ? VersionUse{} : found->second;
+Json shown_version(const Version& version, const VersionUse& use) {
     auto sessions = Json::array();
     for (const auto& session : use.sessions)
         sessions.push_back({{"session_id", session.id.text()}, {"last_used_at", shown(session.last)}});
@@ -89,64 +106,48 @@ Json shown_version(const Version& version, const VersionUses& uses) {
 
 }  // namespace
 
-base::Result<VersionUses> uses_of_versions(const Call& call, const vault::Credential& credential) {
-    VersionUses uses;
-    std::set<std::uint64_t> ended;
-    vault::LogQuery query;
-    query.workspace = call.workspace().raw;
-    query.credential = credential.id.raw;
-    query.limit = kEntries;
-    for (int page = 0; page < kMostPages; ++page) {
-        const auto found = call.records.access_log().query(query);
-        if (!found) return std::unexpected(found.error());
-        for (const auto& named : found->entries) {
-            count(named.entry, call.records.opened(), ended, uses);
-            uses.since = named.entry.time;
-        }
-        if (!found->next_below) {
-            uses.since.reset();
-            break;
-        }
-        query.below = found->next_below;
-    }
-    return uses;
+base::Result<VersionUse> use_of_version(const Call& call, const vault::Credential& credential,
+                                        std::uint64_t version) {
+    VersionUse use;
+    note_running(call, credential, version, use);
+    const auto uses = call.records.access_log().use_of(credential.id.raw);
+    const auto used = std::ranges::find(uses.versions, version, &vault::CredentialUse::Version::number);
+    if (used == uses.versions.end()) return use;
+    use.last = used->last;
+    if (auto read = read_sessions(call, credential, version, use); !read)
+        return std::unexpected(std::move(read).error());
+    return use;
 }
 
-base::Status check_unused(const vault::Credential& credential, const vault::KeptValue& previous,
-                          const VersionUses& uses) {
-    const auto found = uses.by_version.find(previous.version);
-    if (found == uses.by_version.end()) return {};
-    const auto& use = found->second;
-    const bool used_since = use.last && previous.left && *use.last > *previous.left;
-    if (use.running == 0 && !used_since) return {};
+base::Status check_unused(const Call& call, const vault::Credential& credential,
+                          const vault::KeptValue& previous) {
+    VersionUse use;
+    note_running(call, credential, previous.version, use);
+    if (use.running == 0) return {};
     auto message = "Version " + std::to_string(previous.version) + " of credential " + credential.id.text() +
-                   " is still in use: ";
-    if (use.running != 0)
-        message +=
-            std::to_string(use.running) + (use.running == 1 ? " call runs" : " calls run") + " with it";
-    if (used_since)
-        message += std::string(use.running != 0 ? ", and " : "") + "it was last used at " +
-                   base::to_rfc3339(*use.last) + ", after it was replaced";
-    if (!use.sessions.empty()) message += ", by session " + use.sessions.front().id.text();
-    return base::failure(
-        base::ErrorKind::conflict, "credential.version_in_use", std::move(message) + ".",
-        "Wait until these calls have ended, or retire it all the same with \"force\": true.");
+                   " is still in use: " + std::to_string(use.running) +
+                   (use.running == 1 ? " call runs" : " calls run") + " with it";
+    for (const auto& session : use.sessions)
+        message += (&session == &use.sessions.front() ? ", streams of session " : ", ") + session.id.text();
+    return base::failure(base::ErrorKind::conflict, "credential.version_in_use", std::move(message) + ".",
+                         "Wait until these calls have ended, or retire it all the same with \"force\": true, "
+                         "which ends streams.");
 }
 
 net::awaitable<Answered> list_credential_versions(Call& call) {
     const auto credential = find_credential(call, call.catalog());
     if (!credential) co_return std::unexpected(credential.error());
-    const auto uses = uses_of_versions(call, **credential);
-    if (!uses) co_return std::unexpected(uses.error());
     auto data = Json::array();
-    for (const auto& version : versions_of(call.catalog(), **credential))
-        data.push_back(shown_version(version, *uses));
+    for (const auto& version : versions_of(call.catalog(), **credential)) {
+        const auto use = use_of_version(call, **credential, version.number);
+        if (!use) co_return std::unexpected(use.error());
+        data.push_back(shown_version(version, *use));
+    }
     const auto rotation = call.catalog().find<vault::Rotation>((*credential)->id);
     co_return answer({{"type", "vault_credential_versions"},
                       {"credential_id", call.ids[1]},
                       {"vault_id", call.ids[0]},
                       {"rotate_by", rotation ? shown(rotation->rotate_by) : Json(nullptr)},
-                      {"uses_since", shown(uses->since)},
                       {"data", std::move(data)},
                       {"next_page", nullptr}});
 }

@@ -1,9 +1,10 @@
-// Who used which version of a credential's value: read from the access log, newest first.
+// Who uses which version of a credential's value: what runs is counted in memory, the last use of a version
+// stands beside the use counts, and who it was in the access log.
 #pragma once
 
 #include "admin/api/call.h"
 
-#include <map>
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -12,26 +13,22 @@ namespace claviger::admin::api {
 struct VersionUse {
     struct Session {
         base::SessionId id;
-        base::Time last{};
+        std::optional<base::Time> last;  // absent: before the uses that were read
     };
-    std::optional<base::Time> last;
-    std::vector<Session> sessions;  // the latest first, at most kMostSessions
-    std::uint64_t running = 0;      // calls without an outcome yet
+    std::optional<base::Time> last;  // absent: it is none of the versions that were used last
+    std::vector<Session> sessions;   // those with streams now, then the latest first; at most kMostSessions
+    std::uint64_t running = 0;       // calls that run now
 
     static constexpr std::size_t kMostSessions = 20;
 };
 
-struct VersionUses {
-    std::map<std::uint64_t, VersionUse> by_version;
-    std::optional<base::Time> since;  // entries before this were not looked at; none: all were
-};
+/// Reads a thousand of the version's uses at most. Errors: of AccessLog::query.
+base::Result<VersionUse> use_of_version(const Call& call, const vault::Credential& credential,
+                                        std::uint64_t version);
 
-/// Reads the newest entries about the credential, a few thousand at most. Errors: of AccessLog::query.
-base::Result<VersionUses> uses_of_versions(const Call& call, const vault::Credential& credential);
-
-/// Whether the value from before is left alone now. conflict "credential.version_in_use".
-base::Status check_unused(const vault::Credential& credential, const vault::KeptValue& previous,
-                          const VersionUses& uses);
+/// Whether no call runs with the value from before. conflict "credential.version_in_use".
+base::Status check_unused(const Call& call, const vault::Credential& credential,
+                          const vault::KeptValue& previous);
 
 /// Every version of the credential's value that is known of, the newest first, and who used it.
 net::awaitable<Answered> list_credential_versions(Call& call);

@@ -64,7 +64,7 @@ std::vector<Command> webhook_commands();
 std::vector<Command> provider_commands();
 std::vector<Command> client_commands();
 std::vector<Command> backup_commands();
-std::vector<Command> purge_commands();
+std::vector<Command> shredding_commands();
 std::vector<Command> shell_commands();
 
 }  // namespace claviger::admin::cli

@@ -12,7 +12,7 @@ std::span<const Command> commands() {
              {server_commands, vault_commands, credential_commands, rotation_commands, environment_commands,
               agent_commands, session_commands, log_commands, webhook_commands, key_commands,
               key_rotation_commands, seal_commands, client_commands, provider_commands, backup_commands,
-              purge_commands, shell_commands})
+              shredding_commands, shell_commands})
             std::ranges::move(part(), std::back_inserter(rows));
         return rows;
     }();

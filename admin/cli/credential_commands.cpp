@@ -112,7 +112,8 @@ base::Status shred_credential(Context& context) {
     const auto what = "credential '" + context.arguments.operands()[0] + "'";
     if (auto sure = confirm_delete(context, what); !sure) return sure;
     const auto path = path_of_credential(context);
-    return path ? shred(context, *path, what) : std::unexpected(path.error());
+    if (!path) return std::unexpected(path.error());
+    return shred(context, *path, what, {{"rotate_vault", !context.arguments.has("--keep-vault-key")}});
 }
 
 base::Status validate(Context& context) {
@@ -211,9 +212,14 @@ std::vector<Command> credential_commands() {
          "claviger credential delete github --vault alice --yes",
          erase},
         {"credential shred",
-         "Delete a credential, rid the store's files of it, and say where it still is.",
+         "Delete a credential, rid the store's files of it, rotate its vault's key, and say where it still "
+         "is.",
          {credential},
-         {vault, yes_flag()},
+         {vault,
+          yes_flag(),
+          {"--keep-vault-key", "",
+           "do not rotate the vault's key: for many at once, before one `key rotate`"},
+          {"--no-wait", "", "do not watch the rotation to its end"}},
          "claviger credential shred github --vault alice --yes",
          shred_credential},
         {"credential status",

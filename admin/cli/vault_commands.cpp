@@ -38,7 +38,8 @@ base::Status shred_vault(Context& context) {
     const auto& name = context.arguments.operands()[0];
     if (auto sure = confirm_delete(context, "vault '" + name + "'"); !sure) return sure;
     const auto path = path_of(context.api, kVaults, name);
-    return path ? shred(context, *path, "vault '" + name + "'") : std::unexpected(path.error());
+    if (!path) return std::unexpected(path.error());
+    return shred(context, *path, "vault '" + name + "'", json::object());
 }
 
 base::Status update(Context& context) {

@@ -252,15 +252,39 @@ describe('shredding', () => {
         const shredded = await cli(store, claviger, 'credential', 'shred', 'credential 1', '--vault', 'shredded', '--yes');
         assert.equal(shredded.code, 0, shredded.stderr);
         assert.match(shredded.stdout, /store: gone\. The credential's data keys are erased/);
-        assert.match(shredded.stdout, /files: gone\. No file of the store holds the erased rows/);
+        assert.match(shredded.stdout, /files: gone\. No file of the store holds the erased rows, and the key of the vault that sealed them is gone/);
         assert.match(shredded.stdout, /backups: NOT gone\.[^]*In backup\.dir: before/);
         await claviger.admin('GET', `/v1/vaults/${vault.id}/credentials/${one.id}`, undefined, { status: 404 });
         await claviger.admin('GET', `/v1/vaults/${vault.id}/credentials/${two.id}`);
 
-        const unbacked = await claviger.admin('POST', `/v1/vaults/${vault.id}/credentials/${later.id}/shred`);
+        const unbacked = await claviger.admin('POST', `/v1/vaults/${vault.id}/credentials/${later.id}/shred`, { rotate_vault: false });
         assert.equal(unbacked.type, 'vault_credential_shredded');
-        assert.deepEqual(unbacked.stages.map(({ where, gone }) => [where, gone]), [['store', true], ['files', true], ['backups', false]]);
+        assert.deepEqual(unbacked.stages.map(({ where, gone }) => [where, gone]), [['store', true], ['files', false], ['backups', false]]);
+        assert.ok(unbacked.stages[1].purged_at);
+        assert.match(unbacked.stages[1].meaning, /opens with the vault's key until that is rotated/);
         assert.deepEqual(unbacked.stages[2].backups, []);
+
+        // How far it is gone can be asked later, and changes with what is done about it.
+        const now = () => claviger.admin('GET', `/v1/shreddings/${unbacked.shredding_id}`);
+        assert.equal((await now()).stages[1].gone, false);
+        assert.equal((await cli(store, claviger, 'key', 'rotate', '--vault', 'shredded')).code, 0);
+        assert.equal((await now()).stages[1].gone, true);
+        assert.deepEqual((await now()).stages[2].root_key, { epoch: 1, gone: false });
+        const rotated = await cli(store, claviger, 'key', 'rotate', '--retire-after', '0');
+        assert.equal(rotated.code, 0, rotated.stderr);
+        assert.equal((await now()).stages[2].gone, null);
+        assert.match((await now()).stages[2].meaning, /the root key of then is retired/);
+        const shown = await cli(store, claviger, 'shredding', 'show', unbacked.shredding_id);
+        assert.match(shown.stdout, /backups: not known to be anywhere/);
+        const listed = JSON.parse((await cli(store, claviger, 'shredding', 'list', '--json')).stdout).data;
+        assert.deepEqual(listed.map((each) => [each.object_id, each.stages[1].gone, each.stages[2].gone]), [
+            [later.id, true, null],
+            [one.id, true, false],
+        ]);
+        rmSync(path.join(store.backups, 'before'), { recursive: true });
+        assert.deepEqual((await claviger.admin('GET', `/v1/shreddings/${listed[1].id}`)).stages[2].backups, []);
+        await claviger.admin('GET', '/v1/shreddings/shrd_01', undefined, { status: 404 });
+        assert.equal((await cli(store, claviger, 'backup', 'create', 'before')).code, 0);
 
         const whole = JSON.parse((await cli(store, claviger, 'vault', 'shred', 'shredded', '--yes', '--json')).stdout);
         assert.equal(whole.type, 'vault_shredded');

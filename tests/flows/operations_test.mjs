@@ -82,6 +82,7 @@ const shown = {
         /files: gone\./,
         /backups: NOT gone\..*/,
         /In backup\.dir: \S*after-the-restore|No file of the store holds the erased rows/,
+        /SHREDDING\s+OBJECT\s+AT\s+STORE\s+FILES\s+BACKUPS/,
     ],
     '11_doctor.md': [/files\.data_dir: The data folder is closed to others \(mode 700\)/, /unit\.hardening/, /weaker here than necessary/],
 };

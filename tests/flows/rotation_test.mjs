@@ -84,6 +84,38 @@ describe('rotating the value of a credential', () => {
         return (await fixture.seen()).at(-1).headers.authorization.slice('Bearer '.length);
     }
 
+    /// A GET stream on which nothing comes. Its `ended` resolves when it is over.
+    async function openStream(sessionToken) {
+        const opened = await post(
+            granted.endpoint,
+            sessionToken,
+            rpc(1, 'initialize', {
+                protocolVersion: '2025-11-25',
+                capabilities: {},
+                clientInfo: { name: 'flow', version: '1' },
+            }),
+        );
+        const target = new URL(granted.endpoint);
+        const stream = http.get({
+            host: target.hostname,
+            port: target.port,
+            path: target.pathname,
+            agent: false,
+            headers: {
+                accept: 'text/event-stream',
+                authorization: `Bearer ${sessionToken}`,
+                'mcp-session-id': opened.headers.get('mcp-session-id'),
+                'mcp-protocol-version': '2025-11-25',
+            },
+        });
+        stream.on('error', () => {});
+        const answered = await new Promise((resolve) => stream.once('response', resolve));
+        assert.equal(answered.statusCode, 200);
+        answered.on('error', () => {}).resume();
+        stream.ended = new Promise((resolve) => answered.once('close', resolve));
+        return stream;
+    }
+
     it('agents that call all the while see none of it', async () => {
         fixture.setToken(`${first}\n${second}`);
         let calling = true;
@@ -159,31 +191,7 @@ describe('rotating the value of a credential', () => {
 
     it('a value that a call still runs with is not retired unless somebody insists', async () => {
         await good(['credential', 'retire', credential()]);
-        const opened = await post(
-            granted.endpoint,
-            granted.sessionToken,
-            rpc(1, 'initialize', {
-                protocolVersion: '2025-11-25',
-                capabilities: {},
-                clientInfo: { name: 'flow', version: '1' },
-            }),
-        );
-        const target = new URL(granted.endpoint);
-        const stream = http.get({
-            host: target.hostname,
-            port: target.port,
-            path: target.pathname,
-            agent: false,
-            headers: {
-                accept: 'text/event-stream',
-                authorization: `Bearer ${granted.sessionToken}`,
-                'mcp-session-id': opened.headers.get('mcp-session-id'),
-                'mcp-protocol-version': '2025-11-25',
-            },
-        });
-        stream.on('error', () => {});
-        const answered = await new Promise((resolve) => stream.once('response', resolve));
-        assert.equal(answered.statusCode, 200);
+        const stream = await openStream(granted.sessionToken);
 
         fixture.setToken(`${second}\n${third}`);
         await good(['credential', 'rotate', credential()], third);
@@ -199,6 +207,42 @@ describe('rotating the value of a credential', () => {
         assert.match(nothing.stderr, /keeps no value from before/);
     });
 
+    it('a stream is not overlooked behind thousands of newer calls', async () => {
+        const other = await claviger.admin('POST', '/v1/sessions', {
+            agent: granted.agent.id,
+            environment_id: granted.environment.id,
+            vault_ids: [granted.vault.id],
+        });
+        const quiet = await openStream(other.session_token);
+        const busyCall = async () => {
+            const answer = await post(
+                granted.endpoint,
+                granted.sessionToken,
+                modernRequest(++calls, 'tools/list'),
+                modernHeaders('tools/list'),
+            );
+            assert.equal(answer.status, 200, answer.text);
+        };
+        fixture.setToken(`${first}\n${third}`);
+        const before = (await versions())[0].version;
+        await good(['credential', 'rotate', credential()], first);
+        for (let i = 0; i < 2_100; i += 20) await Promise.all(Array.from({ length: 20 }, busyCall));
+        const left = (await versions()).find((one) => one.version === before);
+        assert.equal(left.running_calls, 1);
+        assert.ok(left.last_used_at, 'its last use is known');
+        assert.deepEqual(
+            left.sessions.map((one) => one.session_id),
+            [other.id, granted.session.id],
+        );
+        const refused = await cli(['credential', 'retire', credential()]);
+        assert.notEqual(refused.code, 0);
+        assert.match(refused.stderr, new RegExp(`is still in use: 1 call runs with it, streams of session ${other.id}`));
+        quiet.destroy();
+        await eventually('the stream has ended', async () => (await cli(['credential', 'retire', credential()])).code === 0);
+        fixture.setToken(`${first}\n${third}`);
+        await good(['credential', 'rotate', credential()], third);
+    });
+
     it('the overlap ends by itself', async () => {
         fixture.setToken(`${third}\n${first}`);
         const rotated = await good(['credential', 'rotate', credential(), '--overlap', '1'], first);
@@ -210,11 +254,35 @@ describe('rotating the value of a credential', () => {
         );
     });
 
+    it('a stream ends with the value that it was opened with, though nothing comes on it', async () => {
+        fixture.setToken(`${first}\n${second}\n${third}`);
+        const endings = async () =>
+            (await claviger.admin('GET', `/v1/access_log?credential_id=${credential()}&kind=use_outcome&limit=100`)).data
+                .filter((entry) => entry.reason === 'credential.retired').length;
+        const overlapping = await openStream(granted.sessionToken);
+        await good(['credential', 'rotate', credential(), '--overlap', '1'], second);
+        await overlapping.ended; // when its overlap is over
+        await eventually('the log says why', async () => (await endings()) === 1);
+
+        const insisted = await openStream(granted.sessionToken);
+        await good(['credential', 'rotate', credential()], third);
+        assert.notEqual((await cli(['credential', 'retire', credential()])).code, 0);
+        await good(['credential', 'retire', credential(), '--force']);
+        await insisted.ended;
+        await eventually('the log says why', async () => (await endings()) === 2);
+
+        const leaked = await openStream(granted.sessionToken);
+        await good(['credential', 'update', credential(), '--token-file', '-'], second);
+        await leaked.ended;
+        await eventually('no connection of theirs is left', async () => (await fixture.connections()) === 0);
+        assert.equal(await used(), second);
+    });
+
     it('deadlines are reminded of, and the stale report names them', async () => {
         const soon = new Date(Date.now() + 86_400_000).toISOString();
         await good(['credential', 'update', credential(), '--rotate-by', soon]);
         const entries = async () =>
-            (await claviger.admin('GET', `/v1/access_log?credential_id=${credential()}&kind=rotate`)).data;
+            (await claviger.admin('GET', `/v1/access_log?credential_id=${credential()}&kind=rotate&limit=100`)).data;
         await eventually('a reminder', async () => (await entries()).some((entry) => entry.action === 'remind'));
         const report = await good(['credential', 'stale']);
         const [stale] = report.data;

@@ -2,6 +2,7 @@
 
 #include "tests/support/proxy_gateway.h"
 #include "tests/support/spec.h"
+#include "vault/rotation.h"
 
 #include <nlohmann/json.hpp>
 
@@ -14,6 +15,7 @@ using test::Gateway;
 using test::http_answer;
 using test::json_answer;
 using test::sse_answer;
+using vault::EntryKind;
 
 namespace {
 
@@ -420,6 +422,73 @@ TEST_CASE("What comes on a stream after a revocation reaches nobody", "[proxy][r
     CHECK(rest.ends_with("0\r\n\r\n"));  // in good order
     CHECK((rest.find("\"id\":1") != rest.npos) != is_get);
     CHECK(reason_of(gateway.calls(2)[1]) == expected);
+}
+
+TEST_CASE("A stream on which nothing comes ends with what allowed it", "[proxy][relay]") {
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+        peer.request();
+        peer.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+        peer.client_closed();
+    }));
+    const bool is_get = GENERATE(true, false);
+    auto client = gateway.connect();
+    client.send(gateway.request_text(is_get ? "GET" : "POST", is_get ? "" : call_of("deploy"), {}));
+    client.until("\r\n\r\n");
+
+    gateway.session.archived = gateway.clock.now();
+    gateway.store(gateway.session);
+    CHECK(client.rest().ends_with("0\r\n\r\n"));
+    CHECK(reason_of(gateway.calls(2)[1]) == "session.terminated");
+}
+
+TEST_CASE("A stream ends when its value is retired, and a call's a minute later", "[proxy][relay]") {
+    std::atomic<int> events{1};
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+        peer.request();
+        peer.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+        for (int sent = 0; sent < 3; ++sent) {
+            test::soon([&] { return events.load() > sent; });
+            peer.write("data: {\"jsonrpc\":\"2.0\",\"method\":\"event" + std::to_string(sent) + "\"}\n\n");
+        }
+        peer.client_closed();
+    }));
+    auto stream = gateway.connect(), call = gateway.connect();
+    stream.send(gateway.request_text("GET", "", {}));
+    call.send(gateway.request_text("POST", call_of("deploy"), {}));
+    stream.until("event0\"}\n\n");
+    call.until("event0\"}\n\n");
+
+    const auto step = [&](vault::Action action, auto&& take) {
+        gateway.change([&](vault::Change& now) -> base::Status {
+            now.note(EntryKind::rotate, action, vault::ObjectKind::credential, gateway.credential.id.raw);
+            gateway.credential = *now.catalog().find<vault::Credential>(gateway.credential.id);
+            const base::Result<vault::Rotation> taken = take(now);
+            return taken ? base::Status() : std::unexpected(taken.error());
+        });
+    };
+    step(vault::Action::stage, [&](vault::Change& now) {
+        vault::SecretParts next;
+        next.token = crypto::Secret::copy_of(std::string_view("the-next-one"));
+        return vault::stage_value(now, gateway.credential, next, {});
+    });
+    step(vault::Action::promote, [&](vault::Change& now) {
+        return vault::promote_value(now, gateway.credential, gateway.credential.version + 1,
+                                    {.verified = true, .kept_until = now.now() + std::chrono::hours(1)});
+    });
+    events = 2;
+    stream.until("event1\"}\n\n");  // while the value is kept nothing ends
+    call.until("event1\"}\n\n");
+
+    step(vault::Action::retire, [&](vault::Change& now) {
+        return vault::retire_value(now, gateway.credential, vault::ValueState::previous);
+    });
+    CHECK(stream.rest().ends_with("0\r\n\r\n"));  // although nothing comes on it
+    events = 3;
+    call.until("event2\"}\n\n");
+    gateway.clock.advance(std::chrono::minutes(1));
+    CHECK(call.rest().find("credential.retired") != std::string::npos);
+    for (const auto& entry : gateway.calls(4))
+        if (entry.kind == EntryKind::use_outcome) CHECK(reason_of(entry) == "credential.retired");
 }
 
 TEST_CASE("Connections to a server are kept, and shared by nobody who uses another credential version",

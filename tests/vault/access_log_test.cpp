@@ -50,6 +50,7 @@ struct BusyLog {
         entry.workspace = random() % 20 == 0 ? base::RawId{} : id_of(1 + random() % 3);
         if (random() % 4) entry.vault = id_of(100 + random() % 5);
         if (random() % 4) entry.credential = id_of(200 + random() % 40);
+        if (random() % 4) entry.credential_version = 1 + random() % 12;
         if (random() % 4) entry.session = id_of(300 + random() % 500);
         if (random() % 4) entry.agent = id_of(400 + random() % 7);
         if (random() % 4) entry.environment = id_of(500 + random() % 3);
@@ -207,13 +208,21 @@ TEST_CASE("use counts are exact, through restarts and failed commits", "[vault][
         std::map<base::RawId, CredentialUse> expected;
         for (const auto& entry : log.written) {
             if (entry.kind != EntryKind::use_intent || entry.credential == base::RawId{}) continue;
-            ++expected[entry.credential].count;
-            expected[entry.credential].last = entry.time;
+            auto& use = expected[entry.credential];
+            ++use.count;
+            use.last = entry.time;
+            if (entry.credential_version == 0) continue;
+            std::erase_if(use.versions,
+                          [&](const auto& one) { return one.number == entry.credential_version; });
+            use.versions.insert(use.versions.begin(), {entry.credential_version, entry.time});
         }
         REQUIRE(expected.size() == 40);
         for (const auto& [credential, use] : expected) {
             REQUIRE(log.store->access_log->use_of(credential).count == use.count);
             REQUIRE(log.store->access_log->use_of(credential).last == use.last);
+            auto versions = use.versions;
+            versions.resize(std::min(versions.size(), CredentialUse::kMostVersions));
+            REQUIRE(log.store->access_log->use_of(credential).versions == versions);
         }
         REQUIRE(log.store->access_log->use_of(id_of(9999)).count == 0);
     };
@@ -225,6 +234,27 @@ TEST_CASE("use counts are exact, through restarts and failed commits", "[vault][
         check();
         for (int i = 0; i < 13; ++i) log.append_some(random, 97);
         check();
+    }
+}
+
+TEST_CASE("the last use of a version is known behind any number of uses of another", "[vault][access_log]") {
+    test::ManualClock clock;
+    const auto engine = vault::open_in_memory();
+    test::make_store(*engine, clock);
+    std::optional<OpenStore> store;
+    store.emplace(*engine, clock);
+    auto use = test::entry_of(EntryKind::use_intent);
+    use.credential_version = 1;
+    REQUIRE(test::append(*store->ledger, use));
+    const auto first_used = clock.now();
+    clock.advance(std::chrono::hours(1));
+    use.credential_version = 2;
+    test::append_all(*store->ledger, std::vector<LogEntry>(9'000, use));
+    for (int restart = 0; restart < 2; ++restart) {
+        const auto versions = store->access_log->use_of(use.credential).versions;
+        REQUIRE(versions == std::vector<CredentialUse::Version>{{2, clock.now()}, {1, first_used}});
+        store.reset();
+        store.emplace(*engine, clock);
     }
 }
 

@@ -3,6 +3,8 @@
 
 #include "tests/support/spec.h"
 #include "tests/support/vault_object_world.h"
+#include "tests/support/vault_rotation_world.h"
+#include "vault/key_rotations.h"
 #include "vault/sealed_rows.h"
 
 #include <fstream>
@@ -154,6 +156,75 @@ TEST_CASE("Replaced values are purged with their credential", "[vault][shred]") 
     REQUIRE(world.engine->purge_erased(all_secret_rows()));
     CHECK_FALSE(world.in_some_file(ByteView(loot.value).substr(loot.value.size() / 2)));
     CHECK(commit_of(world.tenant.first) == 2);
+}
+
+TEST_CASE("What a shredding left opens with the vault's key until nothing of then is left of it",
+          "[vault][shred]") {
+    World world;
+    base::ShreddingId id;
+    const auto shred = [&](const Credential& credential) {
+        REQUIRE(test::change(*world.records, [&](Change& change) -> base::Status {
+            change.note(EntryKind::write, Action::erase, ObjectKind::credential, credential.id.raw);
+            const auto record = record_shredding(change, credential);
+            if (!record) return std::unexpected(record.error());
+            id = record->id;
+            return change.erase(credential);
+        }));
+        return *world.records->catalog().find<Shredding>(id);
+    };
+    const auto key_gone = [&](const Shredding& shredding) {
+        return vault_key_gone(world.records->catalog(), shredding);
+    };
+    const auto rotate = [&] {
+        return test::keys::rotate_vault(*world.records, world.tenant.vault.id, {}).value();
+    };
+    KeyRotations rotations(*world.records, {});
+    const auto first = shred(world.tenant.first);
+    CHECK(first.epoch == 1);
+    CHECK_FALSE(key_gone(first));
+
+    const auto operation = rotate();
+    CHECK_FALSE(key_gone(first));  // the key before is still there
+    const auto second = shred(world.tenant.second);
+    rotations.start();
+    REQUIRE(test::keys::settled(*world.records, operation).state == OperationState::succeeded);
+    CHECK(key_gone(first));
+    CHECK_FALSE(key_gone(second));  // its rows may have been under the new key already
+
+    const auto again = rotate();
+    rotations.wake();
+    REQUIRE(test::keys::settled(*world.records, again).state == OperationState::succeeded);
+    CHECK(key_gone(second));
+}
+
+TEST_CASE("A key that a rotation dropped is in no file of the store", "[vault][shred]") {
+    World world;
+    Bytes key_row_key(reinterpret_cast<const char*>(world.tenant.vault.id.raw.data()), 16);
+    base::append_big_endian(key_row_key, kFirstGeneration);
+    const auto key_row = world.row(Table::owner_key, key_row_key);
+    REQUIRE_FALSE(key_row.empty());
+    {
+        KeyRotations rotations(*world.records, {});
+        const auto operation = test::keys::rotate_vault(*world.records, world.tenant.vault.id, {}).value();
+        rotations.start();
+        REQUIRE(test::keys::settled(*world.records, operation).state == OperationState::succeeded);
+    }  // the step under way is waited for
+    CHECK_FALSE(world.in_some_file(ByteView(key_row).substr(key_row.size() / 2)));
+}
+
+TEST_CASE("Backups from between the making and the shredding hold what was shredded", "[vault][shred]") {
+    Shredding shredding;
+    shredding.made = 10;
+    shredding.created_seq = 20 << 8;
+    const auto held = [&](std::uint64_t commit) {
+        BackupHeader header;
+        header.head.commit_seq = commit;
+        return is_held_by(shredding, header);
+    };
+    CHECK_FALSE(held(9));
+    CHECK(held(10));
+    CHECK(held(19));
+    CHECK_FALSE(held(20));
 }
 
 }  // namespace
