@@ -51,7 +51,7 @@ class Ledger:
     def __init__(self, systems, upstream, folder):
         self.systems, self.upstream, self.folder = systems, upstream, folder
         self.faults, self.foreign = [], []
-        self.claviger_calls = self.claviger_entries = 0
+        self.logged = {system.name: (0, 0) for system in systems if system.keeps_log}  # answered calls, entries
         self.spent = {system.name: 0.0 for system in systems}  # CPU seconds while it was the one being measured
 
     def quietly(self, action):
@@ -81,12 +81,12 @@ class Ledger:
         return self.quietly(measured)
 
     def _one_cell(self, system, concurrency, seconds, tool):
-        entries = settled(system.log_entries) if system.name == "claviger" else 0
+        entries = settled(system.log_entries) if system.keeps_log else 0
         arrived, cpu = self._arrived(), system.cpu_seconds()
         result = run_wrk(system, tool, concurrency, seconds, self.folder)
         cpu = system.cpu_seconds() - cpu
         self.spent[system.name] += cpu
-        if system.name == "claviger":
+        if system.keeps_log:
             self._check_entries(system, concurrency, result["calls"], entries)
         calls = self._arrived() - arrived
         self._check_calls(system, concurrency, result, calls)
@@ -115,10 +115,10 @@ class Ledger:
     def _check_entries(self, system, concurrency, answered, before):
         """Two entries per call, and wrk hangs up on up to `concurrency` calls that it does not count."""
         grown = settled(system.log_entries) - before
-        self.claviger_calls += answered
-        self.claviger_entries += grown
+        calls, entries = self.logged[system.name]
+        self.logged[system.name] = calls + answered, entries + grown
         if grown % 2 or not 2 * answered <= grown <= 2 * (answered + concurrency):
-            self.faults.append(f"claviger at concurrency {concurrency}: {grown} log entries "
+            self.faults.append(f"{system.name} at concurrency {concurrency}: {grown} log entries "
                                f"for {answered} answered calls")
 
 

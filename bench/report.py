@@ -97,6 +97,18 @@ def verdicts(results):
     return found
 
 
+def disk_share(results):
+    """What part of the distance to nginx+lua waiting for the disk alone makes: no aim, but beside the aims."""
+    lines = ["| beside nginx+lua | the floor | claviger |", "|---|---|---|"]
+    for what, name in (("calls/s", "calls_per_s"), ("CPU", "cpu_s_per_100k")):
+        for concurrency in (32, 256):
+            bar = results.median("nginx+lua", concurrency, name)
+            floor, mine = (f"{results.median(system, concurrency, name) / bar:.2f} times"
+                           if (system, concurrency) in results.cells else "–" for system in ("floor", "claviger"))
+            lines.append(f"| {what} at {concurrency} | {floor} | {mine} |")
+    return lines
+
+
 def summary(results):
     lines = table(results) + [""] + stream_table(results) + [""]
     disk = statistics.median(results.fdatasync)
@@ -110,7 +122,8 @@ def summary(results):
     lines += [f"* {'Held' if held else 'FAILED'}: {text}" for text, held in results.checks] + [""]
     found = verdicts(results)
     lines += ["| aim | verdict | figures |", "|---|---|---|"] if found else ["Claviger was not part of this run."]
-    return lines + [f"| {aim} | {'met' if met else '**not met**'} | {figures} |" for aim, met, figures in found]
+    lines += [f"| {aim} | {'met' if met else '**not met**'} | {figures} |" for aim, met, figures in found]
+    return lines + [""] + disk_share(results)
 
 
 def machine():

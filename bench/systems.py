@@ -1,10 +1,11 @@
-"""The systems that are compared: the bare upstream, the two nginx peers, and Claviger with everything on."""
+"""The systems that are compared: the bare upstream, the two nginx peers, the floor, and Claviger with everything on."""
 import http.client
 import json
 import pathlib
 import re
 import shutil
 import string
+import struct
 import subprocess
 
 from processes import BenchError, Process, cpu_seconds, free_port, process_tree, rss_mb
@@ -39,6 +40,7 @@ class System:
     token = AGENT_TOKEN
     process = None
     decides = False  # looks at token and tool, and refuses
+    keeps_log = False  # has log_entries(), which grow by two per call
 
     def call(self, tool, token=None):
         headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream",
@@ -106,10 +108,35 @@ class NginxLua(Nginx):
     name, template, decides = "nginx+lua", "nginx_lua.conf.in", True
 
 
+class Floor(System):
+    """Waits for the disk before it forwards, and does nothing else: what durable intents alone cost."""
+
+    name, keeps_log = "floor", True
+    RECORD_BYTES = 300  # each begins with its number
+
+    def __init__(self, program, upstream, folder):
+        self.log = folder / "floor.records"
+        self.process = Process([str(program), str(upstream.port), str(self.log)], folder / "floor.log",
+                               input_line=SECRET)
+        self.port = self.process.ready_line()["port"]
+
+    def log_entries(self):
+        """The newest record's number. The log goes round: numbers rise up to it, and behind it are older ones."""
+        with open(self.log, "rb") as log:
+            def number(slot):
+                log.seek(slot * self.RECORD_BYTES)
+                return struct.unpack("<Q", log.read(8))[0]
+            first, low, high = number(0), 0, self.log.stat().st_size // self.RECORD_BYTES
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if number(middle) > first else (low, middle)
+            return number(low)
+
+
 class Claviger(System):
     """One thread, everything on: token, tool policy, durable intent and outcome, open, inject, redact."""
 
-    name, decides = "claviger", True
+    name, decides, keeps_log = "claviger", True, True
 
     def __init__(self, program, upstream, folder):
         self.folder = folder / "claviger"

@@ -37,12 +37,16 @@ std::uint64_t millis(base::Time time) { return static_cast<std::uint64_t>(time.t
 void append_dimension(Bytes& out, std::span<const LogEntry> entries, Dimension dimension) {
     std::unordered_map<ByteView, std::size_t> place;
     std::vector<std::pair<ByteView, Offsets>> lists;
+    std::size_t at = 0;  // of the entry before: neighbours often have the same value
     for (std::size_t i = 0; i < entries.size(); ++i) {
         const auto value = value_in(entries[i], dimension);
         if (value.empty()) continue;
-        const auto [found, fresh] = place.try_emplace(value, lists.size());
-        if (fresh) lists.push_back({value, {}});
-        lists[found->second].second.push_back(static_cast<std::uint16_t>(i));
+        if (lists.empty() || lists[at].first != value) {
+            const auto [found, fresh] = place.try_emplace(value, lists.size());
+            if (fresh) lists.push_back({value, {}});
+            at = found->second;
+        }
+        lists[at].second.push_back(static_cast<std::uint16_t>(i));
     }
     std::ranges::sort(lists, {}, &std::pair<ByteView, Offsets>::first);
 
