@@ -11,7 +11,8 @@ namespace claviger::server {
 
 /// Reads a key file: owned by us, no access for others, 32 bytes to 64 KiB. invalid_request "seal.key_file".
 base::Result<vault::SealInput> read_key_file(const std::filesystem::path& file);
-/// Writes 32 fresh random bytes, mode 0600, never over an existing file. unavailable "seal.key_file".
+/// Writes 32 fresh random bytes, mode 0600, never over an existing file; they survive a power cut once this
+/// returns. unavailable "seal.key_file".
 base::Status create_key_file(const std::filesystem::path& file);
 /// The PIN in a file like a key file's, as what opens a token through `module`. invalid_request
 /// "seal.pin_file".

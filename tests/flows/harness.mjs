@@ -149,13 +149,13 @@ export async function run(command, args, { limitMs = 60_000, ...options } = {}) 
     return { code, signal, stdout, stderr };
 }
 
-/// A store, a key file and a config. `config` is merged over the defaults, section by section; `data` is where the store
-/// goes when it is not to stand beside them.
-export async function makeStore({ config = {}, data } = {}) {
+/// A store, a key file and a config. `config` is merged over the defaults, section by section; `data` and `key` are where
+/// the store and the key file go when they are not to stand beside it; `env` is what `claviger init` runs in.
+export async function makeStore({ config = {}, data, key, env = process.env } = {}) {
     const folder = temporaryFolder();
     data ??= path.join(folder, 'data');
-    const key = path.join(folder, 'seal.key');
-    const init = await run(binary, ['init', '--data', data, '--key-file', key, '--json']);
+    key ??= path.join(folder, 'seal.key');
+    const init = await run(binary, ['init', '--data', data, '--key-file', key, '--json'], { env });
     if (init.code !== 0)
         throw new Error(
             `claviger init ended with ${init.signal ?? init.code}: ${init.stderr || init.stdout}`,
