@@ -83,13 +83,13 @@ net::awaitable<Answered> rotate_root_key(Call& call) {
     if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     if (call.rotations == nullptr) co_return std::unexpected(nothing_rotates().error());
     access.token = call.settings.token_input;
+    access.key_files = call.settings.key_files;
 
     base::OperationId id;
     base::Status begun;
     for (int tries = 0; tries < kPreparations; ++tries) {
         auto prepared = co_await beside<base::Result<vault::PreparedRoot>>(
             call, [&]() -> base::Result<vault::PreparedRoot> {
-                if (call.settings.key_files) access.key_files = call.settings.key_files();
                 return vault::prepare_root(call.records.keys(), call.records.engine(), access,
                                            call.records.clock().now());
             });
