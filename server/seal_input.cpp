@@ -84,6 +84,21 @@ base::Result<vault::SealInput> read_pin_file(const std::filesystem::path& file,
     return input;
 }
 
+base::Result<vault::SealInput> token_input(const Config& config) {
+    if (config.pkcs11_module) return read_pin_file(*config.pkcs11_pin_file, *config.pkcs11_module);
+    return base::failure(ErrorKind::invalid_request, "seal.no_module",
+                         "This server has no PKCS#11 module in its config.",
+                         "Set seal.pkcs11.module and seal.pkcs11.pin_file, then restart it.");
+}
+
+std::vector<vault::SealInput> key_files(const Config& config) {
+    std::vector<vault::SealInput> files;
+    for (const auto& file : {config.key_file, config.previous_key_file})
+        if (file)
+            if (auto input = read_key_file(*file)) files.push_back(std::move(*input));
+    return files;
+}
+
 base::Status create_key_file(const std::filesystem::path& file) {
     const bool durable = crypto::Secret::random(32).expose(
         [&](std::span<const std::byte> bytes) { return vault::create_file(file, base::as_view(bytes)); });

@@ -1,11 +1,13 @@
-// What opens or closes a store, taken from where operators keep it: a key file or a passphrase on standard
-// input.
+// What opens or closes a store, taken from where operators keep it: a key file, the config, or a passphrase
+// on standard input.
 #pragma once
 
 #include "base/result.h"
+#include "server/config.h"
 #include "vault/key_ring.h"
 
 #include <filesystem>
+#include <vector>
 
 namespace claviger::server {
 
@@ -18,6 +20,11 @@ base::Status create_key_file(const std::filesystem::path& file);
 /// "seal.pin_file".
 base::Result<vault::SealInput> read_pin_file(const std::filesystem::path& file,
                                              const std::filesystem::path& module);
+/// The PIN and the module that the config names. invalid_request "seal.no_module" when it names none.
+base::Result<vault::SealInput> token_input(const Config& config);
+/// Those key files that the config names and that can be read: a missing one only means that it opens
+/// nothing.
+std::vector<vault::SealInput> key_files(const Config& config);
 /// One line from standard input, without its line end. invalid_request "seal.passphrase" under 12 characters.
 base::Result<vault::SealInput> read_passphrase_from_stdin();
 

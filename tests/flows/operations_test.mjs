@@ -43,6 +43,7 @@ const shown = {
         /Removed the seal slot 'key file 2'\./,
     ],
     '6_token.md': [
+        /The store is as it was written/,
         /'hsm' opens the store\./,
         /does not hold the key of this slot/,
         /Unsealed: the server answers\./,
@@ -56,6 +57,7 @@ const shown = {
         /Removed the seal slot 'hsm 2'\. Its keys in the token are destroyed/,
     ],
     '8_pin_and_backup.md': [
+        /The store is as it was written/,
         /access log: pinned in \S*pins/,
         /entries   \d+\nroot      [0-9a-f]{64}/,
         /Made backup 'friday': \d+ entries/,
