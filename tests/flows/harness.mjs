@@ -266,6 +266,13 @@ export async function eventually(what, probe, limitMs = 5_000) {
     }
 }
 
+/// What /metrics says of `name`, which is as it stands there, labels included; NaN when it says nothing.
+export async function metric(claviger, name) {
+    const text = await (await fetch(`${claviger.adminUrl}/metrics`)).text();
+    const line = text.split('\n').find((each) => each.startsWith(`${name} `));
+    return Number(line?.slice(name.length + 1) ?? NaN);
+}
+
 /// A fetch that remembers everything an agent sent and received: start lines, headers, every body byte.
 export function recordingFetch(headers = {}) {
     const sent = [];
