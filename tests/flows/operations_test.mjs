@@ -54,6 +54,8 @@ const shown = {
         /'quorum 2' opens the store\. The drill is on record\./,
         /The root key is number 2 now; number 1 is gone\./,
         /(The vault's key is number [23] now; number [12] is gone\.[^]*){2}/,
+        /Only what is running can be paused/,
+        /the root key is number 2 again/,
         /Removed the seal slot 'hsm 2'\. Its keys in the token are destroyed/,
     ],
     '8_pin_and_backup.md': [
