@@ -231,7 +231,11 @@ base::OperationId begun_for_vault(Records& records, const base::VaultId& vault) 
 
 void rotate_root(Records& records, KeyRotations& rotations) {
     SlotAccess access;
-    access.key_files.push_back(key_file());
+    access.key_files = [] {
+        std::vector<vault::SealInput> files;
+        files.push_back(key_file());
+        return files;
+    };
     const auto prepared = prepare_root(records.keys(), records.engine(), access, records.clock().now());
     must(prepared.has_value(), "no root key is prepared");
     base::OperationId id;

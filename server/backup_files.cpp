@@ -2,7 +2,6 @@
 
 #include "crypto/secret.h"
 #include "server/examination_text.h"
-#include "server/seal_input.h"
 #include "vault/backup.h"
 #include "vault/log_pin.h"
 
@@ -47,16 +46,17 @@ vault::BackupProgress progress_on(Output output, std::string_view what) {
 }
 
 /// With a key: that this store wrote the header, and that every row opens.
-base::Result<vault::StoreExamination> examine(const BackupCheck& check, Output output) {
-    auto input = check.key_file ? read_key_file(*check.key_file) : read_passphrase_from_stdin();
-    if (!input) return std::unexpected(std::move(input).error());
-    const auto engine = vault::open_rocksdb_read_only(check.backup / "store");
+base::Result<vault::StoreExamination> examine(const std::filesystem::path& backup, const Opening& opening,
+                                              Output output) {
+    const auto engine = vault::open_rocksdb_read_only(backup / "store");
     if (!engine) return std::unexpected(engine.error());
+    const auto input = opening(**engine);
+    if (!input) return std::unexpected(input.error());
     const auto keys = vault::KeyRing::unseal(**engine, *input);
     if (!keys) return std::unexpected(keys.error());
     const auto key = (*keys)->owner_key(**engine, {}, (*keys)->instance(), vault::kFirstGeneration);
     if (!key) return std::unexpected(key.error());
-    const auto bytes = vault::read_file(check.backup / "header", vault::kMaxBackupHeaderBytes);
+    const auto bytes = vault::read_file(backup / "header", vault::kMaxBackupHeaderBytes);
     const auto authentic = vault::authenticate_backup_header(bytes.value_or(""), vault::backup_key(**key));
     if (!authentic) return std::unexpected(authentic.error());
     return vault::examine_store(**engine, **keys, examination_progress(output));
@@ -82,13 +82,12 @@ std::optional<Newer> newer_elsewhere(const vault::BackupHeader& header, const Co
 }  // namespace
 
 base::Status check_backup(const BackupCheck& check, Output output) {
-    const bool with_keys = check.key_file || check.passphrase;
-    if (with_keys)
+    if (check.opening)
         if (auto locked = crypto::prove_locked_memory(); !locked) return locked;
     const auto header = vault::verify_backup(check.backup, progress_on(output, "reading the backup"));
     if (!header) return std::unexpected(header.error());
     auto found = shown(*header);
-    if (!with_keys) {
+    if (!check.opening) {
         found["authentic"] = nullptr;
         if (output == Output::json) {
             std::cout << found.dump() << std::endl;
@@ -97,10 +96,10 @@ base::Status check_backup(const BackupCheck& check, Output output) {
         print_header(found);
         std::cout
             << "Every file is as it was backed up, and the log hashes to this root. Not checked without a\n"
-               "key: who wrote the backup, and whether every row opens. Give --key-file.\n";
+               "key: who wrote the backup, and whether every row opens. Give what opens it.\n";
         return {};
     }
-    const auto examined = examine(check, output);
+    const auto examined = examine(check.backup, *check.opening, output);
     if (!examined) return std::unexpected(examined.error());
     found["authentic"] = true;
     if (output == Output::json) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/config.h"
+#include "server/store_opening.h"
 #include "server/wiring.h"
 
 #include <filesystem>
@@ -11,8 +12,7 @@ namespace claviger::server {
 
 struct BackupCheck {
     std::filesystem::path backup;
-    std::optional<std::filesystem::path> key_file;
-    bool passphrase = false;  // from standard input; with neither, what can be known without a key is checked
+    std::optional<Opening> opening;  // without, what can be known without a key is checked
 };
 /// Prints what was found. Errors as vault::verify_backup and vault::authenticate_backup_header; corrupt
 /// "store.faults" when a row does not open.

@@ -1,7 +1,6 @@
 #include "server/fsck.h"
 
 #include "server/examination_text.h"
-#include "server/seal_input.h"
 #include "vault/store_examination.h"
 
 #include <nlohmann/json.hpp>
@@ -11,8 +10,6 @@
 namespace claviger::server {
 base::Status check_store_files(const FsckRequest& request, Output output) {
     if (auto locked = crypto::prove_locked_memory(); !locked) return locked;
-    auto input = request.key_file ? read_key_file(*request.key_file) : read_passphrase_from_stdin();
-    if (!input) return std::unexpected(std::move(input).error());
     const auto store = request.data_dir / "store";
     std::error_code unreadable;
     if (!std::filesystem::exists(store, unreadable))
@@ -22,6 +19,8 @@ base::Status check_store_files(const FsckRequest& request, Output output) {
             "Name the data folder of a server with --data; `claviger backup verify` reads backups.");
     auto engine = vault::open_rocksdb(store);
     if (!engine) return std::unexpected(std::move(engine).error());
+    const auto input = request.opening(**engine);
+    if (!input) return std::unexpected(input.error());
     auto keys = vault::KeyRing::unseal(**engine, *input);
     if (!keys) return std::unexpected(std::move(keys).error());
 

@@ -2,16 +2,16 @@
 #pragma once
 
 #include "base/result.h"
+#include "server/store_opening.h"
 #include "server/wiring.h"
 
 #include <filesystem>
-#include <optional>
 
 namespace claviger::server {
 
 struct FsckRequest {
     std::filesystem::path data_dir;
-    std::optional<std::filesystem::path> key_file;  // nothing: a passphrase from standard input
+    Opening opening;
 };
 
 /// Prints what was found. Errors: corrupt "store.faults" when anything is wrong, conflict "storage.locked"

@@ -1,11 +1,14 @@
 #include "crypto/secret.h"
 #include "server/seal_input.h"
 #include "server/wiring.h"
+#include "vault/durable_file.h"
 #include "vault/records.h"
 
 #include <nlohmann/json.hpp>
 
 #include <iostream>
+
+#include <sys/stat.h>
 
 namespace claviger::server {
 
@@ -29,13 +32,14 @@ base::Status initialise(const InitRequest& request, Output output) {
                              "A store needs at least one seal slot.",
                              "Give --key-file FILE, --passphrase-stdin, or both.");
 
-    std::error_code failed;
-    std::filesystem::create_directories(request.data_dir, failed);
-    std::filesystem::permissions(request.data_dir, std::filesystem::perms::owner_all, failed);
-    if (failed)
+    const auto store = request.data_dir / "store";
+    // The folder's own name must outlive a power cut as well, whoever made it.
+    if (!vault::make_folders(request.data_dir) || ::chmod(request.data_dir.c_str(), 0700) != 0 ||
+        !vault::sync_folder(store.parent_path().parent_path()))
         return base::failure(base::ErrorKind::unavailable, "storage.unavailable",
-                             "The data folder cannot be created: " + failed.message() + ".");
-    auto engine = vault::open_rocksdb(request.data_dir / "store");
+                             "The data folder cannot be created: " + vault::system_words() + ".",
+                             "Name a folder of your own with --data, or one that you may make.");
+    auto engine = vault::open_rocksdb(store);
     if (!engine) return std::unexpected(std::move(engine).error());
     auto first = vault::Records::initialise(**engine, slots, crypto::PassphraseStrength::sensitive,
                                             base::SystemClock());

@@ -1,7 +1,6 @@
 // The one binary: server commands here, everything else through the admin API.
 #include "admin/cli/cli.h"
 #include "server/config.h"
-#include "server/fsck.h"
 #include "server/operator_commands.h"
 #include "server/report.h"
 #include "server/wiring.h"
@@ -86,20 +85,10 @@ int run_check_config(const Flags& flags, server::InsecureListen insecure) {
     return 0;
 }
 
-int run_fsck(const Flags& flags) {
-    if (!flags.data) return usage("fsck", "--data is required");
-    if (flags.passphrase == flags.key_file.has_value())
-        return usage("fsck", "one of --key-file and --passphrase-stdin is required");
-    server::FsckRequest request{.data_dir = *flags.data, .key_file = {}};
-    if (flags.key_file) request.key_file = *flags.key_file;
-    return report(
-        server::check_store_files(request, flags.json ? server::Output::json : server::Output::text));
-}
-
 int run(const std::vector<std::string>& args) {
     if (const auto code = server::run_operator_command(args)) return *code;
     const auto command = args.empty() ? std::string() : args[0];
-    if (command != "init" && command != "serve" && command != "check-config" && command != "fsck")
+    if (command != "init" && command != "serve" && command != "check-config")
         return admin::cli::run_cli(args, STDIN_FILENO, std::cout, std::cerr);
 
     const auto flags = parse(args);
@@ -111,7 +100,6 @@ int run(const std::vector<std::string>& args) {
     const auto insecure =
         flags.insecure_listen ? server::InsecureListen::allow : server::InsecureListen::refuse;
     if (command == "init") return run_init(flags);
-    if (command == "fsck") return run_fsck(flags);
     if (command == "check-config") return run_check_config(flags, insecure);
     if (!flags.config) return usage("serve", "--config is required");
     return report(server::serve(*flags.config, insecure));

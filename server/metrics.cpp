@@ -1,6 +1,10 @@
 #include "server/metrics.h"
 
+#include "admin/api/seal_slots.h"
 #include "crypto/secret.h"
+#include "vault/fence.h"
+
+#include <algorithm>
 
 namespace claviger::server {
 namespace {
@@ -151,6 +155,69 @@ void store_families(Text& text, vault::Records& records) {
         .value(static_cast<double>(catalog.count<vault::Session>()), "kind=\"session\"");
 }
 
+double unix_seconds(base::Time time) { return static_cast<double>(time.time_since_epoch().count()) / 1e3; }
+
+/// Slots by id and kind: their names, like those of holders, are for those with an API key.
+void slot_families(Text& text, const vault::InstanceSummary& instance, base::Time now) {
+    const auto each = [&](const auto& value_of) {
+        for (const auto& slot : instance.slots)
+            text.value(value_of(slot), "slot=\"" + slot.id + "\",kind=\"" +
+                                           std::string(crypto::name_of(slot.kind)) + "\",emergency=\"" +
+                                           (slot.parameters.emergency() ? "true" : "false") + "\"");
+    };
+    text.family(
+        "claviger_seal_slot_ok", "gauge",
+        "0 for a seal slot that was never verified, and an emergency slot without a drill for 90 days.");
+    each([&](const auto& slot) {
+        return admin::api::standing_of(slot, now) == admin::api::SlotStanding::proven ? 1.0 : 0.0;
+    });
+    text.family("claviger_seal_slot_verified_timestamp_seconds", "gauge",
+                "When the seal slot last gave the root key back, by a verification or a drill; 0: never.");
+    each([&](const auto& slot) { return slot.verified ? unix_seconds(*slot.verified) : 0.0; });
+    text.family("claviger_root_key_epoch", "gauge", "The number of the root key in use.");
+    for (const auto& each_epoch : instance.epochs)
+        if (each_epoch.state == "active") text.value(static_cast<double>(each_epoch.epoch));
+}
+
+void rotation_families(Text& text, const vault::Catalog& catalog) {
+    const auto under_way = catalog.all<vault::Operation>(
+        [](const vault::Operation& operation) { return operation.under_way(); });
+    text.family("claviger_key_rotations", "gauge", "Key rotations under way, by state.");
+    for (const auto state :
+         {vault::OperationState::running, vault::OperationState::paused, vault::OperationState::waiting})
+        text.value(static_cast<double>(std::ranges::count(
+                       under_way, state, [](const auto& operation) { return operation->state; })),
+                   "state=\"" + std::string(vault::name_of(state)) + "\"");
+    std::uint64_t remaining = 0;
+    for (const auto& operation : under_way)
+        if (operation->total > operation->done) remaining += operation->total - operation->done;
+    text.family("claviger_rewrap_remaining_rows", "gauge",
+                "Rows that rotations of vaults' keys still have to seal anew, once they are counted.")
+        .value(static_cast<double>(remaining));
+}
+
+void seal_families(Text& text, const vault::Records& records) {
+    if (const auto instance = vault::KeyRing::summary(records.engine()); instance && *instance)
+        slot_families(text, **instance, records.clock().now());
+    rotation_families(text, records.catalog());
+    if (const auto fence = vault::fence_of(records))
+        text.family("claviger_restore_fenced", "gauge",
+                    "1 while a restored store waits for its release and serves no agent.")
+            .value(*fence ? 1 : 0);
+}
+
+void pin_families(Text& text, const vault::LogPin& pin, const vault::LogHead& head) {
+    text.family("claviger_pin_failures_total", "counter", "Times that the access log could not be pinned.")
+        .value(static_cast<double>(pin.failures()));
+    text.family("claviger_pin_timestamp_seconds", "gauge", "When the access log was last pinned.")
+        .value(unix_seconds(pin.last_pinned()));
+    const auto pinned = pin.entries();
+    text.family("claviger_pin_behind_entries", "gauge",
+                "Entries of the access log that are not pinned: more than for a moment, and an older copy of "
+                "the store would not show.")
+        .value(head.size > pinned ? static_cast<double>(head.size - pinned) : 0);
+}
+
 }  // namespace
 
 std::string metrics_text(const net::Server& agents, const net::Server& admin,
@@ -166,11 +233,9 @@ std::string metrics_text(const net::Server& agents, const net::Server& admin,
     listener_families(text, agents, admin);
     proxy_families(text, proxy);
     if (records != nullptr) store_families(text, *records);
+    if (records != nullptr) seal_families(text, *records);
     if (grants != nullptr) grant_families(text, *grants);
-    if (pin != nullptr)
-        text.family("claviger_pin_failures_total", "counter",
-                    "Times that the access log could not be pinned.")
-            .value(static_cast<double>(pin->failures()));
+    if (pin != nullptr) pin_families(text, *pin, records->ledger().head());
     return text.take();
 }
 

@@ -11,7 +11,8 @@
 
 namespace claviger::server {
 
-/// `records` and `grants` are null while sealed, `pin` also when there is none. Any thread.
+/// `records` and `grants` are null while sealed, `pin` also when there is none. Any thread. The labels say
+/// nothing that whoever can reach the listener may not know: this needs no API key.
 std::string metrics_text(const net::Server& agents, const net::Server& admin,
                          const proxy::ProxyCounters& proxy, vault::Records* records,
                          const oauth::RefreshCounters* grants, const vault::LogPin* pin);

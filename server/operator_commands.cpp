@@ -4,6 +4,7 @@
 #include "admin/cli/cli.h"
 #include "server/backup_files.h"
 #include "server/doctor.h"
+#include "server/fsck.h"
 #include "server/pinning.h"
 #include "server/report.h"
 
@@ -36,13 +37,20 @@ base::Status pin_accept(const Arguments& arguments) {
 }
 
 base::Status backup_verify(const Arguments& arguments) {
-    BackupCheck check{.backup = arguments.operands()[0], .key_file = {}};
-    if (const auto file = arguments.value("--key-file")) check.key_file = *file;
-    check.passphrase = arguments.has("--passphrase-stdin");
-    if (check.key_file && check.passphrase)
-        return admin::cli::usage("--key-file and --passphrase-stdin are two ways to open one backup.",
-                                 "Give one of them.");
-    return check_backup(check, output_of(arguments));
+    auto opening = opening_named_by(arguments);
+    if (!opening) return std::unexpected(std::move(opening).error());
+    return check_backup({.backup = arguments.operands()[0], .opening = std::move(*opening)},
+                        output_of(arguments));
+}
+
+base::Status fsck(const Arguments& arguments) {
+    auto opening = opening_named_by(arguments);
+    if (!opening) return std::unexpected(std::move(opening).error());
+    if (!*opening)
+        return admin::cli::usage("What opens the store is missing.",
+                                 "Give --key-file, --share, --identity, --pkcs11 or --passphrase-stdin.");
+    return check_store_files({.data_dir = *arguments.value("--data"), .opening = std::move(**opening)},
+                             output_of(arguments));
 }
 
 base::Status backup_restore(const Arguments& arguments) {
@@ -59,7 +67,7 @@ base::Status doctor(const Arguments& arguments) {
 
 using Run = base::Status (*)(const Arguments&);
 const std::map<std::string, Run, std::less<>> kCommands = {
-    {"backup verify", backup_verify}, {"backup restore", backup_restore}, {"doctor", doctor},
+    {"backup verify", backup_verify}, {"backup restore", backup_restore}, {"doctor", doctor}, {"fsck", fsck},
     {"pin status", pin_status},       {"pin accept", pin_accept},
 };
 
@@ -84,7 +92,9 @@ std::optional<int> run_operator_command(const std::vector<std::string>& words) {
         if (!invocation) report(std::unexpected(invocation.error()));
         return kNotUnderstood;
     }
-    return report(found->second(invocation->arguments));
+    const auto done = found->second(invocation->arguments);
+    const int code = report(done);
+    return !done && done.error().code == admin::cli::kUsageCode ? kNotUnderstood : code;
 }
 
 }  // namespace claviger::server

@@ -1,6 +1,7 @@
 #include "server/seal_input.h"
 
 #include "crypto/random.h"
+#include "vault/durable_file.h"
 
 #include <cerrno>
 #include <cstdlib>
@@ -16,21 +17,6 @@ namespace {
 using base::ErrorKind;
 
 constexpr std::size_t kShortestPassphrase = 12;
-
-/// A descriptor that closes itself.
-class Descriptor {
-public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return fd_; }
-
-private:
-    int fd_;
-};
 
 struct PrivateFile {
     std::string what;       // "key file"
@@ -50,9 +36,9 @@ base::Result<crypto::Secret> read_private(const std::filesystem::path& file, con
         return base::failure(ErrorKind::invalid_request, kind.code,
                              "The " + kind.what + " " + file.string() + " " + why + ".", std::move(hint));
     };
-    const Descriptor in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    const vault::Descriptor in(file, O_RDONLY);
     struct stat facts{};
-    if (in.get() < 0 || ::fstat(in.get(), &facts) != 0)
+    if (!in.good() || ::fstat(in.get(), &facts) != 0)
         return bad(std::string("cannot be read: ") + std::strerror(errno),
                    "Check the path in the config and the file's permissions.");
     if (!S_ISREG(facts.st_mode)) return bad("is not a regular file", "Name the file that holds it.");
@@ -98,20 +84,29 @@ base::Result<vault::SealInput> read_pin_file(const std::filesystem::path& file,
     return input;
 }
 
+base::Result<vault::SealInput> token_input(const Config& config) {
+    if (config.pkcs11_module) return read_pin_file(*config.pkcs11_pin_file, *config.pkcs11_module);
+    return base::failure(ErrorKind::invalid_request, "seal.no_module",
+                         "This server has no PKCS#11 module in its config.",
+                         "Set seal.pkcs11.module and seal.pkcs11.pin_file, then restart it.");
+}
+
+std::vector<vault::SealInput> key_files(const Config& config) {
+    std::vector<vault::SealInput> files;
+    for (const auto& file : {config.key_file, config.previous_key_file})
+        if (file)
+            if (auto input = read_key_file(*file)) files.push_back(std::move(*input));
+    return files;
+}
+
 base::Status create_key_file(const std::filesystem::path& file) {
-    const Descriptor out(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    const auto failed = [&] {
-        return base::failure(
-            ErrorKind::unavailable, "seal.key_file",
-            "The key file " + file.string() + " cannot be created: " + std::strerror(errno) + ".",
-            "Choose a folder that you may write to, on another disk than the data.");
-    };
-    if (out.get() < 0) return failed();
-    const bool written = crypto::Secret::random(32).expose([&](std::span<const std::byte> bytes) {
-        return ::write(out.get(), bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
-    });
-    if (!written || ::fsync(out.get()) != 0) return failed();
-    return {};
+    const bool durable = crypto::Secret::random(32).expose(
+        [&](std::span<const std::byte> bytes) { return vault::create_file(file, base::as_view(bytes)); });
+    if (durable) return {};
+    return base::failure(
+        ErrorKind::unavailable, "seal.key_file",
+        "The key file " + file.string() + " cannot be created: " + std::strerror(errno) + ".",
+        "Choose a folder that you may write to, on another disk than the data.");
 }
 
 base::Result<vault::SealInput> read_passphrase_from_stdin() {

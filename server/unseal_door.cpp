@@ -3,6 +3,7 @@
 #include "admin/api/seal_slots.h"
 #include "base/log.h"
 #include "crypto/secret.h"
+#include "server/store_opening.h"
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -115,24 +116,15 @@ base::Result<Json> UnsealDoor::State::take_share(const crypto::Secret& text) {
     if (!file) return std::unexpected(std::move(file).error());
     const auto instance = view.summary();
     if (!instance) return std::unexpected(instance.error());
-    const auto slot = std::ranges::find_if(instance->slots, [&](const auto& each) {
-        return each.kind == SlotKind::shares && each.parameters.slot == file->set;
-    });
-    if (slot == instance->slots.end()) {  // says which of the two it is, and whose
-        auto examined = crypto::examine(
-            {.instance = instance->instance, .set = {}, .commitments = {}, .holders = {}}, *file);
-        return std::unexpected(std::move(examined).error());
-    }
-    if (!crypto::plausible(slot->parameters))
-        return base::failure(ErrorKind::corrupt, "slot.parameters_refused",
-                             "The seal slot's parameters are not ones that a slot can have.",
-                             "Open the store through another slot.");
+    const auto found = slot_of_share(*instance, *file);
+    if (!found) return std::unexpected(found.error());
+    const auto& slot = **found;
     progress();  // drops what was kept for too long
-    auto set = std::ranges::find(collected, slot->parameters.slot,
+    auto set = std::ranges::find(collected, slot.parameters.slot,
                                  [](const Collected& each) { return each.shares.set().set; });
     if (set == collected.end()) {
         collected.push_back(
-            {crypto::SharesSoFar(crypto::share_set_of(instance->instance, slot->parameters)), {}});
+            {crypto::SharesSoFar(crypto::share_set_of(instance->instance, slot.parameters)), {}});
         set = collected.end() - 1;
     }
     if (auto added = set->shares.add(std::move(*file)); !added)
@@ -142,17 +134,9 @@ base::Result<Json> UnsealDoor::State::take_share(const crypto::Secret& text) {
 
     const auto secret = set->shares.secret();
     if (!secret) return std::unexpected(secret.error());
-    const auto opening = slot->ephemeral
-                             ? crypto::opening_key(crypto::identity_of_shares(*secret), *slot->ephemeral)
-                             : base::failure(ErrorKind::corrupt, "slot.parameters_refused",
-                                             "The seal slot does not hold the active root key.",
-                                             "Open the store through another slot.");
-    if (!opening) return std::unexpected(opening.error());
-    const vault::SealInput input{SlotKind::shares, opening->expose([](std::span<const std::byte> bytes) {
-                                     return crypto::Secret::copy_of(bytes);
-                                 }),
-                                 vault::SealInput::Form::opening_key, slot->parameters.slot};
-    return open(input);
+    const auto input = input_for(slot, crypto::identity_of_shares(*secret));
+    if (!input) return std::unexpected(input.error());
+    return open(*input);
 }
 
 base::Result<Json> UnsealDoor::State::attempt(const Brought& brought) try {

@@ -119,10 +119,8 @@ base::Status Unsealed::open_grants(const Config& config) {
 
 void Unsealed::open_key_rotations(const Config& config) {
     vault::RotationSettings settings;
-    if (config.pkcs11_module)
-        settings.slots.token = [module = *config.pkcs11_module, pin = *config.pkcs11_pin_file] {
-            return read_pin_file(pin, module);
-        };
+    if (config.pkcs11_module) settings.slots.token = [&config] { return token_input(config); };
+    settings.slots.key_files = [&config] { return key_files(config); };
     settings.in_use = [journal = *journal_, &of_links = *connect_journal_](const base::VaultId& vault,
                                                                            std::uint64_t generation) {
         auto used = journal.uses(vault, generation);

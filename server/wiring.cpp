@@ -9,6 +9,7 @@
 #include "server/log_sink.h"
 #include "server/metrics.h"
 #include "server/seal_input.h"
+#include "server/store_opening.h"
 #include "server/unseal_door.h"
 #include "server/unsealed.h"
 #include "vault/backup_room.h"
@@ -142,30 +143,6 @@ private:
     boost::asio::io_context context_{1};
     boost::asio::signal_set signals_{context_, SIGTERM, SIGINT, SIGHUP};
 };
-
-base::Result<vault::InstanceSummary> summary_of(const vault::StorageEngine& engine) {
-    auto summary = vault::KeyRing::summary(engine);
-    if (!summary) return std::unexpected(std::move(summary).error());
-    if (!*summary)
-        return base::failure(ErrorKind::corrupt, "state.missing", "The store has lost its state record.");
-    return std::move(**summary);
-}
-
-base::Result<vault::SealInput> token_input(const Config& config) {
-    if (config.pkcs11_module) return read_pin_file(*config.pkcs11_pin_file, *config.pkcs11_module);
-    return base::failure(ErrorKind::invalid_request, "seal.no_module",
-                         "This server has no PKCS#11 module in its config.",
-                         "Set seal.pkcs11.module and seal.pkcs11.pin_file, then restart it.");
-}
-
-/// Those that the config names and that can be read: a missing one only means that it opens nothing.
-std::vector<vault::SealInput> key_files(const Config& config) {
-    std::vector<vault::SealInput> files;
-    for (const auto& file : {config.key_file, config.previous_key_file})
-        if (file)
-            if (auto input = read_key_file(*file)) files.push_back(std::move(*input));
-    return files;
-}
 
 /// With what the config names, if it names anything.
 base::Status unseal_at_start(const Config& config, const Unseal& unseal,

@@ -1,6 +1,7 @@
 #include "vault/durable_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,10 +25,10 @@ std::filesystem::path unfinished_of(std::filesystem::path path) {
     return path;
 }
 
-/// False, with errno as it was.
-bool give_up(const std::filesystem::path& unfinished) {
+/// Takes the file away. False, with errno as it was.
+bool give_up(const std::filesystem::path& file) {
     const int why = errno;
-    ::unlink(unfinished.c_str());
+    ::unlink(file.c_str());
     errno = why;
     return false;
 }
@@ -46,6 +47,22 @@ std::string system_words() { return std::error_code(errno, std::generic_category
 bool sync_folder(const std::filesystem::path& folder) {
     const Descriptor opened(folder.empty() ? std::filesystem::path(".") : folder, O_RDONLY | O_DIRECTORY);
     return opened.good() && ::fsync(opened.get()) == 0;
+}
+
+bool make_folders(const std::filesystem::path& folder) {
+    if (!folder.has_filename() && folder.has_relative_path()) return make_folders(folder.parent_path());
+    std::error_code unreadable;
+    if (folder.empty() || std::filesystem::is_directory(folder, unreadable)) return true;
+    const auto above = folder.parent_path();
+    return make_folders(above) && ::mkdir(folder.c_str(), 0777) == 0 && sync_folder(above);
+}
+
+bool create_file(const std::filesystem::path& path, base::ByteView content) {
+    const Descriptor file(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    if (!file.good()) return false;
+    const bool durable =
+        write_all(file.get(), content) && ::fsync(file.get()) == 0 && sync_folder(path.parent_path());
+    return durable || give_up(path);
 }
 
 bool take_room(const std::filesystem::path& path, std::size_t bytes) {

@@ -37,6 +37,11 @@ inline constexpr std::string_view kUnfinishedFile = ".new";
 // The following block on the disk. They return false, and leave errno, when it did not work.
 
 bool sync_folder(const std::filesystem::path& folder);  // an empty one is the working folder
+/// The folder, and what is missing above it; each that it makes is synced into the one above.
+bool make_folders(const std::filesystem::path& folder);
+/// A file that was not there (else errno is EEXIST), whole, synced, and its name as well. Mode 0600. What
+/// could not be made durable is taken away again.
+bool create_file(const std::filesystem::path& path, base::ByteView content);
 /// Takes the room for a file of that many bytes, which replace_file() of the same path then cannot lack.
 bool take_room(const std::filesystem::path& path, std::size_t bytes);
 /// Also when none was taken.

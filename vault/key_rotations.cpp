@@ -121,7 +121,7 @@ base::Status KeyRotations::advance(const Operation& operation) {
 base::Status KeyRotations::advance_root(const Operation& operation) {
     switch (operation.step) {
         case OperationStep::pending: {
-            auto same = verify_in_tokens(records_.keys(), records_.engine(), operation.to, settings_.slots);
+            auto same = verify_in_slots(records_.keys(), records_.engine(), operation.to, settings_.slots);
             if (!same) return same;
             return commit(operation, activate);
         }

@@ -15,7 +15,7 @@
 namespace claviger::vault {
 
 struct RotationSettings {
-    SlotAccess slots = {};                       // for tokens; openings are only needed to begin
+    SlotAccess slots = {};                       // without openings, which are only needed to begin
     std::size_t credentials_per_commit = 1'024;  // fewer while others use the store
     std::chrono::milliseconds retry_after{1'000};
     /// Whether something outside the store is still sealed with that generation of the vault's key; absent:

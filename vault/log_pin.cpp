@@ -144,8 +144,14 @@ base::Status LogPin::read() {
                              "file away and start "
                              "again: what to accept is said then.",
                              file_.string() + ": no record in it has a MAC that holds");
+    follow(*pinned_);
     opened_.emplace(std::move(file));
     return {};
+}
+
+void LogPin::follow(const PinRecord& record) {
+    entries_.store(record.head.size, std::memory_order_relaxed);
+    pinned_ms_.store(record.time.time_since_epoch().count(), std::memory_order_relaxed);
 }
 
 bool LogPin::accepts(const crypto::Digest& root) const {
@@ -171,6 +177,7 @@ base::Status LogPin::reset(const LogHead& head) {
     opened_.reset();
     opened_.emplace(std::move(file));
     pinned_ = record;
+    follow(record);
     return {};
 }
 
@@ -191,11 +198,13 @@ void LogPin::note(const LogHead& head) {
 
 bool LogPin::write(const LogHead& head) {
     if (!opened_) return false;
-    const auto bytes = encode({instance_, clock_.now(), head}, key_);
+    const PinRecord record{instance_, clock_.now(), head};
+    const auto bytes = encode(record, key_);
     const auto place = static_cast<off_t>(written_ % kPlaces * kPlaceBytes);
     if (::pwrite(opened_->get(), bytes.data(), bytes.size(), place) != static_cast<ssize_t>(bytes.size()))
         return false;
     ++written_;
+    follow(record);
     return true;
 }
 

@@ -59,6 +59,9 @@ public:
     /// counted and logged once, and tried again with the next.
     void note(const LogHead& head);
     std::uint64_t failures() const { return failures_.load(std::memory_order_relaxed); }
+    /// When the log was last pinned, and how many entries it had then. Any thread.
+    base::Time last_pinned() const { return base::Time(std::chrono::milliseconds(pinned_ms_.load())); }
+    std::uint64_t entries() const { return entries_.load(std::memory_order_relaxed); }
 
     const std::filesystem::path& file() const { return file_; }
 
@@ -67,6 +70,7 @@ private:
            const base::Clock& clock);
     base::Status read();
     bool write(const LogHead& head);
+    void follow(const PinRecord& record);
     void sync_now_and_then();
 
     const std::filesystem::path folder_, file_;
@@ -76,7 +80,8 @@ private:
     std::optional<PinRecord> pinned_;
     std::optional<Descriptor> opened_;  // replaced by reset() only
     std::uint64_t written_ = 0;         // how often: even and odd go to different places
-    std::atomic<std::uint64_t> failures_{0};
+    std::atomic<std::uint64_t> failures_{0}, entries_{0};
+    std::atomic<std::int64_t> pinned_ms_{0};
     std::atomic<bool> failing_{false};
 
     std::mutex mutex_;  // guards the two below

@@ -24,21 +24,6 @@ base::Result<crypto::Token> token_of(const SealSlot& slot, const SlotAccess& acc
     return crypto::Token::open(input->module, slot.parameters.token, input->secret);
 }
 
-/// Opens the epoch's wrap again, as an unsealing would, and compares.
-base::Status opens_to(const StateRecord& record, const SealSlot& slot, const RootKey& root,
-                      crypto::Token& token) {
-    const auto* const wrap = slot.wrap_of(root.epoch());
-    if (wrap == nullptr) return left_behind(slot, "its token holds no key for it.");
-    const auto opened = token.unwrap(slot.parameters.slot, root.epoch(),
-                                     wrap_place(record, slot, root.epoch()), wrap->wrapped);
-    if (!opened) return std::unexpected(opened.error());
-    if (*opened == root.key()) return {};
-    return base::failure(
-        ErrorKind::corrupt, "seal.other_root",
-        "The token '" + slot.parameters.token + "' gives back another key than it was given.",
-        "Do not use this token: remove its slot, and have the token checked.");
-}
-
 /// The key of a slot that has no public key and no token, proved by what the slot holds now.
 base::Result<crypto::Key> opening_of(const StateRecord& record, const SealSlot& slot, const RootKey& active,
                                      const SlotAccess& access) {
@@ -59,25 +44,59 @@ base::Result<crypto::Key> opening_of(const StateRecord& record, const SealSlot& 
         });
     }
     if (slot.parameters.kind == SlotKind::key_file)
-        for (const auto& file : access.key_files)
+        for (const auto& file : access.key_files ? access.key_files() : std::vector<SealInput>())
             if (auto key = crypto::slot_key(slot.parameters, file.secret); key && opens(*key)) return key;
     return left_behind(slot, slot.parameters.kind == SlotKind::passphrase
                                  ? "its passphrase was not given."
                                  : "its key file was not given, and is none that the server's config names.");
 }
 
-base::Status seal_next(const StateRecord& record, SealSlot& slot, const RootKeys& roots, const RootKey& next,
+base::Status seal_next(const StateRecord& record, SealSlot& slot, const RootKeys& roots,
                        const SlotAccess& access) {
     if (slot.parameters.emergency()) return seal_into(record, slot, roots, nullptr, nullptr);
     if (slot.parameters.kind == SlotKind::pkcs11) {
         auto token = token_of(slot, access);
         if (!token) return std::unexpected(std::move(token).error());
-        if (auto sealed = seal_into(record, slot, roots, nullptr, &*token); !sealed) return sealed;
-        return opens_to(record, slot, next, *token);
+        return seal_into(record, slot, roots, nullptr, &*token);
     }
     const auto opening = opening_of(record, slot, roots.in_use(), access);
     if (!opening) return std::unexpected(opening.error());
     return seal_into(record, slot, roots, &*opening, nullptr);
+}
+
+/// Opens a wrap as an unsealing would, by what people gave, the server reads or the token holds. Nothing when
+/// it takes people who are not there.
+base::Result<std::optional<crypto::Key>> reopened(const StateRecord& record, const SealSlot& slot,
+                                                  const RootWrap& wrap, const RootKey& active,
+                                                  const SlotAccess& access) {
+    if (slot.parameters.emergency()) return std::nullopt;
+    const auto place = wrap_place(record, slot, wrap.epoch);
+    if (slot.parameters.kind == SlotKind::pkcs11) {
+        auto token = token_of(slot, access);
+        if (!token) return std::unexpected(std::move(token).error());
+        return token->unwrap(slot.parameters.slot, wrap.epoch, place, wrap.wrapped);
+    }
+    const auto opening = opening_of(record, slot, active, access);
+    if (!opening) return std::nullopt;
+    return crypto::unwrap_root(*opening, place, wrap.wrapped);
+}
+
+/// Whether each slot that can be opened here gives back the root key that it was given.
+base::Status give_back(const StateRecord& record, const RootKey& root, const RootKey& active,
+                       const SlotAccess& access) {
+    for (const auto& slot : record.slots) {
+        const auto* const wrap = slot.wrap_of(root.epoch());
+        if (wrap == nullptr) return left_behind(slot, "it does not hold it.");
+        const auto key = reopened(record, slot, *wrap, active, access);
+        if (!key && key.error().kind != ErrorKind::corrupt) return std::unexpected(key.error());
+        if (key && (!*key || **key == root.key())) continue;
+        return base::failure(
+            ErrorKind::corrupt, "seal.other_root",
+            "The seal slot '" + slot.name + "' does not give back the new root key that it was given.",
+            "Nothing is sealed under that key yet. Roll the rotation back if it shows in `claviger key "
+            "status`; have the slot's token, or this machine's memory and disk, checked before the next.");
+    }
+    return {};
 }
 
 base::Result<RootKeys> with_active(StateRecord& record, RootKeys roots, std::uint64_t epoch) {
@@ -152,25 +171,21 @@ base::Result<PreparedRoot> prepare_root(const KeyRing& keys, const StorageEngine
     auto roots = keys.roots();
     roots.live[epoch] = prepared.root;
     for (auto& slot : next.slots)
-        if (auto sealed = seal_next(next, slot, roots, *prepared.root, access); !sealed)
+        if (auto sealed = seal_next(next, slot, roots, access); !sealed)
             return std::unexpected(std::move(sealed).error());
+    if (auto given = give_back(next, *prepared.root, roots.in_use(), access); !given)
+        return std::unexpected(std::move(given).error());
     return prepared;
 }
 
-base::Status verify_in_tokens(const KeyRing& keys, const StorageEngine& engine, std::uint64_t epoch,
-                              const SlotAccess& access) {
+base::Status verify_in_slots(const KeyRing& keys, const StorageEngine& engine, std::uint64_t epoch,
+                             const SlotAccess& access) {
     const auto record = keys.state(engine);
     if (!record) return std::unexpected(record.error());
     const auto roots = keys.roots();
     const auto* const root = roots.find(epoch);
     if (root == nullptr) return {};  // putting it to use will say so
-    for (const auto& slot : record->slots) {
-        if (slot.parameters.kind != SlotKind::pkcs11) continue;
-        auto token = token_of(slot, access);
-        if (!token) return std::unexpected(std::move(token).error());
-        if (auto same = opens_to(*record, slot, *root, *token); !same) return same;
-    }
-    return {};
+    return give_back(*record, *root, roots.in_use(), access);
 }
 
 base::Status destroy_in_tokens(const KeyRing& keys, const StorageEngine& engine, std::uint64_t epoch,

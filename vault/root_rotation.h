@@ -15,7 +15,7 @@ namespace claviger::vault {
 /// What seals a new root key into the slots that have no public key.
 struct SlotAccess {
     std::vector<std::pair<base::RawId, crypto::Key>> openings = {};  // by slot: passphrases and key files
-    std::vector<SealInput> key_files = {};                           // those that this server reads itself
+    std::function<std::vector<SealInput>()> key_files = {};          // those that this server reads itself
     std::function<base::Result<SealInput>()> token = {};             // PKCS#11 module and PIN; absent: none
 };
 
@@ -25,16 +25,17 @@ struct PreparedRoot {
     StateRecord basis, record;            // the state record as it was, and as it shall be
 };
 
-/// Makes the next root key, seals it into every slot, and opens it again from those that open without people.
-/// Blocks as long as tokens take; before and outside of any commit. conflict "keys.rotation_under_way";
-/// invalid_request "keys.slot_left_behind" for a slot whose opening key is missing or wrong; those of tokens.
+/// Makes the next root key, seals it into every slot, and opens it again from those that `access` opens: all
+/// but the emergency slots, whose holders alone can. Blocks as long as tokens take; before and outside of any
+/// commit. conflict "keys.rotation_under_way"; invalid_request "keys.slot_left_behind" for a slot whose
+/// opening key is missing or wrong; corrupt "seal.other_root"; those of tokens.
 base::Result<PreparedRoot> prepare_root(const KeyRing& keys, const StorageEngine& engine,
                                         const SlotAccess& access, base::Time now);
 
-/// Opens a root key through the slots in tokens, from what is on disk, and compares. Blocks. corrupt
-/// "seal.other_root"; those of tokens.
-base::Status verify_in_tokens(const KeyRing& keys, const StorageEngine& engine, std::uint64_t epoch,
-                              const SlotAccess& access);
+/// Opens a root key from what is on disk through the slots that `access` opens, and compares. Blocks. corrupt
+/// "seal.other_root" for a slot that does not give it back; those of tokens.
+base::Status verify_in_slots(const KeyRing& keys, const StorageEngine& engine, std::uint64_t epoch,
+                             const SlotAccess& access);
 
 /// Destroys the key of that epoch in every slot's token: what it sealed opens nowhere any more, in no backup
 /// either. Blocks. Those of tokens.

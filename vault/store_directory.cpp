@@ -1,5 +1,7 @@
 #include "vault/store_directory.h"
 
+#include "vault/durable_file.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -70,16 +72,10 @@ base::Status make_store_directory(const std::filesystem::path& directory) {
     std::error_code error;
     if (std::filesystem::is_directory(directory, error)) return {};
     const auto parent = directory.parent_path();
-    std::filesystem::create_directories(parent, error);
-    if (error) return system_failure("creating", parent, error.value());
+    if (!make_folders(parent)) return system_failure("creating", parent, errno);
     if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
         return system_failure("creating", directory, errno);
-    const int descriptor = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0) return system_failure("opening", parent, errno);
-    const bool failed = ::fsync(descriptor) != 0;
-    const int code = errno;
-    ::close(descriptor);
-    if (failed) return system_failure("syncing", parent, code);
+    if (!sync_folder(parent)) return system_failure("syncing", parent, errno);
     return {};
 }
 

@@ -19,11 +19,6 @@ using base::ErrorKind;
 constexpr std::uint64_t kLongestKept = 366 * 86'400;
 constexpr int kPreparations = 3;  // while somebody changes seal slots
 
-base::Status nothing_rotates() {
-    return base::failure(ErrorKind::unavailable, "keys.not_rotating", "This server carries out no rotations.",
-                         "This is a mistake in Claviger; please report it.");
-}
-
 /// {"slot":…,"opening_key":…}, each once.
 void read_openings(Fields& in, vault::SlotAccess& access) {
     for (auto& given : in.objects("opening_keys", vault::kMaxSlots)) {
@@ -81,15 +76,15 @@ net::awaitable<Answered> rotate_root_key(Call& call) {
     if (const auto kept = in.number_if_any("retire_after_seconds", 0, kLongestKept))
         wish.retire_after = std::chrono::seconds(*kept);
     if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
-    if (call.rotations == nullptr) co_return std::unexpected(nothing_rotates().error());
+    if (auto possible = can_rotate(call); !possible) co_return std::unexpected(std::move(possible).error());
     access.token = call.settings.token_input;
+    access.key_files = call.settings.key_files;
 
     base::OperationId id;
     base::Status begun;
     for (int tries = 0; tries < kPreparations; ++tries) {
         auto prepared = co_await beside<base::Result<vault::PreparedRoot>>(
             call, [&]() -> base::Result<vault::PreparedRoot> {
-                if (call.settings.key_files) access.key_files = call.settings.key_files();
                 return vault::prepare_root(call.records.keys(), call.records.engine(), access,
                                            call.records.clock().now());
             });
@@ -113,7 +108,7 @@ net::awaitable<Answered> rotate_vault_key(Call& call) {
     Fields in(call.body);
     const auto wish = read_wish(in);
     if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
-    if (call.rotations == nullptr) co_return std::unexpected(nothing_rotates().error());
+    if (auto possible = can_rotate(call); !possible) co_return std::unexpected(std::move(possible).error());
     base::OperationId id;
     const auto begun = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find<vault::Vault>(change.catalog(), call.workspace(), call.ids[0]);

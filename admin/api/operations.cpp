@@ -2,6 +2,7 @@
 
 #include "admin/api/page.h"
 #include "admin/api/shown.h"
+#include "vault/fence.h"
 #include "vault/key_rotations.h"
 
 #include <nlohmann/json.hpp>
@@ -53,7 +54,27 @@ Json shown_progress(const Call& call, const Operation& operation) {
             {"remaining_seconds", pace && pace->remaining ? Json(pace->remaining->count()) : Json(nullptr)}};
 }
 
+net::awaitable<Answered> set_going(Call& call, Steering steering) {
+    if (auto possible = can_rotate(call); !possible) co_return std::unexpected(std::move(possible).error());
+    co_return co_await steer(call, steering);
+}
+
 }  // namespace
+
+base::Status can_rotate(const Call& call) {
+    if (call.rotations == nullptr)
+        return base::failure(base::ErrorKind::unavailable, "keys.not_rotating",
+                             "This server carries out no rotations.",
+                             "This is a mistake in Claviger; please report it.");
+    const auto fence = vault::fence_of(call.records);
+    if (!fence) return std::unexpected(fence.error());
+    if (!*fence) return {};
+    return base::failure(
+        base::ErrorKind::conflict, "fence.not_released",
+        "This store was restored from a backup, and no keys are rotated before it is released.",
+        "Look at it with `claviger backup fence`, release it with `claviger backup release`, "
+        "then try again.");
+}
 
 Json shown_operation(const Call& call, const Operation& operation) {
     const bool of_vault = operation.kind == OperationKind::vault_key_rotation;
@@ -89,8 +110,8 @@ net::awaitable<Answered> retrieve_operation(Call& call) {
 }
 
 net::awaitable<Answered> pause_operation(Call& call) { return steer(call, vault::pause); }
-net::awaitable<Answered> resume_operation(Call& call) { return steer(call, vault::resume); }
-net::awaitable<Answered> roll_back_operation(Call& call) { return steer(call, vault::roll_back); }
-net::awaitable<Answered> retire_operation(Call& call) { return steer(call, vault::retire); }
+net::awaitable<Answered> resume_operation(Call& call) { return set_going(call, vault::resume); }
+net::awaitable<Answered> roll_back_operation(Call& call) { return set_going(call, vault::roll_back); }
+net::awaitable<Answered> retire_operation(Call& call) { return set_going(call, vault::retire); }
 
 }  // namespace claviger::admin::api

@@ -210,6 +210,12 @@ Json shown_slot(const vault::SlotSummary& slot) {
     return shown;
 }
 
+SlotStanding standing_of(const vault::SlotSummary& slot, base::Time now) {
+    if (!slot.verified) return SlotStanding::never_verified;
+    const bool overdue = slot.parameters.emergency() && now - *slot.verified > kDrillEvery;
+    return overdue ? SlotStanding::drill_overdue : SlotStanding::proven;
+}
+
 Json shown_seal(const vault::InstanceSummary& instance, base::Time now) {
     auto slots = Json::array();
     auto warnings = Json::array();
@@ -218,11 +224,11 @@ Json shown_seal(const vault::InstanceSummary& instance, base::Time now) {
         slots.push_back(shown_slot(slot));
         const auto name = slots.back().value("name", "");
         if (slot.verified) ++verified;
-        if (!slot.verified)
+        if (slot.verified && slot.parameters.emergency()) ++emergency;
+        const auto standing = standing_of(slot, now);
+        if (standing == SlotStanding::never_verified)
             warnings.push_back("'" + name + "' was never verified: nobody knows whether it opens.");
-        if (!slot.parameters.emergency()) continue;
-        if (slot.verified) ++emergency;
-        if (slot.verified && now - *slot.verified > kDrillEvery)
+        if (standing == SlotStanding::drill_overdue)
             warnings.push_back("The last drill of '" + name + "' was more than 90 days ago.");
     }
     if (verified < 2)

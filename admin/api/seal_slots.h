@@ -9,6 +9,10 @@ namespace claviger::admin::api {
 
 /// A slot as everybody with access to the status may see it: what it is opened with, never what opens it.
 Json shown_slot(const vault::SlotSummary& slot);
+/// What is known of a slot without trying it.
+enum class SlotStanding { never_verified, drill_overdue, proven };
+/// A drill is overdue 90 days after an emergency slot was last opened.
+SlotStanding standing_of(const vault::SlotSummary& slot, base::Time now);
 /// {"instance":…,"slots":[…],"warnings":[…]}: what is weak is said in words, `now` tells when.
 Json shown_seal(const vault::InstanceSummary& instance, base::Time now);
 

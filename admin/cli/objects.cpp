@@ -1,11 +1,14 @@
 #include "admin/cli/objects.h"
 
+#include "vault/durable_file.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include <fcntl.h>
@@ -179,10 +182,12 @@ base::Result<std::optional<PrivateFile>> PrivateFile::named_by(const Arguments& 
     const auto path = arguments.value(flag);
     if (!path) return std::optional<PrivateFile>();
     const int opened = ::open(path->c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (opened < 0)
+    std::optional<PrivateFile> file;
+    if (opened >= 0) file.emplace(PrivateFile(*path, opened));
+    if (!file || !vault::sync_folder(std::filesystem::path(*path).parent_path()))
         return usage("The file " + *path + " cannot be created: " + std::strerror(errno) + ".",
                      "Name a file that does not exist yet, in a folder you may write to.");
-    return std::optional(PrivateFile(*path, opened));
+    return file;
 }
 
 PrivateFile::PrivateFile(PrivateFile&& other) noexcept
@@ -196,7 +201,8 @@ PrivateFile::~PrivateFile() {
 
 base::Status PrivateFile::write_line(std::string_view text) {
     const std::string line = std::string(text) + "\n";
-    const bool written = ::write(descriptor_, line.data(), line.size()) == ssize_t(line.size());
+    const bool written =
+        ::write(descriptor_, line.data(), line.size()) == ssize_t(line.size()) && ::fsync(descriptor_) == 0;
     if (::close(std::exchange(descriptor_, -1)) == 0 && written) return {};
     return usage("The file " + path_ + " could not be written: " + std::strerror(errno) + ".",
                  "Is the disk full? What should have stood in it is lost; revoke it and make another.");

@@ -80,6 +80,7 @@ public:
     PrivateFile& operator=(PrivateFile&&) = delete;
     ~PrivateFile();
 
+    /// Survives a power cut once this returns.
     base::Status write_line(std::string_view text);
     const std::string& path() const { return path_; }
 

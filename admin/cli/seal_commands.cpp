@@ -3,6 +3,7 @@
 #include "admin/cli/secret_document.h"
 #include "admin/cli/secret_input.h"
 #include "crypto/age_file.h"
+#include "vault/durable_file.h"
 
 #include <nlohmann/json.hpp>
 
@@ -10,7 +11,6 @@
 #include <cstring>
 #include <filesystem>
 
-#include <fcntl.h>
 #include <unistd.h>
 
 namespace claviger::admin::cli {
@@ -26,7 +26,8 @@ std::unexpected<base::Error> not_written(const std::string& file) {
                  "Name a file that does not exist yet, in a folder you may write to.");
 }
 
-/// New files that only their owner may read; removed again unless they are kept.
+/// New files that only their owner may read, durable before the server is told of what they open; removed
+/// again unless they are kept.
 class NewFiles {
 public:
     NewFiles() = default;
@@ -37,14 +38,9 @@ public:
     }
 
     base::Status write(const std::string& file, std::span<const std::byte> bytes) {
-        const int opened = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (opened < 0) return not_written(file);
+        if (!vault::create_file(file, base::as_view(bytes))) return not_written(file);
         files_.push_back(file);
-        const bool written =
-            ::write(opened, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()) &&
-            ::fsync(opened) == 0;
-        if (::close(opened) == 0 && written) return {};
-        return not_written(file);
+        return {};
     }
     void keep() { files_.clear(); }
 
@@ -152,8 +148,7 @@ std::string file_name_of(const std::string& holder) {
 
 base::Status write_shares(const crypto::DealtSlot& slot, const std::vector<Holder>& holders,
                           const std::string& folder, NewFiles& files, json& written) {
-    std::error_code failed;
-    std::filesystem::create_directories(folder, failed);
+    if (!vault::make_folders(folder)) return not_written(folder);
     for (std::size_t i = 0; i < holders.size(); ++i) {
         const auto text = crypto::share_text(slot.files[i]);
         auto name = folder + "/share-" + std::to_string(i + 1) + "-" + file_name_of(holders[i].name);

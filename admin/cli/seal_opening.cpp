@@ -1,7 +1,6 @@
 #include "admin/cli/seal_opening.h"
 
 #include "admin/cli/secret_input.h"
-#include "crypto/age_file.h"
 
 #include <nlohmann/json.hpp>
 
@@ -24,7 +23,7 @@ base::Result<crypto::Key> from_shares(Context& context, const base::RawId& insta
     if (files.empty()) return usage("--share FILE is needed, once for each of the holders.");
     crypto::SharesSoFar shares(crypto::share_set_of(instance, parameters));
     for (const auto& file : files) {
-        const auto text = read_share(context, file);
+        const auto text = read_share(share_source(context), file);
         if (!text) return std::unexpected(text.error());
         auto share = crypto::parse_share(*text);
         if (!share) return std::unexpected(std::move(share).error());
@@ -37,6 +36,10 @@ base::Result<crypto::Key> from_shares(Context& context, const base::RawId& insta
 }
 
 }  // namespace
+
+ShareSource share_source(Context& context) {
+    return {context.arguments.values("--identity"), context.input, context.screen.err()};
+}
 
 std::vector<Flag> opening_flags() {
     return {
@@ -102,35 +105,6 @@ crypto::Secret text_of(const crypto::Key& key) {
     return secret;
 }
 
-base::Result<crypto::Identity> read_identity(Context& context, const std::string& file) {
-    const auto text = read_key_file(file, context.screen.err());
-    if (!text) return std::unexpected(text.error());
-    return crypto::Identity::parse(*text);
-}
-
-base::Result<crypto::Secret> read_share(Context& context, const std::string& file) {
-    auto text = file == "-" ? read_secret(context.input, "Share (not shown)", context.screen.err())
-                            : read_key_file(file, context.screen.err());
-    if (!text) return text;
-    const bool encrypted = text->expose(
-        [](std::span<const std::byte> bytes) { return crypto::is_age_file(base::as_view(bytes)); });
-    if (!encrypted) return text;
-    const auto identities = context.arguments.values("--identity");
-    if (identities.empty())
-        return usage("The share in " + file + " is encrypted to its holder.",
-                     "Add --identity FILE of the holder.");
-    for (const auto& name : identities) {
-        const auto identity = read_identity(context, name);
-        if (!identity) return std::unexpected(identity.error());
-        auto plain = text->expose([&](std::span<const std::byte> bytes) {
-            return crypto::age_decrypt(*identity, base::as_view(bytes));
-        });
-        if (plain || plain.error().code != "age.other_recipient") return plain;
-    }
-    return usage("The share in " + file + " is encrypted to somebody else.",
-                 "Name the identity file of its own holder with --identity.");
-}
-
 base::Result<crypto::Key> opening_with(const crypto::Identity& identity, const json& slot) {
     const auto ephemeral = crypto::Recipient::parse(slot.value("ephemeral", ""));
     if (!ephemeral) return not_shown();
@@ -151,7 +125,7 @@ base::Result<crypto::Key> opening_of(Context& context, const base::RawId& instan
             const auto files = arguments.values("--identity");
             if (files.size() != 1)
                 return usage("--identity FILE is needed, once: the slot's recipient has it.");
-            const auto identity = read_identity(context, files[0]);
+            const auto identity = read_identity(files[0], context.screen.err());
             if (!identity) return std::unexpected(identity.error());
             return opening_with(*identity, slot);
         }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "admin/cli/objects.h"
+#include "admin/cli/share_input.h"
 #include "crypto/seal_slot.h"
 
 #include <nlohmann/json_fwd.hpp>
@@ -27,9 +28,8 @@ base::Result<crypto::Key> opening_of(Context& context, const base::RawId& instan
 /// A key as base64url, to travel in a request.
 crypto::Secret text_of(const crypto::Key& key);
 
-base::Result<crypto::Identity> read_identity(Context& context, const std::string& file);
-/// The text of a share; an encrypted file is opened with one of --identity.
-base::Result<crypto::Secret> read_share(Context& context, const std::string& file);
+/// With the identities that --identity names.
+ShareSource share_source(Context& context);
 /// The key that opens the slot's wrap, from the ephemeral key that the server shows.
 base::Result<crypto::Key> opening_with(const crypto::Identity& identity, const nlohmann::json& slot);
 

@@ -23,7 +23,7 @@ base::Result<json> try_unseal(const Socket& socket, std::string_view slot, std::
 base::Result<json> give_shares(Context& context, const Socket& socket) {
     base::Result<json> answer = json::object();
     for (const auto& file : context.arguments.values("--share")) {
-        const auto share = read_share(context, file);
+        const auto share = read_share(share_source(context), file);
         if (!share) return std::unexpected(share.error());
         answer = try_unseal(socket, "share", "", *share);
         if (!answer || !answer->value("sealed", true)) return answer;
@@ -35,7 +35,7 @@ base::Result<json> with_identity(Context& context, const Socket& socket) {
     const auto files = context.arguments.values("--identity");
     if (files.size() != 1)
         return usage("One --identity FILE opens a recipient's slot; others go with --share.");
-    const auto identity = read_identity(context, files[0]);
+    const auto identity = read_identity(files[0], context.screen.err());
     if (!identity) return std::unexpected(identity.error());
     const auto seal = seal_at(socket);
     if (!seal) return std::unexpected(seal.error());
@@ -114,6 +114,21 @@ base::Status status(Context& context) {
                                                : std::string("Its own log says why."));
 }
 
+/// Of commands that open a store without a server.
+std::vector<Flag> offline_flags(std::vector<Flag> flags) {
+    flags.insert(
+        flags.end(),
+        {{"--key-file", "FILE", "open with this key file"},
+         {"--passphrase-stdin", "", "open with a passphrase, read from standard input"},
+         {"--share", "FILE", "open with holders' shares, as text or as .age files; as many as it takes",
+          true},
+         {"--identity", "FILE", "open with a recipient's identity, or with --share: the holders'", true},
+         {"--pkcs11", "", "open with the PKCS#11 token that --config names"},
+         {"--config", "FILE", "with --pkcs11: the server's settings"},
+         {"--json", "", "print JSON instead of text"}});
+    return flags;
+}
+
 }  // namespace
 
 std::vector<Command> server_commands() {
@@ -149,10 +164,7 @@ std::vector<Command> server_commands() {
          "Read a whole store that no server has open: every row opens, every log entry is the one that was "
          "hashed.",
          {},
-         {{"--data", "DIR", "the data folder", false, true},
-          {"--key-file", "FILE", "open with this key file"},
-          {"--passphrase-stdin", "", "open with a passphrase, read from standard input"},
-          {"--json", "", "print JSON instead of text"}},
+         offline_flags({{"--data", "DIR", "the data folder", false, true}}),
          "claviger fsck --data ./data --key-file ./seal.key",
          nullptr,
          false},
@@ -169,9 +181,7 @@ std::vector<Command> server_commands() {
         {"backup verify",
          "Read a backup whole: every file and the log; with a key also who wrote it, and every row.",
          {{"FOLDER", "the backup"}},
-         {{"--key-file", "FILE", "open with this key file"},
-          {"--passphrase-stdin", "", "open with a passphrase, read from standard input"},
-          {"--json", "", "print JSON instead of text"}},
+         offline_flags({}),
          "claviger backup verify backups/friday --key-file ./seal.key",
          nullptr,
          false},

@@ -1,6 +1,6 @@
 // Power cuts on a disk that keeps nothing but what was synced: tests/crash/power_cut.cpp, loaded into the server, notes what
 // that is, the server is killed in the middle of its work, and the store is started from that alone. Every change that was
-// acknowledged must be there.
+// acknowledged must be there, and so must every way in: the key files and shares that commands said they wrote.
 //
 // POWER_CUTS sets how often (default: 12).
 import assert from 'node:assert/strict';
@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, s
 import path from 'node:path';
 import { before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { binary, makeStore, run, serve, temporaryFolder } from '../flows/harness.mjs';
+import { binary, makeStore, run, serve, startProcess, stopProcess, temporaryFolder } from '../flows/harness.mjs';
 
 const cuts = Number(process.env.POWER_CUTS ?? 12);
 const writersAtOnce = 4;
@@ -118,6 +118,63 @@ describe('power cuts', { skip: sanitized ? 'the sanitizers want to be loaded fir
         const checked = await run(binary, ['fsck', '--data', store.data, '--key-file', path.join(store.folder, 'seal.key')]);
         assert.equal(checked.code, 0, checked.stdout + checked.stderr);
         console.log(`# ${promised.length} acknowledged changes, ${cuts} power cuts`);
+    });
+
+    /// What commands and servers run in whose files below `disk` are watched.
+    const watched = (disk, shadow) => ({ LD_PRELOAD: preload, POWER_CUT_ROOT: disk, POWER_CUT_SHADOW: shadow });
+
+    /// The store as the disk has it after the cut, in another place; its config names `key` there.
+    function afterCut(store, disk, shadow, key) {
+        const left = path.join(temporaryFolder(), 'left');
+        whatIsLeft(keyOf(disk), shadow, left);
+        const settings = JSON.parse(readFileSync(store.file, 'utf8').replace(/^\/\/.*\n/, '').replaceAll(disk, left));
+        settings.seal = key ? { key_file: path.join(left, key) } : undefined;
+        const file = path.join(temporaryFolder(), 'claviger.jsonc');
+        writeFileSync(file, JSON.stringify(settings));
+        return { ...store, left, file, data: settings.data_dir };
+    }
+
+    async function opensAfterCut(store, disk, shadow, key) {
+        const claviger = await serve(afterCut(store, disk, shadow, key));
+        assert.equal(claviger.child.ready.sealed, false);
+        await claviger.admin('GET', '/v1/seal/slots'); // by the API key that `init` showed
+        await claviger.stop();
+    }
+
+    it('take no way in that `init` or `seal add` said was there', async () => {
+        const disk = temporaryFolder();
+        const shadow = temporaryFolder();
+        mkdirSync(path.join(disk, 'keys'));
+        noteAll(disk, shadow);
+        const watching = watched(disk, shadow);
+        const env = { ...process.env, ...watching };
+        const key = path.join(disk, 'keys/seal.key');
+        const store = await makeStore({ data: path.join(disk, 'deep/data'), key, env });
+        await opensAfterCut(store, disk, shadow, 'keys/seal.key');
+
+        const prefix = ['env', ...Object.entries(watching).map(([name, value]) => `${name}=${value}`)];
+        const claviger = await serve(store, { prefix });
+        const apiKey = path.join(store.folder, 'admin.key');
+        writeFileSync(apiKey, store.admin_api_key, { mode: 0o600 });
+        const operator = { ...env, HOME: store.folder, CLAVIGER_URL: claviger.adminUrl, CLAVIGER_API_KEY_FILE: apiKey };
+        const holders = ['--holder', 'alice', '--holder', 'bob', '--threshold', '2'];
+        for (const args of [
+            ['seal', 'add', 'second', '--key-file', path.join(disk, 'keys/second.key')],
+            ['seal', 'add', 'quorum', ...holders, '--out', path.join(disk, 'ceremony/shares')],
+        ]) {
+            const added = await run(binary, args, { env: operator });
+            assert.equal(added.code, 0, added.stderr);
+        }
+        await claviger.kill();
+        await opensAfterCut(store, disk, shadow, 'keys/second.key');
+
+        const sealed = afterCut(store, disk, shadow);
+        const child = await startProcess(binary, ['serve', '--config', sealed.file]);
+        assert.equal(child.ready.sealed, true);
+        const shares = ['share-1-alice.txt', 'share-2-bob.txt'].map((name) => path.join(sealed.left, 'ceremony/shares', name));
+        const opened = await run(binary, ['unseal', '--data', sealed.data, ...shares.flatMap((share) => ['--share', share])]);
+        assert.equal(opened.code, 0, opened.stderr);
+        await stopProcess(child);
     });
 
     it('would show a disk that acknowledges what it did not do', async () => {

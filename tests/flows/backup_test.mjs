@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { binary, freshSecret, grant, makeStore, run, serve, startUpstream, temporaryFolder } from './harness.mjs';
+import { binary, eventually, freshSecret, grant, makeStore, metric, run, serve, startUpstream, temporaryFolder } from './harness.mjs';
 import { post, rpc } from './wire.mjs';
 
 /// A store whose log is pinned and that has a folder for backups.
@@ -54,6 +54,7 @@ describe('backup and restore', () => {
                 assert.ok(message.result, JSON.stringify(message));
             }
         })();
+        const rotation = await claviger.admin('POST', '/v1/keys/root/rotate', { paused: true });
         const made = await cli(store, claviger, 'backup', 'create', 'friday', '--json');
         calling = false;
         await agent;
@@ -98,8 +99,11 @@ describe('backup and restore', () => {
         const accepted = await alone('pin', 'accept', '--config', store.file, '--root', log_root);
         assert.equal(accepted.code, 0, accepted.stderr);
 
+        const startedAt = Date.now() / 1000;
         claviger = await serve(store);
         assert.equal((await ready(claviger)).code, 503);
+        assert.equal(await metric(claviger, 'claviger_pin_behind_entries'), 0);
+        assert.ok((await metric(claviger, 'claviger_pin_timestamp_seconds')) >= startedAt - 1);
         
         const fenced = await callOnce(claviger, granted.sessionToken);
         assert.equal(fenced.message.error.data.code, 'fenced');
@@ -107,6 +111,21 @@ describe('backup and restore', () => {
         assert.equal(fence.fenced, true);
         assert.ok(fence.newer_elsewhere > 0);
         assert.equal(fence.session_tokens_voided, 1);
+
+        // Nothing that would wait for the release for ever is begun.
+        const toRotate = [
+            ['key', 'rotate'],
+            ['key', 'rotate', '--vault', granted.vault.id],
+            ['operation', 'resume', rotation.id],
+            ['operation', 'rollback', rotation.id],
+            ['operation', 'retire', rotation.id, '--yes'],
+        ];
+        for (const args of toRotate) {
+            const tooEarly = await cli(store, claviger, ...args);
+            assert.equal(tooEarly.code, 1, args.join(' ') + tooEarly.stdout + tooEarly.stderr);
+            assert.match(tooEarly.stderr, /restored from a backup, and no keys are rotated before it is released/);
+        }
+        assert.equal(await metric(claviger, 'claviger_restore_fenced'), 1);
 
         // A restart does not lift it.
         await claviger.stop();
@@ -119,6 +138,13 @@ describe('backup and restore', () => {
         const released = await cli(store, claviger, 'backup', 'release', '--yes');
         assert.equal(released.code, 0, released.stderr);
         assert.equal((await ready(claviger)).code, 200);
+        assert.equal(await metric(claviger, 'claviger_restore_fenced'), 0);
+        const stateOf = async () => (await claviger.admin('GET', `/v1/operations/${rotation.id}`)).state;
+        assert.equal(await stateOf(), 'paused');
+        assert.equal((await cli(store, claviger, 'operation', 'resume', rotation.id)).code, 0);
+        await eventually('the rotation of the backup goes on', async () => (await stateOf()) === 'waiting');
+        assert.equal((await cli(store, claviger, 'operation', 'rollback', rotation.id)).code, 0);
+        await eventually('and back', async () => (await stateOf()) === 'rolled_back');
         const old = await callOnce(claviger, granted.sessionToken);
         assert.ok(old.message.error, 'a session token from before the restore still works');
         assert.equal(seen.length, calledBefore);

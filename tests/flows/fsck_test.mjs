@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { binary, makeStore, run, serve } from './harness.mjs';
+import { binary, makeStore, run, serve, temporaryFolder } from './harness.mjs';
 
 const fsck = (data, key, ...more) => run(binary, ['fsck', '--data', data, '--key-file', key, ...more]);
 
@@ -51,5 +51,48 @@ describe('claviger fsck', () => {
         writeFileSync(file, bytes);
         const damaged = await fsck(copy, key, '--json');
         assert.equal(damaged.code, 1, damaged.stdout);
+    });
+
+    it('opens a store and a backup with whatever opens a server', async () => {
+        const backups = temporaryFolder();
+        const store = await makeStore({ config: { backup: { dir: backups } } });
+        const claviger = await serve(store);
+        const apiKey = path.join(store.folder, 'admin.key');
+        writeFileSync(apiKey, store.admin_api_key, { mode: 0o600 });
+        const env = { ...process.env, HOME: store.folder, CLAVIGER_URL: claviger.adminUrl, CLAVIGER_API_KEY_FILE: apiKey };
+        const told = async (...args) => {
+            const done = await run(binary, args, { cwd: store.folder, env });
+            assert.equal(done.code, 0, `${args.join(' ')}: ${done.stdout}${done.stderr}`);
+            return done.stdout;
+        };
+        const keyOf = (name) => readFileSync(path.join(store.folder, name), 'utf8').match(/age1\w+/)[0];
+        for (const name of ['recipient.key', 'alice.key', 'stranger.key']) await told('seal', 'keygen', '--out', name);
+        await told('seal', 'add', 'one', '--recipient', keyOf('recipient.key'));
+        await told('seal', 'add', 'two', '--holder', `alice=${keyOf('alice.key')}`, '--holder', 'bob', '--threshold', '2', '--out', 'shares');
+        await told('backup', 'create', 'friday');
+        await claviger.stop();
+
+        const alice = ['--share', 'shares/share-1-alice.age', '--identity', 'alice.key'];
+        const bob = ['--share', 'shares/share-2-bob.txt'];
+        for (const command of [['fsck', '--data', store.data], ['backup', 'verify', path.join(backups, 'friday')]]) {
+            for (const way of [['--key-file', 'seal.key'], ['--identity', 'recipient.key'], [...alice, ...bob]])
+                assert.match(await told(...command, ...way), /The store is as it was written/);
+            for (const [way, code, why] of [
+                [bob, 1, /share/],
+                [[...bob, ...bob], 1, /Share 2, of bob, was given already/],
+                [['--share', 'shares/share-1-alice.age'], 2, /encrypted to its holder/],
+                [['--identity', 'stranger.key'], 2, /No seal slot of this store is for the identity age1/],
+                [['--key-file', 'seal.key', ...bob], 2, /Give one of them/],
+                [['--pkcs11'], 2, /--pkcs11 and --config FILE go together/],
+                [['--pkcs11', '--config', store.file], 1, /no PKCS#11 module in its config/],
+            ]) {
+                const refused = await run(binary, [...command, ...way], { cwd: store.folder, env });
+                assert.equal(refused.code, code, `${command[0]} ${way.join(' ')}: ${refused.stdout}${refused.stderr}`);
+                assert.match(refused.stderr, why);
+            }
+        }
+        const nothing = await run(binary, ['fsck', '--data', store.data], { env });
+        assert.equal(nothing.code, 2);
+        assert.match(nothing.stderr, /What opens the store is missing/);
     });
 });

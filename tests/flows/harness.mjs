@@ -149,13 +149,13 @@ export async function run(command, args, { limitMs = 60_000, ...options } = {}) 
     return { code, signal, stdout, stderr };
 }
 
-/// A store, a key file and a config. `config` is merged over the defaults, section by section; `data` is where the store
-/// goes when it is not to stand beside them.
-export async function makeStore({ config = {}, data } = {}) {
+/// A store, a key file and a config. `config` is merged over the defaults, section by section; `data` and `key` are where
+/// the store and the key file go when they are not to stand beside it; `env` is what `claviger init` runs in.
+export async function makeStore({ config = {}, data, key, env = process.env } = {}) {
     const folder = temporaryFolder();
     data ??= path.join(folder, 'data');
-    const key = path.join(folder, 'seal.key');
-    const init = await run(binary, ['init', '--data', data, '--key-file', key, '--json']);
+    key ??= path.join(folder, 'seal.key');
+    const init = await run(binary, ['init', '--data', data, '--key-file', key, '--json'], { env });
     if (init.code !== 0)
         throw new Error(
             `claviger init ended with ${init.signal ?? init.code}: ${init.stderr || init.stdout}`,
@@ -264,6 +264,13 @@ export async function eventually(what, probe, limitMs = 5_000) {
         if (Date.now() > end) throw new Error(`${what}: not within ${limitMs} ms`);
         await new Promise((resolve) => setTimeout(resolve, 25));
     }
+}
+
+/// What /metrics says of `name`, which is as it stands there, labels included; NaN when it says nothing.
+export async function metric(claviger, name) {
+    const text = await (await fetch(`${claviger.adminUrl}/metrics`)).text();
+    const line = text.split('\n').find((each) => each.startsWith(`${name} `));
+    return Number(line?.slice(name.length + 1) ?? NaN);
 }
 
 /// A fetch that remembers everything an agent sent and received: start lines, headers, every body byte.

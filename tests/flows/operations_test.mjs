@@ -43,6 +43,7 @@ const shown = {
         /Removed the seal slot 'key file 2'\./,
     ],
     '6_token.md': [
+        /The store is as it was written/,
         /'hsm' opens the store\./,
         /does not hold the key of this slot/,
         /Unsealed: the server answers\./,
@@ -53,9 +54,12 @@ const shown = {
         /'quorum 2' opens the store\. The drill is on record\./,
         /The root key is number 2 now; number 1 is gone\./,
         /(The vault's key is number [23] now; number [12] is gone\.[^]*){2}/,
+        /Only what is running can be paused/,
+        /the root key is number 2 again/,
         /Removed the seal slot 'hsm 2'\. Its keys in the token are destroyed/,
     ],
     '8_pin_and_backup.md': [
+        /The store is as it was written/,
         /access log: pinned in \S*pins/,
         /entries   \d+\nroot      [0-9a-f]{64}/,
         /Made backup 'friday': \d+ entries/,

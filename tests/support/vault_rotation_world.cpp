@@ -175,7 +175,11 @@ std::vector<WayIn> RotationWorld::ways_in(const StorageEngine& engine) const {
 
 SlotAccess RotationWorld::access() const {
     SlotAccess access;
-    access.key_files.push_back({SlotKind::key_file, key_file_content()});
+    access.key_files = [] {
+        std::vector<SealInput> files;
+        files.push_back({SlotKind::key_file, key_file_content()});
+        return files;
+    };
     if (token_) access.token = [] { return base::Result<SealInput>(token_input()); };
     return access;
 }
@@ -193,10 +197,7 @@ base::Result<base::OperationId> rotate_root(Records& records, const SlotAccess& 
     // The passphrase is what a person types; everything else the server finds by itself.
     SlotAccess all;
     all.token = access.token;
-    for (const auto& file : access.key_files)
-        all.key_files.push_back({file.kind, file.secret.expose([](std::span<const std::byte> bytes) {
-                                     return crypto::Secret::copy_of(bytes);
-                                 })});
+    all.key_files = access.key_files;
     const auto slots = KeyRing::summary(records.engine()).value()->slots;
     for (const auto& slot : slots)
         if (slot.kind == SlotKind::passphrase)

@@ -23,6 +23,25 @@ using test::keys::token_of;
 
 constexpr RotationWish kAtOnce{.retire_after = std::chrono::seconds(0)};
 
+crypto::Key opening_of_passphrase(const SlotSummary& slot) {
+    return crypto::slot_key(slot.parameters, crypto::Secret::copy_of("correct horse battery staple")).value();
+}
+
+/// Changes what a slot holds for an epoch to the wrap of another key, as a disk or memory that lies would.
+base::Status give_another_key(Change& now, std::uint64_t epoch, const crypto::Secret& key_file) {
+    auto& transaction = now.transaction();
+    auto record = transaction.keys().state(transaction.engine());
+    if (!record) return std::unexpected(record.error());
+    for (auto& slot : record->slots)
+        for (auto& wrap : slot.wraps)
+            if (slot.parameters.kind == crypto::SlotKind::key_file && wrap.epoch == epoch)
+                wrap.wrapped = crypto::wrap_root(crypto::slot_key(slot.parameters, key_file).value(),
+                                                 wrap_place(*record, slot, epoch), crypto::Key::generate());
+    transaction.keys().put_state(*record, transaction.batch());
+    now.note(EntryKind::seal, Action::update, ObjectKind::seal_slot, record->slots[1].parameters.slot);
+    return {};
+}
+
 /// An open store with rotations going on.
 struct Running {
     explicit Running(StorageEngine& on, const base::Clock& clock, SealInput input,
@@ -243,14 +262,80 @@ TEST_CASE("a rotation leaves no seal slot behind", "[vault][rotation]") {
     CHECK(world.store->finished(id).state == OperationState::waiting);
 }
 
+TEST_CASE("a root key that a slot does not give back from the disk is not put to use", "[vault][rotation]") {
+    World world;
+    const auto id = world.root({.paused = true});
+    REQUIRE(id);
+    const auto access = world.people.access();
+    const auto files = access.key_files();
+    REQUIRE(change(*world.store->records,
+                   [&](Change& now) { return give_another_key(now, 2, files[0].secret); }));
+
+    REQUIRE(steer(*world.store->records, *id, resume));
+    const auto stopped = world.store->finished(id);
+    CHECK(stopped.state == OperationState::paused);
+    REQUIRE(stopped.problem);
+    CHECK(stopped.problem->code == "seal.other_root");
+    CHECK(stopped.problem->message ==
+          "The seal slot 'key file' does not give back the new root key that it was given.");
+    CHECK(world.epochs()[0].state == "active");
+    CHECK(world.epochs()[1].state == "pending");
+
+    REQUIRE(steer(*world.store->records, *id, roll_back));
+    CHECK(world.store->finished(id).state == OperationState::rolled_back);
+    world.all_is_well();
+}
+
+TEST_CASE("a root key that was sealed into a slot wrongly is found with what people gave",
+          "[vault][rotation]") {
+    World world;
+    REQUIRE(world.root({.paused = true}));
+    const auto files = world.people.access().key_files();
+    REQUIRE(change(*world.store->records,
+                   [&](Change& now) { return give_another_key(now, 2, files[0].secret); }));
+    const auto slots = KeyRing::summary(world.engine).value()->slots;
+    SlotAccess typed;
+    typed.token = world.people.access().token;
+    const auto verified = [&] {
+        return code_of(verify_in_slots(world.store->records->keys(), world.engine, 2, typed));
+    };
+    CHECK(verified() == "(good)");  // the key file is not there, so nobody can look
+    typed.openings.emplace_back(slots[0].parameters.slot, opening_of_passphrase(slots[0]));
+    CHECK(verified() == "(good)");
+    typed.openings.emplace_back(slots[1].parameters.slot,
+                                crypto::slot_key(slots[1].parameters, files[0].secret).value());
+    CHECK(verified() == "seal.other_root");
+}
+
+TEST_CASE("a token that gives back another key than it was given takes part in no rotation",
+          "[vault][rotation]") {
+    World world;
+    if (!world.people.has_token()) {
+        WARN("skipped: SoftHSM2 is not installed");
+        return;
+    }
+    SlotAccess access = world.people.access();
+    const auto slots = KeyRing::summary(world.engine).value()->slots;
+    access.openings.emplace_back(slots[0].parameters.slot, opening_of_passphrase(slots[0]));
+    access.token = [honest = access.token]() -> base::Result<SealInput> {
+        auto input = honest();
+        if (input) input->module = CLAVIGER_LYING_TOKEN;
+        return input;
+    };
+    const auto prepared = prepare_root(world.store->records->keys(), world.engine, access, world.clock.now());
+    REQUIRE_FALSE(prepared);
+    CHECK(prepared.error().code == "seal.other_root");
+    CHECK(prepared.error().message ==
+          "The seal slot 'token' does not give back the new root key that it was given.");
+    CHECK(world.epochs().size() == 1);
+    world.all_is_well();
+}
+
 TEST_CASE("slots that change while a new root key is prepared are noticed", "[vault][rotation]") {
     World world;
     SlotAccess access = world.people.access();
     const auto slots = KeyRing::summary(world.engine).value()->slots;
-    access.openings.emplace_back(
-        slots[0].parameters.slot,
-        crypto::slot_key(slots[0].parameters, crypto::Secret::copy_of("correct horse battery staple"))
-            .value());
+    access.openings.emplace_back(slots[0].parameters.slot, opening_of_passphrase(slots[0]));
     const auto prepared = prepare_root(world.store->records->keys(), world.engine, access, world.clock.now());
     REQUIRE(prepared);
     REQUIRE(change(*world.store->records, [&](Change& now) -> base::Status {
