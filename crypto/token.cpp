@@ -53,6 +53,15 @@ std::unexpected<base::Error> key_missing(const std::string& label) {
         "slot; then remove this one and add a new one.");
 }
 
+std::unexpected<base::Error> key_exists(const std::string& label, std::uint64_t epoch) {
+    return base::failure(
+        ErrorKind::conflict, "token.key_exists",
+        "The token '" + label + "' holds a key for root key " + std::to_string(epoch) +
+            " of this slot already.",
+        "It may be needed to open an older copy of the store. Remove the slot and add it again "
+        "to seal it with another key.");
+}
+
 /// The key's CKA_ID: slot and epoch, so that no two root keys share a token key.
 std::array<unsigned char, 24> key_id(const base::RawId& slot, std::uint64_t epoch) {
     std::array<unsigned char, 24> id{};
@@ -216,7 +225,8 @@ base::Result<base::Bytes> Token::wrap(const base::RawId& slot, std::uint64_t epo
                                       const Key& root) {
     const std::scoped_lock lock(modules_mutex());
     auto key = session_->find(slot, epoch);
-    if (!key && key.error().code == "token.key_missing") key = session_->make(slot, epoch);
+    if (key) return key_exists(session_->label, epoch);
+    if (key.error().code == "token.key_missing") key = session_->make(slot, epoch);
     if (!key) return std::unexpected(std::move(key).error());
     base::Bytes wrapped(kWrapBytes, '\0');
     auto* const out = reinterpret_cast<unsigned char*>(wrapped.data());

@@ -30,8 +30,9 @@ public:
     ~Token();
 
     /// Makes the AES-256 key of a slot and a root key epoch in the token, sensitive and never extractable,
-    /// and seals `root` under it: nonce 12 | AES-256-GCM with the place as additional data | tag 16. Makes no
-    /// second key when there is one already.
+    /// and seals `root` under it: nonce 12 | AES-256-GCM with the place as additional data | tag 16. conflict
+    /// "token.key_exists" when the token has a key of that slot and epoch: it is another root key's, of a
+    /// history that a restore left behind or of an attempt that was killed, and is not used again.
     base::Result<base::Bytes> wrap(const base::RawId& slot, std::uint64_t epoch, const Place& place,
                                    const Key& root);
     /// ErrorKind::corrupt, "envelope.refused", when bytes or place differ.

@@ -79,6 +79,22 @@ std::optional<Newer> newer_elsewhere(const vault::BackupHeader& header, const Co
     return Newer{size > header.head.size ? size - header.head.size : 0, file.string()};
 }
 
+/// Backups of this store in the config's folder that hold more than this one; nothing without such a folder.
+base::Result<std::optional<std::vector<vault::FoundBackup>>> newer_backups(const vault::BackupHeader& header,
+                                                                           const Config& config) {
+    if (!config.backup_dir) return std::nullopt;
+    auto found = vault::backups_in(*config.backup_dir);
+    if (!found) return std::unexpected(std::move(found).error());
+    return vault::longer_than(std::move(*found), header.instance, header.head.size);
+}
+
+void print_newer_backups(const std::vector<vault::FoundBackup>& newer, const vault::BackupHeader& than) {
+    for (const auto& [name, header] : newer)
+        std::cout << "backup.dir has a newer backup of this store: " << name << ", made "
+                  << base::to_rfc3339(header.made) << ", with " << header.head.size - than.head.size
+                  << " entries more.\n";
+}
+
 }  // namespace
 
 base::Status check_backup(const BackupCheck& check, Output output) {
@@ -113,6 +129,10 @@ base::Status check_backup(const BackupCheck& check, Output output) {
 }
 
 base::Status restore(const std::filesystem::path& backup, const Config& config, Output output) {
+    const auto wanted = vault::read_backup_header(backup);
+    if (!wanted) return std::unexpected(wanted.error());
+    const auto backups = newer_backups(*wanted, config);
+    if (!backups) return std::unexpected(backups.error());
     const auto header =
         vault::restore_backup(backup, config.data_dir, progress_on(output, "restoring the backup"));
     if (!header) return std::unexpected(header.error());
@@ -120,6 +140,11 @@ base::Status restore(const std::filesystem::path& backup, const Config& config, 
     auto done = shown(*header);
     done["data_dir"] = config.data_dir.string();
     done["newer_elsewhere"] = newer ? json(newer->entries) : json();
+    done["newer_backups"] = json();
+    if (*backups) {
+        done["newer_backups"] = json::array();
+        for (const auto& found : **backups) done["newer_backups"].push_back(found.name);
+    }
     if (output == Output::json) {
         std::cout << done.dump() << std::endl;
         return {};
@@ -128,6 +153,7 @@ base::Status restore(const std::filesystem::path& backup, const Config& config, 
     std::cout << "The store is in " << config.data_dir.string()
               << ". It opens fenced: session tokens and connect\n"
               << "links are void, and no agent is served before `claviger backup release`.\n";
+    if (*backups) print_newer_backups(**backups, *header);
     if (!newer)
         std::cout << "Nothing here says what was written after the backup: there is no pin of this store.\n";
     else if (newer->entries == 0)

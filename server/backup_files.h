@@ -18,7 +18,8 @@ struct BackupCheck {
 /// "store.faults" when a row does not open.
 base::Status check_backup(const BackupCheck& check, Output output);
 
-/// Into the config's data folder. Says what the pin knows that the backup does not have, and what to do next.
+/// Into the config's data folder. Says what the pin and the folder of backups know that this backup does not
+/// have, and what to do next.
 /// Errors as vault::restore_backup.
 base::Status restore(const std::filesystem::path& backup, const Config& config, Output output);
 

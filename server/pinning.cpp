@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "server/change_now.h"
+#include "vault/overruling.h"
 #include "vault/store_marks.h"
 
 #include <nlohmann/json.hpp>
@@ -17,12 +18,45 @@ using base::ErrorKind;
 using nlohmann::json;
 using vault::PinVerdict;
 
-base::Status note(vault::Records& records, vault::Action action) {
-    return change_now(records, [&](vault::Change& change) -> base::Status {
-        change.note(vault::EntryKind::seal, action, vault::ObjectKind::instance, change.keys().instance());
-        if (action != vault::Action::pin) return {};
+void note(vault::Change& change, vault::Action action) {
+    change.note(vault::EntryKind::seal, action, vault::ObjectKind::instance, change.keys().instance());
+}
+
+base::Status note_pin(vault::Records& records) {
+    return change_now(records, [](vault::Change& change) {
+        note(change, vault::Action::pin);
         return vault::set_mark(change.transaction(), vault::kPinnedMark, {});
     });
+}
+
+base::Result<vault::SaidOfPin> said_by(const vault::Records& records) {
+    const auto mark = vault::read_mark(records.engine(), records.keys(), vault::kPinnedMark);
+    if (!mark) return std::unexpected(mark.error());
+    auto overruling = vault::overruling_of(records.engine(), records.keys());
+    if (!overruling) return std::unexpected(std::move(overruling).error());
+    return vault::SaidOfPin{mark->has_value(), *overruling};
+}
+
+base::Status overrule(vault::Records& records, const vault::Overruling& overruling) {
+    auto done = change_now(records, [&](vault::Change& change) {
+        note(change, vault::Action::accept_pin);
+        return vault::put_overruling(change.transaction(), overruling);
+    });
+    if (done) base::log(base::LogLevel::warning, "pin.accepted", {{"entries_pinned", overruling.entries}});
+    return done;
+}
+
+/// The pin becomes the store's, in that order: what was accepted is on record before it counts.
+base::Status replace_pin(vault::Records& records, vault::LogPin& pin, vault::SaidOfPin& said,
+                         PinVerdict verdict) {
+    if (verdict == PinVerdict::accepted) {
+        const auto before = pin.pinned() ? pin.pinned()->head : vault::LogHead{};
+        said.overruling = vault::Overruling{before.size, before.root, records.ledger().head().root};
+        if (auto noted = overrule(records, *said.overruling); !noted) return noted;
+    }
+    if (said.overruling)
+        if (auto used = pin.use_up(said.overruling->accepted); !used) return used;
+    return pin.reset(records.ledger().head());
 }
 
 base::Result<std::filesystem::path> folder_of(const Config& config) {
@@ -35,13 +69,14 @@ base::Result<std::filesystem::path> folder_of(const Config& config) {
 }  // namespace
 
 base::Result<Pinned> pin_log(vault::Records& records, const std::optional<std::filesystem::path>& folder) {
-    const auto mark = vault::read_mark(records.engine(), records.keys(), vault::kPinnedMark);
-    if (!mark) return std::unexpected(mark.error());
+    auto said = said_by(records);
+    if (!said) return std::unexpected(std::move(said).error());
+    const auto known_before = [&] { return said->overruling ? said->overruling->entries : 0; };
     if (!folder) {
-        if (*mark)
+        if (said->pinned)
             base::log(base::LogLevel::warning, "pin.not_configured",
                       {{"next", "set access_log.pin_dir again: this store had a pin, and goes on without"}});
-        return Pinned{};
+        return Pinned{nullptr, known_before()};
     }
     const auto key =
         records.keys().owner_key(records.engine(), {}, records.keys().instance(), vault::kFirstGeneration);
@@ -49,28 +84,28 @@ base::Result<Pinned> pin_log(vault::Records& records, const std::optional<std::f
     auto pin =
         vault::LogPin::open(*folder, records.keys().instance(), vault::pin_key(**key), records.clock());
     if (!pin) return std::unexpected(std::move(pin).error());
-    const auto before = (*pin)->pinned() ? (*pin)->pinned()->head.size : 0;
-    const auto verdict =
-        vault::check_pin(**pin, records.engine(), records.ledger().head(), mark->has_value());
+    const auto verdict = vault::check_pin(**pin, records.engine(), records.ledger().head(), *said);
     if (!verdict) return std::unexpected(verdict.error());
-
-    // What was accepted is on record before it counts; a first pin is on disk before the store says it has
-    // one.
-    if (*verdict == PinVerdict::accepted) {
-        const auto accepted = records.ledger().head();
-        if (auto noted = note(records, vault::Action::accept_pin); !noted)
-            return std::unexpected(std::move(noted).error());
-        if (auto used = (*pin)->use_up(accepted.root); !used) return std::unexpected(std::move(used).error());
-        base::log(base::LogLevel::warning, "pin.accepted", {{"entries", accepted.size}});
-    }
+    auto before = (*pin)->pinned() ? (*pin)->pinned()->head.size : 0;
     if (*verdict != PinVerdict::same)
-        if (auto reset = (*pin)->reset(records.ledger().head()); !reset)
-            return std::unexpected(std::move(reset).error());
+        if (auto replaced = replace_pin(records, **pin, *said, *verdict); !replaced)
+            return std::unexpected(std::move(replaced).error());
+    if (said->overruling) before = known_before();
     records.ledger().set_pin(pin->get());
-    if (!*mark)
-        if (auto noted = note(records, vault::Action::pin); !noted)
-            return std::unexpected(std::move(noted).error());
+    if (!said->pinned)  // a first pin is on disk before the store says that it has one
+        if (auto noted = note_pin(records); !noted) return std::unexpected(std::move(noted).error());
     return Pinned{std::move(*pin), before};
+}
+
+base::Status pin_followed(vault::Records& records) {
+    const auto said = said_by(records);
+    if (!said) return std::unexpected(said.error());
+    if (!said->overruling) return {};
+    return change_now(records, [](vault::Change& change) -> base::Status {
+        note(change, vault::Action::pin);
+        vault::clear_overruling(change.transaction());
+        return {};
+    });
 }
 
 base::Status show_pins(const Config& config, Output output) {

@@ -63,6 +63,8 @@ base::Result<std::unique_ptr<Unsealed>> Unsealed::open(
     if (auto fenced = fence_if_restored(*unsealed->records_, config.data_dir, pinned->entries_before);
         !fenced)
         return std::unexpected(std::move(fenced).error());
+    if (auto followed = pin_followed(*unsealed->records_); !followed)
+        return std::unexpected(std::move(followed).error());
     for (const auto& worker : workers)
         unsealed->lanes_.push_back(std::make_unique<proxy::Lane>(
             *worker, *unsealed->records_, unsealed->settings_, *tls, client_limits(config)));

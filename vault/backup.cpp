@@ -258,6 +258,14 @@ base::Result<std::vector<FoundBackup>> backups_in(const fs::path& folder) {
     return found;
 }
 
+std::vector<FoundBackup> longer_than(std::vector<FoundBackup> found, const base::RawId& instance,
+                                     std::uint64_t entries) {
+    std::erase_if(found, [&](const FoundBackup& each) {
+        return each.header.instance != instance || each.header.head.size <= entries;
+    });
+    return found;
+}
+
 base::Result<BackupHeader> verify_backup(const fs::path& folder, const BackupProgress& progress) {
     auto header = read_backup_header(folder);
     if (!header) return header;

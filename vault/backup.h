@@ -36,6 +36,9 @@ struct FoundBackup {
     BackupHeader header;
 };
 base::Result<std::vector<FoundBackup>> backups_in(const std::filesystem::path& folder);
+/// Those of them that are of this store and hold more of its log than the first `entries`.
+std::vector<FoundBackup> longer_than(std::vector<FoundBackup> found, const base::RawId& instance,
+                                     std::uint64_t entries);
 
 /// Without any key: that every file is there and whole, that none is too many, that the database opens, and
 /// that its log hashes to the header's root. Blocks. corrupt "backup.file_changed", "backup.header_refused",

@@ -58,7 +58,10 @@ base::Status put_fence(Change& change, const BackupHeader& backup, std::uint64_t
     }
     for (const auto& flow : change.catalog().all<ConnectFlow>([](const ConnectFlow&) { return true; }))
         if (auto erased = change.erase(*flow); !erased) return erased;
-    return set_mark(change.transaction(), kFencedMark, encode(fence));
+    auto& transaction = change.transaction();
+    if (auto begun = transaction.keys().begin_history(transaction.engine(), transaction.batch()); !begun)
+        return begun;
+    return set_mark(transaction, kFencedMark, encode(fence));
 }
 
 base::Status lift_fence(Change& change) {

@@ -28,8 +28,8 @@ struct Fence {
 /// Nothing when the store is not fenced. corrupt "mark.refused".
 base::Result<std::optional<Fence>> fence_of(const Records& records);
 
-/// In one change: sets the fence, revokes every session token, erases every connect link, and notes it all.
-/// `pinned` as in Fence.
+/// In one change: sets the fence, begins another history (KeyRing::begin_history), revokes every session
+/// token, erases every connect link, and notes it all. `pinned` as in Fence.
 base::Status put_fence(Change& change, const BackupHeader& backup, std::uint64_t pinned);
 /// Takes the fence away and notes it. conflict "fence.none" when there is none.
 base::Status lift_fence(Change& change);

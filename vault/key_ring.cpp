@@ -20,10 +20,12 @@ constexpr std::uint64_t kFirstCommit = 1;
 constexpr int kReadings = 16;  // of one row, while a rotation moves it from one root key to another
 constexpr crypto::Purpose kPurposes[] = {
     crypto::Purpose::blind_index,    crypto::Purpose::audit_fingerprint, crypto::Purpose::log_signing,
-    crypto::Purpose::row_sums,       crypto::Purpose::session_ids,       crypto::Purpose::cursors,
-    crypto::Purpose::audit_entries,  crypto::Purpose::agent_handles,     crypto::Purpose::webhook_secrets,
+    crypto::Purpose::row_sums,       crypto::Purpose::audit_entries,     crypto::Purpose::webhook_secrets,
     crypto::Purpose::outbox_secrets, crypto::Purpose::token_fingerprint, crypto::Purpose::connect_secrets,
 };
+constexpr crypto::Purpose kHandlePurposes[] = {crypto::Purpose::session_ids, crypto::Purpose::cursors,
+                                               crypto::Purpose::agent_handles};
+constexpr std::uint64_t kFirstDerived = 1;  // the number of what derives from the first history
 
 Bytes owner_row_key(const base::RawId& owner, std::uint64_t generation) {
     Bytes key(reinterpret_cast<const char*>(owner.data()), owner.size());
@@ -216,12 +218,20 @@ std::string slot_id_text(const base::RawId& slot) {
     return base::to_hex({reinterpret_cast<const char*>(slot.data()), slot.size()});
 }
 
-KeyRing::KeyRing(base::RawId instance, RootKeys roots, crypto::Key derivation)
+KeyRing::KeyRing(base::RawId instance, std::uint64_t history, RootKeys roots, crypto::Key derivation)
     : instance_(instance),
       derivation_(std::move(derivation)),
       body_digest_key_(crypto::derive(derivation_, crypto::Purpose::audit_fingerprint, 2)),
       roots_(std::move(roots)) {
     for (const auto purpose : kPurposes) derived_.emplace(purpose, crypto::derive(derivation_, purpose));
+    enter_history(history);
+}
+
+void KeyRing::enter_history(std::uint64_t number) {
+    auto& entered = histories_.emplace_front(History{number, {}});
+    for (const auto purpose : kHandlePurposes)
+        entered.keys.emplace(purpose, crypto::derive(derivation_, purpose, kFirstDerived + number));
+    history_.store(&entered, std::memory_order_release);
 }
 
 base::Result<std::unique_ptr<KeyRing>> KeyRing::create(const std::vector<SealInput>& inputs,
@@ -239,7 +249,8 @@ base::Result<std::unique_ptr<KeyRing>> KeyRing::create(const std::vector<SealInp
     RootKeys roots;
     roots.active = kFirstEpoch;
     roots.live[kFirstEpoch] = std::make_shared<const RootKey>(kFirstEpoch, crypto::Key::generate());
-    std::unique_ptr<KeyRing> ring(new KeyRing(record.instance, roots, crypto::Key::generate()));
+    std::unique_ptr<KeyRing> ring(
+        new KeyRing(record.instance, record.history, roots, crypto::Key::generate()));
     for (const auto& input : inputs) {
         auto slot = new_slot(input, strength, now);
         const auto key = crypto::slot_key(slot.parameters, input.secret);
@@ -293,13 +304,13 @@ base::Result<std::unique_ptr<KeyRing>> KeyRing::unseal(const StorageEngine& engi
     const auto row = engine.get(Table::owner_key, owner_row_key(kDerivationOwner, kFirstGeneration));
     if (!row) return std::unexpected(row.error());
     std::unique_ptr<KeyRing> ring(
-        new KeyRing(record.instance, std::move(opened->roots), std::move(derivation)));
+        new KeyRing(record.instance, record.history, std::move(opened->roots), std::move(derivation)));
     if (*row) {
         const auto kept = ring->owner_key(engine, {}, kDerivationOwner, kFirstGeneration);
         if (!kept) return std::unexpected(kept.error());
         auto own = copy_of((*kept)->key);
         return std::unique_ptr<KeyRing>(
-            new KeyRing(record.instance, std::move(ring->roots_), std::move(own)));
+            new KeyRing(record.instance, record.history, std::move(ring->roots_), std::move(own)));
     }
     // Stores of earlier versions derive everything from their first root key, until that is rotated.
     if (record.last_epoch != kFirstEpoch)
@@ -387,7 +398,20 @@ std::shared_ptr<const RootKey> KeyRing::root_of_commit() const {
     return roots_.live.at(roots_.active);
 }
 
-const crypto::Key& KeyRing::derived(crypto::Purpose purpose) const { return derived_.at(purpose); }
+const crypto::Key& KeyRing::derived(crypto::Purpose purpose) const {
+    const auto& of_handles = history_.load(std::memory_order_acquire)->keys;
+    const auto found = of_handles.find(purpose);
+    return found != of_handles.end() ? found->second : derived_.at(purpose);
+}
+
+base::Status KeyRing::begin_history(const StorageEngine& engine, Batch& batch) {
+    auto record = state(engine);
+    if (!record) return std::unexpected(std::move(record).error());
+    record->history = record->next_history();
+    put_state(*record, batch);
+    next_history_ = record->history;
+    return {};
+}
 
 crypto::Place KeyRing::owner_key_place(const base::RawId& workspace, const base::RawId& owner,
                                        std::uint64_t generation, const RootKey& root) const {
@@ -537,6 +561,7 @@ base::Result<std::size_t> KeyRing::rewrap_owner_keys(const StorageEngine& engine
 
 void KeyRing::changes_durable() {
     created_.clear();
+    if (next_history_) enter_history(*std::exchange(next_history_, std::nullopt));
     if (forgotten_.empty() && !staged_) return;
     const std::unique_lock lock(mutex_);
     for (const auto& id : forgotten_) owner_keys_.erase(id);
@@ -547,6 +572,7 @@ void KeyRing::changes_durable() {
 void KeyRing::changes_abandoned() {
     forgotten_.clear();
     staged_.reset();
+    next_history_.reset();
     if (created_.empty()) return;
     const std::unique_lock lock(mutex_);
     for (const auto& id : created_) owner_keys_.erase(id);

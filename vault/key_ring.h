@@ -11,7 +11,9 @@
 #include "vault/root_keys.h"
 #include "vault/storage_engine.h"
 
+#include <atomic>
 #include <filesystem>
+#include <forward_list>
 #include <functional>
 #include <map>
 #include <memory>
@@ -104,7 +106,15 @@ public:
     std::shared_ptr<const RootKey> root_of_commit() const;
 
     /// Derived from the instance's own derivation key, which no rotation changes; lives as long as the ring.
+    /// What seals handles that others hold (session ids, task ids and states, cursors) derives from the
+    /// history, too: none of before a restore opens after it.
     const crypto::Key& derived(crypto::Purpose purpose) const;
+    /// Which history of the store this is: 0 as it was made, another number after each restore. Keys that
+    /// are made in it have numbers above it.
+    std::uint64_t history() const { return history_.load(std::memory_order_acquire)->number; }
+    /// Puts a state record of another history into `batch`; it is in force once that is durable. Commit
+    /// thread only. corrupt "state.refused".
+    base::Status begin_history(const StorageEngine& engine, Batch& batch);
     /// For keyed digests of call bodies; unrelated to the key of name fingerprints.
     const crypto::Key& body_digest_key() const { return body_digest_key_; }
 
@@ -141,14 +151,19 @@ public:
                                                 const WorkspaceOf& workspace_of, std::uint64_t commit_seq,
                                                 Batch& batch) const;
 
-    /// What create_owner_key, forget_owner and stage_roots did since the last of these two calls is durable,
-    /// or will never be. The ledger calls them, on the commit thread.
+    /// What create_owner_key, forget_owner, stage_roots and begin_history did since the last of these two
+    /// calls is durable, or will never be. The ledger calls them, on the commit thread.
     void changes_durable();
     void changes_abandoned();
 
 private:
     using OwnerId = std::pair<base::RawId, std::uint64_t>;  // owner and generation
-    KeyRing(base::RawId instance, RootKeys roots, crypto::Key derivation);
+    struct History {
+        std::uint64_t number = 0;
+        std::map<crypto::Purpose, crypto::Key> keys;  // of handles
+    };
+    KeyRing(base::RawId instance, std::uint64_t history, RootKeys roots, crypto::Key derivation);
+    void enter_history(std::uint64_t number);
     crypto::Place owner_key_place(const base::RawId& workspace, const base::RawId& owner,
                                   std::uint64_t generation, const RootKey& root) const;
     Bytes sealed_owner_key(crypto::Place place, const RootKey& root, std::uint64_t commit_seq,
@@ -158,9 +173,12 @@ private:
     crypto::Key derivation_;
     std::map<crypto::Purpose, crypto::Key> derived_;
     crypto::Key body_digest_key_;
-    std::optional<RootKeys> staged_;            // not durable yet; the commit thread's
-    std::vector<OwnerId> created_, forgotten_;  // likewise
-    mutable std::shared_mutex mutex_;           // guards what is below
+    std::forward_list<History> histories_;  // newest first; those before stay for who still looks at a key
+    std::atomic<const History*> history_{nullptr};
+    std::optional<RootKeys> staged_;             // not durable yet; the commit thread's
+    std::optional<std::uint64_t> next_history_;  // likewise
+    std::vector<OwnerId> created_, forgotten_;   // likewise
+    mutable std::shared_mutex mutex_;            // guards what is below
     RootKeys roots_;
     // Shared: by the ring, and by callers who seal or open with a key while its owner is being erased.
     mutable std::map<OwnerId, std::shared_ptr<const OwnerKey>> owner_keys_;

@@ -49,6 +49,12 @@ std::string entries(std::uint64_t count) {
     return std::to_string(count) + (count == 1 ? " entry" : " entries");
 }
 
+/// Whether it is this very pin, or its absence, that was overruled.
+bool of_pin(const Overruling& overruling, const LogPin& pin) {
+    const auto head = pin.pinned() ? pin.pinned()->head : LogHead{};
+    return overruling.entries == head.size && overruling.pinned == head.root;
+}
+
 }  // namespace
 
 crypto::Key pin_key(const KeyRing::OwnerKey& instance_key) {
@@ -225,15 +231,16 @@ void LogPin::sync_now_and_then() {
 }
 
 base::Result<PinVerdict> check_pin(const LogPin& pin, const StorageEngine& engine, const LogHead& head,
-                                   bool was_pinned) {
+                                   const SaidOfPin& said) {
     const auto refuse = [&](std::string_view code, std::string message,
                             std::string detail) -> base::Result<PinVerdict> {
+        if (said.overruling && of_pin(*said.overruling, pin)) return PinVerdict::overruled;
         if (pin.accepts(head.root)) return PinVerdict::accepted;
         return base::failure(ErrorKind::corrupt, code, std::move(message), how_to_accept(head),
                              std::move(detail));
     };
     if (!pin.pinned()) {
-        if (!was_pinned) return PinVerdict::first;
+        if (!said.pinned) return PinVerdict::first;
         return refuse("pin.missing",
                       "The pin of the access log is gone, so an older copy of the store would not show.",
                       pin.file().string() + " does not exist; the store has " + entries(head.size) +

@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "vault/durable_file.h"
 #include "vault/ledger.h"
+#include "vault/overruling.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -94,13 +95,19 @@ private:
 std::string acceptance_name(const crypto::Digest& root);
 
 enum class PinVerdict {
-    same,      // the store begins with what is pinned, or is just that
-    first,     // nothing is pinned, and the store was never pinned before
-    accepted,  // it is another one, and the operator accepted it
+    same,       // the store begins with what is pinned, or is just that
+    first,      // nothing is pinned, and the store was never pinned before
+    accepted,   // it is another one, and the operator accepted it
+    overruled,  // and that is on record already: the process died before the pin followed
 };
-/// Compares a store that Ledger::open verified with its pin. `was_pinned`: the store says that it has a pin.
-/// corrupt "pin.store_older" (an older copy), "pin.log_forked" (another history), "pin.missing".
+/// What a store says about its pin.
+struct SaidOfPin {
+    bool pinned = false;                   // it has one
+    std::optional<Overruling> overruling;  // of that one, or of one before
+};
+/// Compares a store that Ledger::open verified with its pin. corrupt "pin.store_older" (an older copy),
+/// "pin.log_forked" (another history), "pin.missing".
 base::Result<PinVerdict> check_pin(const LogPin& pin, const StorageEngine& engine, const LogHead& head,
-                                   bool was_pinned);
+                                   const SaidOfPin& said);
 
 }  // namespace claviger::vault

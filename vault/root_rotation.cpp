@@ -9,6 +9,8 @@ namespace {
 using base::ErrorKind;
 using crypto::SlotKind;
 
+constexpr int kNumbers = 64;  // that may be skipped because a token has a key of theirs
+
 std::unexpected<base::Error> left_behind(const SealSlot& slot, std::string why) {
     return base::failure(
         ErrorKind::invalid_request, "keys.slot_left_behind",
@@ -129,6 +131,33 @@ void without(StateRecord& record, RootKeys& roots, std::uint64_t epoch) {
     roots.live.erase(epoch);
 }
 
+/// Takes back what an attempt made that comes to nothing: nobody will ask the token for it.
+void forget_in_tokens(const StateRecord& record, std::uint64_t epoch, const SlotAccess& access) {
+    for (const auto& slot : record.slots) {
+        if (slot.parameters.kind != SlotKind::pkcs11 || slot.wrap_of(epoch) == nullptr) continue;
+        if (auto token = token_of(slot, access)) (void)token->destroy(slot.parameters.slot, epoch);
+    }
+}
+
+base::Result<PreparedRoot> sealed_in_all(const KeyRing& keys, const StateRecord& basis, std::uint64_t epoch,
+                                         const SlotAccess& access, base::Time now) {
+    PreparedRoot prepared{std::make_shared<const RootKey>(epoch, crypto::Key::generate()), basis, basis};
+    auto& next = prepared.record;
+    next.last_epoch = epoch;
+    next.epochs.push_back({epoch, EpochState::pending, now});
+    auto roots = keys.roots();
+    roots.live[epoch] = prepared.root;
+    base::Status sealed;
+    for (auto& slot : next.slots)
+        if (sealed) sealed = seal_next(next, slot, roots, access);
+    if (sealed) sealed = give_back(next, *prepared.root, roots.in_use(), access);
+    if (!sealed) {
+        forget_in_tokens(next, epoch, access);
+        return std::unexpected(std::move(sealed).error());
+    }
+    return prepared;
+}
+
 enum class Before { retires, is_gone };
 
 base::Result<std::size_t> put_to_use(Transaction& transaction, std::uint64_t epoch,
@@ -163,19 +192,12 @@ base::Result<PreparedRoot> prepare_root(const KeyRing& keys, const StorageEngine
         return base::failure(ErrorKind::conflict, "keys.rotation_under_way",
                              "A rotation of the root key is under way already.",
                              "`claviger key status` shows it. Retire the old key or roll back first.");
-    PreparedRoot prepared{nullptr, *record, std::move(*record)};
-    auto& next = prepared.record;
-    const auto epoch = ++next.last_epoch;
-    next.epochs.push_back({epoch, EpochState::pending, now});
-    prepared.root = std::make_shared<const RootKey>(epoch, crypto::Key::generate());
-    auto roots = keys.roots();
-    roots.live[epoch] = prepared.root;
-    for (auto& slot : next.slots)
-        if (auto sealed = seal_next(next, slot, roots, access); !sealed)
-            return std::unexpected(std::move(sealed).error());
-    if (auto given = give_back(next, *prepared.root, roots.in_use(), access); !given)
-        return std::unexpected(std::move(given).error());
-    return prepared;
+    auto epoch = record->next_epoch();
+    for (int tried = 1;; ++tried, ++epoch) {
+        auto prepared = sealed_in_all(keys, *record, epoch, access, now);
+        const bool number_used = !prepared && prepared.error().code == "token.key_exists";
+        if (!number_used || tried == kNumbers) return prepared;
+    }
 }
 
 base::Status verify_in_slots(const KeyRing& keys, const StorageEngine& engine, std::uint64_t epoch,

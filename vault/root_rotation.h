@@ -26,7 +26,8 @@ struct PreparedRoot {
 };
 
 /// Makes the next root key, seals it into every slot, and opens it again from those that `access` opens: all
-/// but the emergency slots, whose holders alone can. Blocks as long as tokens take; before and outside of any
+/// but the emergency slots, whose holders alone can. Numbers that a token has a key of already, from a kill
+/// or an older copy of the store, are passed over. Blocks as long as tokens take; before and outside of any
 /// commit. conflict "keys.rotation_under_way"; invalid_request "keys.slot_left_behind" for a slot whose
 /// opening key is missing or wrong; corrupt "seal.other_root"; those of tokens.
 base::Result<PreparedRoot> prepare_root(const KeyRing& keys, const StorageEngine& engine,

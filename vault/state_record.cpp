@@ -1,8 +1,10 @@
 #include "vault/state_record.h"
 
+#include "crypto/random.h"
 #include "vault/byte_reader.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 namespace claviger::vault {
@@ -10,8 +12,10 @@ namespace {
 
 using base::Bytes;
 
-constexpr std::uint8_t kFormat = 3;
-constexpr std::uint8_t kFirstFormat = 1;  // slots without names, of two kinds; 2: epochs without a time
+constexpr std::uint8_t kFormat = 4;
+constexpr std::uint8_t kFirstFormat = 1;  // slots without names, of two kinds
+constexpr std::uint8_t kEpochTimes = 3;   // from here on epochs have a time, and the highest one is kept
+constexpr std::uint8_t kHistories = 4;    // from here on a restored store has another history
 constexpr std::size_t kMacBytes = 32;
 
 std::uint64_t millis(base::Time time) { return static_cast<std::uint64_t>(time.time_since_epoch().count()); }
@@ -128,13 +132,14 @@ bool read_epochs(ByteReader& in, std::uint8_t format, StateRecord& record) {
     for (unsigned i = 0; i < count && in.good(); ++i) {
         RootEpoch epoch{in.number<std::uint64_t>(), static_cast<EpochState>(in.number<std::uint8_t>()),
                         record.created};
-        if (format == kFormat) epoch.created = time_of(in.number<std::uint64_t>());
+        if (format >= kEpochTimes) epoch.created = time_of(in.number<std::uint64_t>());
         if (epoch.epoch <= highest || epoch.state < EpochState::pending || epoch.state > EpochState::retiring)
             return !in.good();
         highest = epoch.epoch;
         record.epochs.push_back(epoch);
     }
-    record.last_epoch = format == kFormat ? in.number<std::uint64_t>() : highest;
+    record.last_epoch = format >= kEpochTimes ? in.number<std::uint64_t>() : highest;
+    if (format >= kHistories) record.history = in.number<std::uint64_t>();
     return !in.good() || (record.last_epoch >= highest &&
                           std::ranges::count(record.epochs, EpochState::active, &RootEpoch::state) == 1);
 }
@@ -168,6 +173,14 @@ std::uint64_t StateRecord::active_epoch() const {
     return active == nullptr ? 0 : active->epoch;
 }
 
+std::uint64_t StateRecord::next_epoch() const { return std::max(last_epoch, history) + 1; }
+
+std::uint64_t StateRecord::next_history() const {
+    std::uint32_t chance = 0;
+    crypto::random_bytes(std::as_writable_bytes(std::span(&chance, 1)));
+    return std::max(last_epoch, history) + kHistoryLeap + chance;
+}
+
 const RootWrap* SealSlot::wrap_of(std::uint64_t epoch) const {
     const auto wrap = std::ranges::find(wraps, epoch, &RootWrap::epoch);
     return wrap == wraps.end() ? nullptr : &*wrap;
@@ -195,6 +208,7 @@ Bytes encode(const StateRecord& record) {
         base::append_big_endian(out, millis(created));
     }
     base::append_big_endian(out, record.last_epoch);
+    base::append_big_endian(out, record.history);
     base::append_big_endian(out, static_cast<std::uint8_t>(record.slots.size()));
     for (const auto& slot : record.slots) {
         base::append_big_endian(out, static_cast<std::uint8_t>(slot.parameters.kind));

@@ -47,17 +47,25 @@ struct StateRecord {
     base::Time created{};
     std::vector<RootEpoch> epochs;
     std::uint64_t last_epoch = 0;  // the highest that was ever given out: none is used twice
+    std::uint64_t history = 0;     // 0 as it was made; each restore begins another, see next_history()
     std::vector<SealSlot> slots;
 
     /// 0 when there is none.
     std::uint64_t active_epoch() const;
     RootEpoch* find(EpochState state);  // the first in that state; null: none
     const RootEpoch* find(EpochState state) const;
+    /// What the next root key is numbered: above all that this history gave out, and any that it left behind.
+    std::uint64_t next_epoch() const;
+    /// The number of the history that a restore begins. Keys that are made in it are numbered above it, so it
+    /// lies kHistoryLeap above what the one it leaves can have given out; and by chance beyond that, so that
+    /// two restores of one backup differ.
+    std::uint64_t next_history() const;
 };
 
 inline constexpr std::size_t kMaxSlots = 32;
 inline constexpr std::size_t kMaxEpochs = 16;
 inline constexpr std::size_t kMaxSlotName = 64;
+inline constexpr std::uint64_t kHistoryLeap = 65'536;  // keys of one owner that no history makes
 
 /// Where the root key of `epoch` belongs when `slot` seals it.
 crypto::Place wrap_place(const StateRecord& record, const SealSlot& slot, std::uint64_t epoch);

@@ -194,7 +194,7 @@ private:
             fault("the instance's key", key.error());
             return {};
         }
-        for (const auto mark : {kPinnedMark, kFencedMark})
+        for (const auto mark : {kPinnedMark, kFencedMark, kOverruledMark})
             if (const auto found = read_mark(engine_, keys_, mark); !found)
                 fault("state row " + Bytes(mark), found.error());
         auto read = each_row(Table::usage, [&](ByteView at, ByteView row) {

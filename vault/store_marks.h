@@ -13,6 +13,8 @@ namespace claviger::vault {
 /// Rows of Table::state beside the record and the head, by these keys.
 inline constexpr ByteView kPinnedMark = "pinned";  // the log has a pin; empty
 inline constexpr ByteView kFencedMark = "fenced";  // restored, and not yet released; see vault/fence.h
+inline constexpr ByteView kOverruledMark =
+    "overruled";  // the pin was, and has not followed; vault/overruling.h
 
 /// Nothing when the mark is not set. corrupt "mark.refused" when its row does not open at its place.
 base::Result<std::optional<Bytes>> read_mark(const StorageEngine& engine, const KeyRing& keys, ByteView mark);

@@ -167,7 +167,8 @@ void put(Change& change, std::vector<Resealed> rows) {
 }
 
 base::Result<Vault> begin_generation(Change& change, Vault vault) {
-    const auto generation = std::max(vault.generation(), vault.last_generation.value_or(1)) + 1;
+    const auto generation =
+        std::max({vault.generation(), vault.last_generation.value_or(1), change.keys().history()}) + 1;
     change.create_key_of(vault.workspace.raw, vault.id.raw, generation);
     vault.key_generation = vault.last_generation = generation;
     if (auto stored = change.store(vault); !stored) return std::unexpected(std::move(stored).error());

@@ -51,21 +51,35 @@ base::Result<BackupRoom*> room_of(const Call& call) {
                          "Set backup.dir in its config, to a folder on another disk, and restart it.");
 }
 
-Json shown_fence(const std::optional<vault::Fence>& fence) {
-    if (!fence) return {{"type", "fence"}, {"fenced", false}};
+/// Names of backups from before the restore that hold more than the one that was restored.
+base::Result<Json> newer_backups(Call& call, const vault::Fence& fence) {
+    if (call.settings.backups == nullptr) return Json();
+    auto found = call.settings.backups->list();
+    if (!found) return std::unexpected(std::move(found).error());
+    auto names = Json::array();
+    for (const auto& [name, header] :
+         vault::longer_than(std::move(*found), call.records.keys().instance(), fence.backup.size))
+        if (header.made <= fence.fenced) names.push_back(name);
+    return names;
+}
+
+Json not_fenced() { return {{"type", "fence"}, {"fenced", false}}; }
+
+Json shown_fence(const vault::Fence& fence, Json newer_backups) {
     Json json{{"type", "fence"},
               {"fenced", true},
-              {"fenced_at", shown(fence->fenced)},
-              {"backup_made_at", shown(fence->made)},
-              {"backup", shown_head(fence->backup)},
-              {"session_tokens_voided", fence->voided},
-              {"newer_elsewhere", fence->pinned == 0 ? Json() : Json(fence->lost())}};
-    json["meaning"] = fence->pinned == 0
+              {"fenced_at", shown(fence.fenced)},
+              {"backup_made_at", shown(fence.made)},
+              {"backup", shown_head(fence.backup)},
+              {"session_tokens_voided", fence.voided},
+              {"newer_elsewhere", fence.pinned == 0 ? Json() : Json(fence.lost())},
+              {"newer_backups", std::move(newer_backups)}};
+    json["meaning"] = fence.pinned == 0
                           ? "Nothing says what was written after the backup: the access log was not pinned."
-                      : fence->lost() == 0 ? "The backup holds everything that was pinned."
-                                           : std::to_string(fence->lost()) +
-                                                 " entries of the access log, and what they did, were "
-                                                 "written after the backup and are not here.";
+                      : fence.lost() == 0 ? "The backup holds everything that was pinned."
+                                          : std::to_string(fence.lost()) +
+                                                " entries of the access log, and what they did, were "
+                                                "written after the backup and are not here.";
     return json;
 }
 
@@ -107,7 +121,10 @@ net::awaitable<Answered> list_backups(Call& call) {
 net::awaitable<Answered> retrieve_fence(Call& call) {
     const auto fence = vault::fence_of(call.records);
     if (!fence) co_return std::unexpected(fence.error());
-    co_return answer(shown_fence(*fence));
+    if (!*fence) co_return answer(not_fenced());
+    auto newer = co_await beside<base::Result<Json>>(call, [&] { return newer_backups(call, **fence); });
+    if (!newer) co_return std::unexpected(std::move(newer).error());
+    co_return answer(shown_fence(**fence, std::move(*newer)));
 }
 
 net::awaitable<Answered> lift_fence(Call& call) {
@@ -119,7 +136,7 @@ net::awaitable<Answered> lift_fence(Call& call) {
         auto begun = co_await beside<base::Status>(call, [&] { return call.settings.begin_service(); });
         if (!begun) co_return std::unexpected(std::move(begun).error());
     }
-    co_return answer(shown_fence(std::nullopt));
+    co_return answer(not_fenced());
 }
 
 }  // namespace claviger::admin::api

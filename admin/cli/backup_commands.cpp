@@ -70,6 +70,16 @@ base::Status list(Context& context) {
     return {};
 }
 
+/// A line for each backup that holds more than the restored one; nothing without a folder of backups.
+std::string newer_backups(const nlohmann::json& fence) {
+    std::string lines;
+    const auto newer = fence.find("newer_backups");
+    if (newer == fence.end() || !newer->is_array()) return lines;
+    for (const auto& name : *newer)
+        lines += "backup.dir has a newer backup of this store: " + cell_text(name) + ".\n";
+    return lines;
+}
+
 base::Status fence(Context& context) {
     const auto fence = context.api.get("/v1/fence");
     if (!fence) return std::unexpected(fence.error());
@@ -78,7 +88,8 @@ base::Status fence(Context& context) {
                     ? "The store is not fenced: it serves agents."
                     : "The store was restored from a backup of " + fence->value("backup_made_at", "") +
                           " with " + cell_text(fence->at("backup").at("log_size")) + " entries. " +
-                          fence->value("meaning", "") + "\n" + cell_text(fence->at("session_tokens_voided")) +
+                          fence->value("meaning", "") + "\n" + newer_backups(*fence) +
+                          cell_text(fence->at("session_tokens_voided")) +
                           " session tokens are void. Agents are served after `claviger backup release`.");
     return {};
 }

@@ -1,6 +1,6 @@
 // kill -9 in a loop under load: hundreds of times, at random moments, while agents call and admins write. After each
 // death the store must open, every write that was acknowledged must be there, and every call that reached the upstream
-// must have its intent on record.
+// must have its intent on record. The credential's value changes all the while, at once or staged, tried and promoted.
 //
 // KILLS sets how often (default and least: 200). KILL_LOOP_SEED repeats a run's choice of moments.
 import assert from 'node:assert/strict';
@@ -32,6 +32,10 @@ describe(`kill -9, ${kills} times under load (seed ${seed})`, () => {
     const tokens = new Set(); // of the credential: every value that was ever sent to be stored
     let newest; // the newest acknowledged one; undefined while one of `rotating` may be it
     let rotating = [];
+    let settledVersion; // the version in use, when a rotation to it was acknowledged and nothing came after
+    let promotions = 0;
+    let leftStaged = 0; // by a kill between the steps of a rotation
+    const tried = new Set(); // values that reached the upstream to be tried
     let upstream;
     let store;
     let claviger;
@@ -41,7 +45,7 @@ describe(`kill -9, ${kills} times under load (seed ${seed})`, () => {
     let restartMs = 0;
 
     before(async () => {
-        upstream = await startUpstream((call) => seen.push(call));
+        upstream = await startUpstream((call) => void (call.tool ? seen.push(call) : tried.add(call.token.replace('Bearer ', ''))));
         store = await makeStore();
         claviger = await serve(store);
         newest = freshSecret('first');
@@ -101,16 +105,29 @@ describe(`kill -9, ${kills} times under load (seed ${seed})`, () => {
         }
     }
 
+    const credentialUrl = () => `/v1/vaults/${granted.vault.id}/credentials/${granted.credential.id}`;
+
+    /// Stages the value, has it tried by the upstream, and puts it to use.
+    async function rotate(token) {
+        const done = await claviger.admin('POST', `${credentialUrl()}/rotate`, { auth: { type: 'static_bearer', token } });
+        assert.equal(done.status, 'promoted');
+        assert.ok(tried.has(token), 'a value is in use that was never tried');
+        ++promotions;
+        return done.version;
+    }
+
     /// One writer alone, so that "the newest acknowledged one" has a meaning.
     async function rotator(alive) {
-        const at = `/v1/vaults/${granted.vault.id}/credentials/${granted.credential.id}`;
         try {
             while (alive()) {
                 const token = freshSecret('next');
                 tokens.add(token);
                 rotating = [newest, token];
                 newest = undefined; // from here to the answer either value is right
-                await claviger.admin('POST', at, { auth: { type: 'static_bearer', token } });
+                settledVersion = undefined;
+                const version = random() < 0.6 ? await rotate(token) : undefined;
+                if (version === undefined) await claviger.admin('POST', credentialUrl(), { auth: { type: 'static_bearer', token } });
+                settledVersion = version;
                 newest = token;
                 ++writes;
             }
@@ -157,6 +174,16 @@ describe(`kill -9, ${kills} times under load (seed ${seed})`, () => {
         newest = sent;
     }
 
+    /// An acknowledged rotation is whole: its version is in use, nothing is staged, and the one before is kept.
+    async function assertRotationSurvived(which) {
+        const { data } = await claviger.admin('GET', `${credentialUrl()}/versions`);
+        const of = (state) => data.filter((version) => version.state === state).map(({ version }) => version);
+        assert.equal(of('current').length, 1, `kill ${which}: ${JSON.stringify(data)}`);
+        assert.ok(of('staged').length <= 1 && of('previous').length <= 1, `kill ${which}: ${JSON.stringify(data)}`);
+        if (settledVersion === undefined) return void (leftStaged += of('staged').length);
+        assert.deepEqual([of('current'), of('staged'), of('previous').length], [[settledVersion], [], 1], `kill ${which}: ${JSON.stringify(data)}`);
+    }
+
     it('loses nothing that was acknowledged', async (context) => {
         let checked = 0;
         for (let which = 1; which <= kills; ++which) {
@@ -177,15 +204,17 @@ describe(`kill -9, ${kills} times under load (seed ${seed})`, () => {
             restartMs = Math.max(restartMs, Date.now() - begun);
             checked += await assertWritesSurvived(which);
             await assertTokenSurvived(which);
+            await assertRotationSurvived(which);
             for (const id of uncertain) acknowledged.delete(id); // either is right, now and later
             uncertain.clear();
             if (which % 20 !== 0) acknowledged.clear(); // what lives through every twentieth round is looked at again
         }
         context.diagnostic(
-            `${kills} kills, ${writes} writes sent, ${checked} checked after a kill, ${calls} calls sent, ${seen.length} reached the upstream, slowest restart ${restartMs} ms`,
+            `${kills} kills, ${writes} writes sent, ${checked} checked after a kill, ${calls} calls sent, ${seen.length} reached the upstream, slowest restart ${restartMs} ms, ${promotions} values promoted, ${leftStaged} left staged`,
         );
         assert.ok(checked >= kills, `only ${checked} acknowledged writes: the load was too small to show anything`);
         assert.ok(seen.length >= kills, `only ${seen.length} calls reached the upstream`);
+        assert.ok(promotions > 0, 'no rotation of the value came to its end');
     });
 
     it('has an intent for every call that the upstream saw', async () => {
@@ -211,6 +240,7 @@ describe(`kill -9, ${kills} times under load (seed ${seed})`, () => {
         const missing = seen.filter(({ tool }) => !intents.has(tool));
         assert.deepEqual(missing.map(({ tool }) => tool), [], 'calls without an intent');
         for (const tool of answered) assert.ok(intents.has(tool), `${tool} was answered without an intent`);
+        for (const value of tried) assert.ok(tokens.has(value), 'a value was tried that was never sent');
         for (const { token } of seen) assert.ok(tokens.has(token.replace('Bearer ', '')), 'a token that was never stored');
         assert.ok(outcomes.size > 0 && [...outcomes].every((tool) => intents.has(tool)));
     });

@@ -70,8 +70,12 @@ describe('backup and restore', () => {
         assert.match(escaping.stderr, /cannot be the name of a backup/);
         assert.match((await cli(store, claviger, 'backup', 'list')).stdout, /friday/);
 
-        // What came after the backup, and is to be missed later.
+        // What came after the backup, and is to be missed later; a page that is half read when the store is lost.
         await claviger.admin('POST', '/v1/vaults', { display_name: 'made after the backup' });
+        const half = await claviger.admin('GET', '/v1/access_log?limit=1');
+        const rest = `/v1/access_log?limit=1&page=${encodeURIComponent(half.next_page)}`;
+        await claviger.admin('GET', rest);
+        assert.equal((await cli(store, claviger, 'backup', 'create', 'saturday')).code, 0);
         await claviger.stop();
 
         const folder = path.join(store.backups, 'friday');
@@ -91,6 +95,7 @@ describe('backup and restore', () => {
         const restored = await alone('backup', 'restore', folder, '--config', store.file, '--json');
         assert.equal(restored.code, 0, restored.stderr);
         assert.ok(JSON.parse(restored.stdout).newer_elsewhere > 0);
+        assert.deepEqual(JSON.parse(restored.stdout).newer_backups, ['saturday']);
 
         const refused = await alone('serve', '--config', store.file);
         assert.equal(refused.code, 1);
@@ -110,6 +115,12 @@ describe('backup and restore', () => {
         const fence = JSON.parse((await cli(store, claviger, 'backup', 'fence', '--json')).stdout);
         assert.equal(fence.fenced, true);
         assert.ok(fence.newer_elsewhere > 0);
+        assert.equal((await cli(store, claviger, 'backup', 'create', 'while-fenced')).code, 0);
+        const fenceText = (await cli(store, claviger, 'backup', 'fence')).stdout;
+        assert.match(fenceText, /backup\.dir has a newer backup of this store: saturday\./);
+        assert.doesNotMatch(fenceText, /friday|while-fenced/);
+        assert.deepEqual(fence.newer_backups, ['saturday']);
+        assert.match(await claviger.admin('GET', rest, undefined, { status: 400 }).then(JSON.stringify), /page\.invalid|not a cursor/);
         assert.equal(fence.session_tokens_voided, 1);
 
         // Nothing that would wait for the release for ever is begun.

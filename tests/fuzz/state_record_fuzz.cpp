@@ -25,10 +25,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     must(stored->authenticated + stored->mac == row);
     const auto& record = stored->record;
+    must(record.history == 0 || row[0] == 4);
     must(record.active_epoch() != 0 && record.slots.size() <= kMaxSlots &&
          record.epochs.size() <= kMaxEpochs);
     const auto written = encode(record);
-    if (row[0] == 3) must(written == stored->authenticated);  // there is one way to write each record
+    if (row[0] == 4) must(written == stored->authenticated);  // there is one way to write each record
     const auto again = decode_state(written + stored->mac);
     must(again && encode(again->record) == written);
     for (const auto& slot : record.slots) {

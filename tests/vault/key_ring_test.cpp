@@ -131,6 +131,7 @@ TEST_CASE("the state record's bytes are these", "[vault][key_ring]") {
     record.created = base::Time(std::chrono::milliseconds(0x1122));
     record.epochs = {{1, EpochState::active, record.created}};
     record.last_epoch = 1;
+    record.history = 0x5566;
     SealSlot slot;
     slot.parameters.kind = crypto::SlotKind::passphrase;
     slot.parameters.slot.fill(0xb2);
@@ -144,7 +145,7 @@ TEST_CASE("the state record's bytes are these", "[vault][key_ring]") {
     slot.verified = base::Time(std::chrono::milliseconds(0x3344));
     record.slots = {slot};
     REQUIRE(base::to_hex(encode(record)) ==
-            "03"
+            "04"
             "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"
             "0000000000001122"
             "01"
@@ -152,6 +153,7 @@ TEST_CASE("the state record's bytes are these", "[vault][key_ring]") {
             "02"
             "0000000000001122"
             "0000000000000001"
+            "0000000000005566"
             "01"
             "01"
             "b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2"
@@ -171,6 +173,15 @@ TEST_CASE("the state record's bytes are these", "[vault][key_ring]") {
     REQUIRE(decoded);
     REQUIRE(encode(decoded->record) == encode(record));
     REQUIRE(decoded->mac == std::string(32, 'm'));
+
+    // The third format knew of no restores.
+    auto third = encode(record);
+    third[0] = 3;
+    third.erase(1 + 16 + 8 + 1 + 17 + 8, 8);
+    const auto older = decode_state(third + std::string(32, 'm'));
+    REQUIRE(older);
+    record.history = 0;
+    REQUIRE(encode(older->record) == encode(record));
 }
 
 TEST_CASE("owner keys are found again, and only in their own place", "[vault][key_ring]") {

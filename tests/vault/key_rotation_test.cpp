@@ -4,6 +4,7 @@
 #include "tests/support/vault_fault_engine.h"
 #include "tests/support/vault_rotation_world.h"
 #include "tests/support/vault_test_store.h"
+#include "vault/fence.h"
 #include "vault/seal_slots.h"
 #include "vault/sealed_rows.h"
 #include "vault/store_examination.h"
@@ -228,6 +229,108 @@ TEST_CASE("a rotation of the root key is rolled back, pending or in use, and no 
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
     REQUIRE(world.epochs().size() == 1);
     CHECK(world.epochs()[0].epoch == 5);
+}
+
+TEST_CASE("an older copy of a store gives out no number that a key of the newer one has",
+          "[vault][rotation][restore]") {
+    World world;
+    const auto before = world.engine.commits();
+    CHECK(world.store->finished(world.root(kAtOnce)).state == OperationState::succeeded);
+    const auto vault_rotated = rotate_vault(*world.store->records, world.vault.id);
+    CHECK(world.store->finished(vault_rotated).state == OperationState::succeeded);
+    CHECK(world.epochs()[0].epoch == 2);
+    const auto older = world.engine.cut_power(world.engine.commits() - before);
+    world.store.reset();
+    RotationSettings settings{.credentials_per_commit = 2};
+    settings.slots = world.people.access();
+    Running copy(*older, world.clock, test::key_file(), std::move(settings));
+    const auto root = [&] { return rotate_root(*copy.records, world.people.access(), kAtOnce); };
+    const auto epochs = [&] { return KeyRing::summary(*older).value()->epochs; };
+    REQUIRE(epochs()[0].epoch == 1);
+
+    SECTION("because it was restored") {
+        REQUIRE(change(*copy.records, [](Change& now) { return put_fence(now, {}, 0); }));
+        const auto history = copy.records->keys().history();
+        CHECK(history >= kHistoryLeap);
+        CHECK(copy.finished(root()).state == OperationState::succeeded);
+        CHECK(epochs()[0].epoch == history + 1);
+        CHECK(copy.finished(rotate_vault(*copy.records, world.vault.id)).state == OperationState::succeeded);
+        CHECK(copy.records->catalog().find<Vault>(world.vault.id)->generation() == history + 1);
+        CHECK(copy.finished(root()).state == OperationState::succeeded);
+        CHECK(epochs()[0].epoch == history + 2);
+    }
+    SECTION("because the token has keys of them, when it was put back by hand") {
+        if (!world.people.has_token()) return;
+        CHECK(copy.finished(root()).state == OperationState::succeeded);
+        CHECK(epochs()[0].epoch == 3);
+    }
+    world.opens_through_every_slot(*older);
+    for (std::size_t i = 0; i < world.credentials.size(); ++i)
+        CHECK(token_of(*copy.records, world.credentials[i]) == "token " + std::to_string(i));
+}
+
+TEST_CASE("a root key that cannot be prepared leaves no key in the token", "[vault][rotation]") {
+    World world;
+    if (!world.people.has_token()) return;
+    NewSlot unknown{"behind the token", crypto::fresh_key_file_slot(), crypto::Key::generate()};
+    base::RawId added{};
+    REQUIRE(change(*world.store->records, [&](Change& now) -> base::Status {
+        const auto slot = add_slot(now.transaction(), unknown);
+        if (!slot) return std::unexpected(slot.error());
+        added = slot->parameters.slot;
+        now.note(EntryKind::seal, Action::create, ObjectKind::seal_slot, added);
+        return {};
+    }));
+    for (int i = 0; i < 3; ++i) CHECK(code_of(world.root()) == "keys.slot_left_behind");
+    REQUIRE(change(*world.store->records, [&](Change& now) -> base::Status {
+        now.note(EntryKind::seal, Action::erase, ObjectKind::seal_slot, added);
+        const auto removed = remove_slot(now.transaction(), added);
+        return removed ? base::Status() : std::unexpected(removed.error());
+    }));
+    CHECK(world.store->finished(world.root(kAtOnce)).state == OperationState::succeeded);
+    CHECK(world.epochs()[0].epoch == 2);
+}
+
+TEST_CASE("a restore voids the handles that others hold, and nothing else that derives from the instance",
+          "[vault][restore]") {
+    World world;
+    const auto copies = [](const KeyRing& keys, std::initializer_list<crypto::Purpose> purposes) {
+        std::vector<base::Bytes> found;
+        for (const auto purpose : purposes)
+            keys.derived(purpose).expose(
+                [&](std::span<const std::byte> key) { found.emplace_back(base::as_view(key)); });
+        return found;
+    };
+    const auto handles = [&](const KeyRing& keys) {
+        using enum crypto::Purpose;
+        return copies(keys, {session_ids, cursors, agent_handles});
+    };
+    const auto others = [&](const KeyRing& keys) {
+        using enum crypto::Purpose;
+        return copies(keys, {row_sums, audit_fingerprint, webhook_secrets, outbox_secrets, token_fingerprint,
+                             connect_secrets});
+    };
+    const auto& keys = world.store->records->keys();
+    const auto handles_before = handles(keys), others_before = others(keys);
+    world.engine.fail_commit(1);
+    const auto fence = [](Change& now) { return put_fence(now, {}, 0); };
+    REQUIRE_FALSE(change(*world.store->records, fence));
+    CHECK(keys.history() == 0);
+    CHECK(handles(keys) == handles_before);
+
+    REQUIRE(change(*world.store->records, fence));
+
+    const auto now = handles(keys);
+    for (std::size_t i = 0; i < now.size(); ++i) CHECK(now[i] != handles_before[i]);
+    CHECK(others(keys) == others_before);
+    const auto history = keys.history();
+    world.open();
+    CHECK(world.store->records->keys().history() == history);
+    CHECK(handles(world.store->records->keys()) == now);
+    CHECK(others(world.store->records->keys()) == others_before);
+    REQUIRE(change(*world.store->records, fence));
+    CHECK(world.store->records->keys().history() >= history + kHistoryLeap);
+    world.all_is_well();
 }
 
 TEST_CASE("a rotation leaves no seal slot behind", "[vault][rotation]") {

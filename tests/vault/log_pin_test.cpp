@@ -45,7 +45,7 @@ struct PinnedStore {
         REQUIRE(engine);
         OpenStore store(**engine, clock);
         auto pin = open_pin(pins.path(), store, **engine, clock);
-        auto verdict = check_pin(*pin, **engine, store.ledger->head(), was_pinned);
+        auto verdict = check_pin(*pin, **engine, store.ledger->head(), {was_pinned, overruling});
         if (!verdict) return verdict;
         if (*verdict == PinVerdict::accepted) REQUIRE(pin->use_up(store.ledger->head().root));
         if (*verdict != PinVerdict::same) REQUIRE(pin->reset(store.ledger->head()));
@@ -72,6 +72,7 @@ struct PinnedStore {
         };
     }
 
+    std::optional<Overruling> overruling = {};  // what the store says of one
     test::ManualClock clock;
     test::TemporaryDirectory data, pins;
     LogHead head;  // when it was closed
@@ -197,6 +198,28 @@ TEST_CASE("What the operator accepts is taken once, and is what counts from then
     CHECK_FALSE(fs::exists(store.pins.path() / acceptance_name(accepted.root)));
     REQUIRE(code_of(store.with(older, PinnedStore::appending(1))) == "(0)");
     CHECK(code_of(store.with({})) == "pin.log_forked");  // the one that was abandoned
+}
+
+TEST_CASE("An acceptance that is on record holds until the pin has followed, and for no other pin",
+          "[vault][pin]") {
+    PinnedStore store;
+    REQUIRE(store.with(PinnedStore::appending(5), false));
+    const auto older = store.copy("older");
+    REQUIRE(store.with(PinnedStore::appending(2)));
+    const auto overruled = store.head;
+    REQUIRE(code_of(store.with(older, {})) == "pin.store_older");
+
+    store.overruling = Overruling{overruled.size, overruled.root, {}};
+    CHECK(code_of(store.with(store.copy("right"), PinnedStore::appending(1))) == "(0)");
+    CHECK(code_of(store.with(older, {})) == "pin.store_older");  // the pin is another one meanwhile
+    store.overruling = Overruling{store.head.size, store.head.root, {}};
+    CHECK(code_of(store.with(older, {})) == "(3)");
+    CHECK(code_of(store.with(older, {})) == "(0)");
+
+    fs::remove(store.pin_file());
+    CHECK(code_of(store.with(older, {})) == "pin.missing");
+    store.overruling = Overruling{};
+    CHECK(code_of(store.with(older, {})) == "(3)");
 }
 
 TEST_CASE("A pin that is gone is noticed by a store that had one", "[vault][pin]") {
