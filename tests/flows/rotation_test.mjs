@@ -84,7 +84,7 @@ describe('rotating the value of a credential', () => {
         return (await fixture.seen()).at(-1).headers.authorization.slice('Bearer '.length);
     }
 
-    /// A GET stream on which nothing comes. Its `ended` resolves when it is over.
+    /// A GET stream on which nothing comes. Its `over` becomes true when it has ended.
     async function openStream(sessionToken) {
         const opened = await post(
             granted.endpoint,
@@ -112,7 +112,7 @@ describe('rotating the value of a credential', () => {
         const answered = await new Promise((resolve) => stream.once('response', resolve));
         assert.equal(answered.statusCode, 200);
         answered.on('error', () => {}).resume();
-        stream.ended = new Promise((resolve) => answered.once('close', resolve));
+        answered.once('close', () => (stream.over = true));
         return stream;
     }
 
@@ -123,14 +123,14 @@ describe('rotating the value of a credential', () => {
         const agents = Array.from({ length: 4 }, async () => {
             for (; calling; ++done) await call();
         });
-        await eventually('calls before the rotation', () => done > 20);
+        await eventually('calls before the rotation', () => done > 20, 60_000);
         const rotated = await good(['credential', 'rotate', credential()], second);
         assert.equal(rotated.status, 'promoted');
         assert.equal(rotated.version, 2);
         assert.equal(rotated.verification.status, 'valid');
         assert.equal(rotated.rotation.previous.version, 1);
         const then = done;
-        await eventually('calls after it', () => done > then + 20);
+        await eventually('calls after it', () => done > then + 20, 60_000);
         calling = false;
         await Promise.all(agents); // each of them asserts that its call was answered
         assert.equal(await used(), second);
@@ -261,19 +261,19 @@ describe('rotating the value of a credential', () => {
                 .filter((entry) => entry.reason === 'credential.retired').length;
         const overlapping = await openStream(granted.sessionToken);
         await good(['credential', 'rotate', credential(), '--overlap', '1'], second);
-        await overlapping.ended; // when its overlap is over
-        await eventually('the log says why', async () => (await endings()) === 1);
+        await eventually('the stream ends', () => overlapping.over, 30_000); // when its overlap is over
+        await eventually('the log says why', async () => (await endings()) === 1, 30_000);
 
         const insisted = await openStream(granted.sessionToken);
         await good(['credential', 'rotate', credential()], third);
         assert.notEqual((await cli(['credential', 'retire', credential()])).code, 0);
         await good(['credential', 'retire', credential(), '--force']);
-        await insisted.ended;
-        await eventually('the log says why', async () => (await endings()) === 2);
+        await eventually('the stream ends', () => insisted.over, 30_000);
+        await eventually('the log says why', async () => (await endings()) === 2, 30_000);
 
         const leaked = await openStream(granted.sessionToken);
         await good(['credential', 'update', credential(), '--token-file', '-'], second);
-        await leaked.ended;
+        await eventually('the stream ends', () => leaked.over, 30_000);
         await eventually('no connection of theirs is left', async () => (await fixture.connections()) === 0);
         assert.equal(await used(), second);
     });
