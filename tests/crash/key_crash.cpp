@@ -4,10 +4,13 @@
 //   key_crash prepare DIRECTORY
 //       Makes the token that the store's slot is in.
 //   key_crash run DIRECTORY BATCH before|after|never
-//       Kills itself at that batch. Prints "batch NUMBER STAGE" for every one, "try ID TOKEN" and "kept ID
-//       TOKEN" around writes, and the steps of the restored store.
+//       Kills itself at that batch. Prints "batch NUMBER STAGE" for every one, "try WHAT STATE" and "kept
+//       WHAT STATE" around writes, and the steps of the restored store. WHAT is a credential with its token,
+//       "slot:NAME" with state_of_slot(), "roots" with the root keys' phases, "vault:ID" with the generations
+//       of its key, or "values:ID" with the versions that a credential keeps.
 //   key_crash check DIRECTORY
 //       Reads those lines; exit code 1 and a sentence when something is wrong.
+#include "server/key_file_change.h"
 #include "tests/crash/deadly_engine.h"
 #include "tests/support/vault_rotation_world.h"
 #include "vault/backup.h"
@@ -61,6 +64,38 @@ std::unique_ptr<StorageEngine> open_engine(const std::filesystem::path& folder) 
 std::filesystem::path backup_in(const std::filesystem::path& folder) { return folder / "backup"; }
 std::filesystem::path restored_in(const std::filesystem::path& folder) { return folder / "restored"; }
 
+/// A slot's name as one word.
+std::string slot_word(std::string name) {
+    std::ranges::replace(name, ' ', '_');
+    return "slot:" + name;
+}
+
+std::string roots_in(const StorageEngine& engine) {
+    std::string roots;
+    for (const auto& [epoch, state, created] : KeyRing::summary(engine).value()->epochs)
+        roots += (roots.empty() ? "" : ", ") + std::to_string(epoch) + " " + std::string(state);
+    return roots;
+}
+
+std::string generations_in(const StorageEngine& engine, const KeyRing& keys, const base::RawId& vault) {
+    std::string found;
+    for (const auto generation : keys.generations(engine, vault).value())
+        found += (found.empty() ? "" : " ") + std::to_string(generation);
+    return found.empty() ? "(none)" : found;
+}
+
+/// The version in use, and those kept beside it.
+std::string values_of(const Catalog& catalog, const base::CredentialId& id) {
+    const auto credential = catalog.find<Credential>(id);
+    if (!credential) return "(no credential)";
+    auto found = std::to_string(credential->version);
+    if (const auto rotation = catalog.find<Rotation>(id))
+        for (const auto& kept : rotation->kept)
+            found += ", " + std::to_string(kept.version) +
+                     (kept.state == ValueState::staged ? " staged" : " previous");
+    return found;
+}
+
 class Scenario {
 public:
     Scenario(const std::filesystem::path& folder, std::uint64_t batch, Death::Moment moment)
@@ -69,15 +104,17 @@ public:
     void run() {
         death_.enter("init");
         people_.initialise(engine_, clock_);
+        for (const auto& way : people_.ways_in(engine_)) say("kept " + slot_word(way.slot) + " verified");
+        say("kept roots 1 active");
         store_.emplace(engine_, clock_, people_, people_.ways_in(engine_).back().input());
-        death_.enter("slots");
-        people_.add_slots(*store_->records);
+        change_slots();
         death_.enter("vault");
         const auto vault = fill("first", 5);
         const auto doomed = fill("second", 1);
-        root("root-rolled-back-pending", {.paused = true}, roll_back);
-        root("root-rolled-back-in-use", {}, roll_back);
-        root("root-retired", {}, retire);
+        root("root-rolled-back-pending", {.paused = true}, roll_back, {"1 active, 2 pending"}, "1 active");
+        root("root-rolled-back-in-use", {}, roll_back, {"1 active, 3 pending", "1 retiring, 3 active"},
+             "1 active");
+        root("root-retired", {}, retire, {"1 active, 4 pending", "1 retiring, 4 active"}, "4 active");
         rotate_vault_key(vault);
         rotate_value();
         restore();
@@ -88,6 +125,36 @@ public:
     }
 
 private:
+    /// Slots come, give the root key back, and go; the key file is replaced by another.
+    void change_slots() {
+        const test::keys::RotationWorld::Telling telling{
+            [this](const std::string& slot, const std::string& state) {
+                say("try " + slot_word(slot) + " " + test::keys::state_of_slot(engine_, slot));
+                say("try " + slot_word(slot) + " " + state);
+            },
+            [](const std::string& slot, const std::string& state) {
+                say("kept " + slot_word(slot) + " " + state);
+            }};
+        auto& records = *store_->records;
+        death_.enter("slots");
+        people_.add_slots(records, telling);
+        death_.enter("slot-removed");
+        people_.add_spare(records, telling);
+        people_.add_slots(records, telling);
+        people_.remove(records, "spare", telling);
+        if (people_.has_token()) people_.remove(records, "token", telling);
+        people_.add_slots(records, telling);
+        death_.enter("key-file-replaced");
+        const auto next = people_.next_key_file();
+        const auto id = crypto::key_file_id(next.secret);
+        const auto name = "key file " + base::to_hex({reinterpret_cast<const char*>(id.data()), id.size()});
+        for (const auto* state : {"(none)", "added", "verified"}) say("try " + slot_word(name) + " " + state);
+        const auto added = server::add_key_file_slot(records, next);
+        must(added.has_value(), "the next key file: " + (added ? "" : added.error().message));
+        say("kept " + slot_word(name) + " verified");
+        people_.remove(records, "key file", telling);
+    }
+
     Vault fill(const std::string& name, int credentials) {
         auto vault = test::keys::make_vault(*store_->records, name);
         for (int i = 0; i < credentials; ++i) {
@@ -95,6 +162,7 @@ private:
             credentials_.push_back(test::keys::make_credential(*store_->records, vault, token));
             say("kept " + credentials_.back().text() + " " + token);
         }
+        say("kept vault:" + vault.id.text() + " 1");
         return vault;
     }
 
@@ -125,30 +193,47 @@ private:
         say("kept " + id + " " + token);
     }
 
-    void begun(const base::Result<base::OperationId>& id, test::keys::Steering steering) {
+    /// The keys of `what` go through `phases` to `end`; what stands still before it is steered is told.
+    void rotation(const std::string& what, const std::function<base::Result<base::OperationId>()>& begin,
+                  test::keys::Steering steering, const std::vector<std::string>& phases,
+                  const std::string& end) {
+        for (const auto& phase : phases) say("try " + what + " " + phase);
+        const auto id = begin();
         must(id.has_value(), "not begun: " + (id ? "" : id.error().message));
         store_->rotations->wake();
         test::keys::settled(*store_->records, *id);
+        say("kept " + what + " " + phases.back());
+        say("try " + what + " " + end);
         must(test::keys::steer(*store_->records, *id, steering).has_value(), "not steered");
         store_->rotations->wake();
         test::keys::settled(*store_->records, *id);
+        say("kept " + what + " " + end);
     }
 
-    void root(const std::string& stage, const RotationWish& wish, test::keys::Steering steering) {
+    void root(const std::string& stage, const RotationWish& wish, test::keys::Steering steering,
+              const std::vector<std::string>& phases, const std::string& end) {
         death_.enter(stage);
-        begun(test::keys::rotate_root(*store_->records, people_.access(), wish), steering);
+        rotation(
+            "roots", [&] { return test::keys::rotate_root(*store_->records, people_.access(), wish); },
+            steering, phases, end);
+        must(roots_in(engine_) == end, "the root keys are " + roots_in(engine_));
         set(1, stage);
     }
 
     void rotate_vault_key(const Vault& vault) {
+        const auto what = "vault:" + vault.id.text();
         death_.enter("vault-rolled-back");
-        begun(test::keys::rotate_vault(*store_->records, vault.id, {.paused = true}), roll_back);
+        rotation(
+            what, [&] { return test::keys::rotate_vault(*store_->records, vault.id, {.paused = true}); },
+            roll_back, {"1 2"}, "1");
         death_.enter("vault-rotated");
+        for (const auto* phase : {"1 3", "3"}) say("try " + what + " " + phase);
         const auto id = test::keys::rotate_vault(*store_->records, vault.id);
         store_->rotations->wake();
         for (std::size_t i = 0; i < 4; ++i) set(i, "while-" + std::to_string(i));
         must(id && test::keys::settled(*store_->records, *id).state == OperationState::succeeded,
              "the vault's key is not rotated");
+        say("kept " + what + " 3");
     }
 
     /// A value goes through all its states: staged, in use, rolled back; what is kept is retired.
@@ -170,20 +255,35 @@ private:
             return promoted ? base::Status() : std::unexpected(promoted.error());
         };
         death_.enter("value-staged");
-        changed(which, stage("staged-first"));
-        changed(which, stage("staged"));
+        keeping(which, "2, 3 staged", [&] { changed(which, stage("staged-first")); });
+        keeping(which, "2, 4 staged", [&] { changed(which, stage("staged")); });
         death_.enter("value-promoted");
-        telling(which, "staged", promote);
+        keeping(which, "4, 2 previous", [&] { telling(which, "staged", promote); });
         death_.enter("value-rolled-back");
-        telling(which, "while-2", [&](Change& now, Credential& credential) -> base::Status {
-            const auto back = roll_value_back(now, credential, kept_until);
-            return back ? base::Status() : std::unexpected(back.error());
+        keeping(which, "5, 4 previous", [&] {
+            telling(which, "while-2", [&](Change& now, Credential& credential) -> base::Status {
+                const auto back = roll_value_back(now, credential, kept_until);
+                return back ? base::Status() : std::unexpected(back.error());
+            });
         });
         death_.enter("value-retired");
-        changed(which, [](Change& now, Credential& credential) -> base::Status {
-            const auto retired = retire_value(now, credential, ValueState::previous);
-            return retired ? base::Status() : std::unexpected(retired.error());
+        keeping(which, "5", [&] {
+            changed(which, [](Change& now, Credential& credential) -> base::Status {
+                const auto retired = retire_value(now, credential, ValueState::previous);
+                return retired ? base::Status() : std::unexpected(retired.error());
+            });
         });
+    }
+
+    /// Which versions there are is told before and after.
+    void keeping(std::size_t which, const std::string& versions, const std::function<void()>& change) {
+        const auto what = "values:" + credentials_[which].text() + " ";
+        const auto now = [&] { return values_of(store_->records->catalog(), credentials_[which]); };
+        say("try " + what + now());
+        say("try " + what + versions);
+        change();
+        must(now() == versions, "the versions are " + now());
+        say("kept " + what + versions);
     }
 
     /// A backup of now, put back beside the store, fenced before anything else, and released.
@@ -219,6 +319,7 @@ private:
         purge(rows, ObjectKind::credential, credentials_[4].raw);
         const auto prefixes = rows_of(doomed, store_->records->catalog());
         say("try " + credentials_[5].text() + " (no credential)");
+        say("try vault:" + doomed.id.text() + " (none)");
         must(test::keys::change(
                  *store_->records,
                  [&](Change& now) -> base::Status {
@@ -233,6 +334,7 @@ private:
                  .has_value(),
              "the vault is not erased");
         say("kept " + credentials_[5].text() + " (no credential)");
+        say("kept vault:" + doomed.id.text() + " (none)");
         purge(prefixes, ObjectKind::vault, doomed.id.raw);
     }
 
@@ -257,10 +359,12 @@ private:
     std::vector<base::CredentialId> credentials_;
 };
 
+using Allowed = std::map<std::string, std::set<std::string>>;
+
 /// What the process that died had said.
 struct Told {
-    std::map<std::string, std::set<std::string>> allowed;  // what each credential may hold
-    std::set<std::string> steps;                           // of the restored store
+    Allowed allowed;              // in which states each thing may be
+    std::set<std::string> steps;  // of the restored store
 };
 
 Told told() {
@@ -303,11 +407,46 @@ void check_restored(const std::filesystem::path& folder, const test::keys::Rotat
     Store store(*engine, clock, people, ways.front().input());
     const auto fence = fence_of(*store.records);
     must(fence.has_value(), "the fence cannot be read");
+    must(store.records->keys().history() != 0 || (!*fence && !steps.contains("releasing")),
+         "the restored store goes on in the history of the lost one");
     if (steps.contains("released"))
         must(!*fence, "the restored store is fenced after its release");
     else if (!steps.contains("releasing"))
         must(*fence || (!steps.contains("fenced") && std::filesystem::exists(restored_header(folder))),
              "the restored store is not fenced");
+}
+
+/// What follows the prefix of a thing's name; nothing when it is of another kind.
+std::optional<std::string> behind(std::string_view prefix, const std::string& what) {
+    if (!what.starts_with(prefix)) return std::nullopt;
+    return what.substr(prefix.size());
+}
+
+void check_state(const std::string& what, const std::set<std::string>& states, const std::string& found) {
+    must(states.contains(found), what + " is '" + found + "', and not '" + *states.begin() + "'" +
+                                     (states.size() > 1 ? " or another that it may be" : ""));
+}
+
+/// Slots, phases of root keys and generations of vaults' keys, before anything goes on.
+void check_keys(const StorageEngine& engine, const KeyRing& keys, const Allowed& allowed) {
+    std::map<std::string, std::string> slots;  // their names, by word
+    for (const auto& slot : KeyRing::summary(engine).value()->slots)
+        slots[slot_word(slot.name)] = test::keys::state_of_slot(engine, slot.name);
+    for (const auto& [what, states] : allowed) {
+        if (behind("slot:", what)) check_state(what, states, slots.contains(what) ? slots[what] : "(none)");
+        if (what == "roots") check_state(what, states, roots_in(engine));
+        if (const auto id = behind("vault:", what))
+            check_state(what, states, generations_in(engine, keys, base::VaultId::parse(*id).value().raw));
+    }
+}
+
+void check_values(const Records& records, const Allowed& allowed) {
+    for (const auto& [what, states] : allowed) {
+        if (const auto id = behind("values:", what))
+            check_state(what, states, values_of(records.catalog(), base::CredentialId::parse(*id).value()));
+        if (const auto id = base::CredentialId::parse(what))
+            check_state("credential " + what, states, test::keys::token_of(records, *id));
+    }
 }
 
 void check(const std::filesystem::path& folder) {
@@ -323,6 +462,7 @@ void check(const std::filesystem::path& folder) {
     const auto ways = people.ways_in(*engine);
     must(ways.size() >= 2, "slots are missing");
     for (const auto& way : ways) examine(*engine, way);
+    check_keys(*engine, *KeyRing::unseal(*engine, ways.front().input()).value(), allowed);
 
     Store store(*engine, clock, people, ways[static_cast<std::size_t>(::getpid()) % ways.size()].input());
     for (const auto& operation : store.records->catalog().all<Operation>([](const auto&) { return true; })) {
@@ -339,13 +479,12 @@ void check(const std::filesystem::path& folder) {
              "an operation ended as " + std::string(name_of(end.state)) + ": " +
                  (end.problem ? end.problem->message : ""));
     }
-    for (const auto& [id, tokens] : allowed) {
-        const auto found = test::keys::token_of(*store.records, base::CredentialId::parse(id).value());
-        must(tokens.contains(found), "credential " + id + " holds '" + found + "'");
-    }
+    check_values(*store.records, allowed);
     store.rotations.reset();
     store.records.reset();
-    for (const auto& way : people.ways_in(*engine)) examine(*engine, way);
+    const auto ways_after = people.ways_in(*engine);
+    must(ways_after.size() == ways.size(), "slots are missing after the rotations went on");
+    for (const auto& way : ways_after) examine(*engine, way);
     check_restored(restored_in(folder), people, steps);
     say("sound " + std::to_string(ways.size()) + " slots");
 }

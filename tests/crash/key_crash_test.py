@@ -105,7 +105,7 @@ def main():
     print(f"{kills} kills; each time every slot opened the store, it was sound, and nothing acknowledged was missing")
     if kills < KILLS * 0.95:
         sys.exit(f"FAILED: only {kills} kills")
-    for stage in ("init", "slots", "root-rolled-back-pending", "root-rolled-back-in-use", "root-retired",
+    for stage in ("init", "slots", "slot-removed", "key-file-replaced", "root-rolled-back-pending", "root-rolled-back-in-use", "root-retired",
                   "vault-rolled-back", "vault-rotated", "value-staged", "value-promoted", "value-rolled-back", "value-retired",
                   "restored", "released", "shred"):
         if stage not in stages:

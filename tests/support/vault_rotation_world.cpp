@@ -21,11 +21,45 @@ const std::filesystem::path kModule = "/usr/lib/softhsm/libsofthsm2.so";
 constexpr std::string_view kPin = "2468-user", kPassphrase = "correct horse battery staple";
 constexpr unsigned kThreshold = 2;
 
-crypto::Secret key_file_content() { return crypto::Secret::copy_of(std::string(64, 'k')); }
+constexpr char kFirstFile = 'k', kNextFile = 'n';
+constexpr std::byte kRecipient{0x5a}, kSpare{0x5b};
 
-crypto::Identity recipient_identity() {
+crypto::Secret key_file_content(char letter) { return crypto::Secret::copy_of(std::string(64, letter)); }
+
+/// That of the two whose id the slot names.
+crypto::Secret key_file_of(const crypto::SlotParameters& slot) {
+    auto next = key_file_content(kNextFile);
+    return crypto::key_file_id(next) == slot.key_id ? std::move(next) : key_file_content(kFirstFile);
+}
+
+crypto::Identity identity_of(std::byte seed) {
     return crypto::Identity::of(
-        crypto::Key::filled([](std::span<std::byte> out) { std::ranges::fill(out, std::byte{0x5a}); }));
+        crypto::Key::filled([seed](std::span<std::byte> out) { std::ranges::fill(out, seed); }));
+}
+
+crypto::Identity identity_of(const crypto::SlotParameters& slot) {
+    auto spare = identity_of(kSpare);
+    return spare.recipient() == slot.recipient ? std::move(spare) : identity_of(kRecipient);
+}
+
+void tell(const std::function<void(const std::string&, const std::string&)>& listener,
+          const std::string& slot, const std::string& state) {
+    if (listener) listener(slot, state);
+}
+
+base::RawId add(Records& records, NewSlot wanted, const RotationWorld::Telling& telling) {
+    base::RawId id{};
+    tell(telling.before, wanted.name, "added");
+    const auto added = change(records, [&](Change& now) -> base::Status {
+        const auto slot = add_slot(now.transaction(), wanted);
+        if (!slot) return std::unexpected(slot.error());
+        id = slot->parameters.slot;
+        now.note(EntryKind::seal, Action::create, ObjectKind::seal_slot, id);
+        return {};
+    });
+    must(added.has_value(), "slot " + wanted.name + ": " + (added ? "" : added.error().message));
+    tell(telling.after, wanted.name, "added");
+    return id;
 }
 
 crypto::Secret secret_of(const crypto::Key& key) {
@@ -73,26 +107,19 @@ void RotationWorld::initialise(StorageEngine& engine, const base::Clock& clock) 
     if (engine.last_commit() != 0) return;
     std::vector<SealInput> inputs;
     inputs.push_back({SlotKind::passphrase, crypto::Secret::copy_of(kPassphrase)});
-    inputs.push_back({SlotKind::key_file, key_file_content()});
+    inputs.push_back({SlotKind::key_file, key_file_content(kFirstFile)});
     const auto made = Records::initialise(engine, inputs, crypto::PassphraseStrength::only_for_tests, clock);
     must(made.has_value(), "the store cannot be made");
 }
 
-void RotationWorld::add_slots(Records& records) const {
+void RotationWorld::add_slots(Records& records, const Telling& telling) const {
     const auto slots = KeyRing::summary(records.engine()).value()->slots;
     const auto has = [&](std::string_view name) {
         return std::ranges::any_of(slots, [&](const auto& slot) { return slot.name == name; });
     };
-    const auto add = [&](NewSlot wanted) {
-        const auto added = change(records, [&](Change& now) -> base::Status {
-            const auto slot = add_slot(now.transaction(), wanted);
-            if (!slot) return std::unexpected(slot.error());
-            now.note(EntryKind::seal, Action::create, ObjectKind::seal_slot, slot->parameters.slot);
-            return {};
-        });
-        must(added.has_value(), "slot " + wanted.name + ": " + (added ? "" : added.error().message));
-    };
-    if (!has("recipient")) add({"recipient", crypto::fresh_recipient_slot(recipient_identity().recipient())});
+    if (!has("recipient"))
+        add(records, {"recipient", crypto::fresh_recipient_slot(identity_of(kRecipient).recipient())},
+            telling);
     if (!has("quorum")) {
         const auto dealt =
             crypto::deal_slot(records.keys().instance(), {"alice", "bob", "carol"}, kThreshold).value();
@@ -100,7 +127,7 @@ void RotationWorld::add_slots(Records& records) const {
             crypto::share_text(file).expose([&](std::span<const std::byte> bytes) {
                 std::ofstream(folder_ / ("share." + file.holder), std::ios::binary) << base::as_view(bytes);
             });
-        add({"quorum", dealt.parameters});
+        add(records, {"quorum", dealt.parameters}, telling);
     }
     if (token_ && !has("token")) {
         const NewSlot wanted{"token", crypto::fresh_token_slot("vaultkeys")};
@@ -109,17 +136,54 @@ void RotationWorld::add_slots(Records& records) const {
         auto prepared =
             prepare_token_slot(records.keys(), records.engine(), wanted, *token, records.clock().now());
         must(prepared.has_value(), "the token makes no key");
-        add({wanted.name, wanted.parameters, {}, std::move(*prepared)});
+        add(records, {wanted.name, wanted.parameters, {}, std::move(*prepared)}, telling);
     }
     for (const auto& way : ways_in(records.engine())) {
         const auto slot = records.keys().check(records.engine(), way.input());
         must(slot.has_value(), "slot " + way.slot + ": " + (slot ? "" : slot.error().message));
+        tell(telling.before, way.slot, "verified");
         const auto noted = change(records, [&](Change& now) -> base::Status {
             now.note(EntryKind::seal, Action::validate, ObjectKind::seal_slot, *slot);
             return slot_verified(now.transaction(), *slot);
         });
         must(noted.has_value(), "slot " + way.slot + " is not noted");
+        tell(telling.after, way.slot, "verified");
     }
+}
+
+void RotationWorld::add_spare(Records& records, const Telling& telling) const {
+    add(records, {"spare", crypto::fresh_recipient_slot(identity_of(kSpare).recipient())}, telling);
+}
+
+void RotationWorld::remove(Records& records, const std::string& slot, const Telling& telling) const {
+    const auto slots = KeyRing::summary(records.engine()).value()->slots;
+    const auto found = std::ranges::find(slots, slot, &SlotSummary::name);
+    must(found != slots.end(), "there is no slot " + slot);
+    const auto id = found->parameters.slot;
+    const auto epochs = records.keys().state(records.engine()).value().epochs;
+    tell(telling.before, slot, "(none)");
+    const auto removed = change(records, [&](Change& now) -> base::Status {
+        now.note(EntryKind::seal, Action::erase, ObjectKind::seal_slot, id);
+        const auto gone = remove_slot(now.transaction(), id);
+        return gone ? base::Status() : std::unexpected(gone.error());
+    });
+    must(removed.has_value(), "slot " + slot + " stays: " + (removed ? "" : removed.error().message));
+    tell(telling.after, slot, "(none)");
+    if (found->kind != SlotKind::pkcs11) return;
+    auto token = crypto::Token::open(kModule, "vaultkeys", crypto::Secret::copy_of(kPin));
+    must(token.has_value(), "the token does not open");
+    for (const auto& epoch : epochs)
+        must(token->destroy(id, epoch.epoch).has_value(), "the token's key is not destroyed");
+}
+
+SealInput RotationWorld::next_key_file() const { return {SlotKind::key_file, key_file_content(kNextFile)}; }
+
+std::string state_of_slot(const StorageEngine& engine, const std::string& slot) {
+    const auto summary = KeyRing::summary(engine);
+    if (!summary || !*summary) return "(none)";
+    const auto found = std::ranges::find((*summary)->slots, slot, &SlotSummary::name);
+    if (found == (*summary)->slots.end()) return "(none)";
+    return found->verified ? "verified" : "added";
 }
 
 std::vector<WayIn> RotationWorld::ways_in(const StorageEngine& engine) const {
@@ -137,15 +201,16 @@ std::vector<WayIn> RotationWorld::ways_in(const StorageEngine& engine) const {
                                 }});
                 break;
             case SlotKind::key_file:
-                ways.push_back(
-                    {slot.name, [id] { return with_slot({SlotKind::key_file, key_file_content()}, id); }});
+                ways.push_back({slot.name, [id, parameters = slot.parameters] {
+                                    return with_slot({SlotKind::key_file, key_file_of(parameters)}, id);
+                                }});
                 break;
             case SlotKind::recipient:
                 ways.push_back(
-                    {slot.name, [id, ephemeral = slot.ephemeral.value()] {
+                    {slot.name, [id, parameters = slot.parameters, ephemeral = slot.ephemeral.value()] {
                          return SealInput{
                              SlotKind::recipient,
-                             secret_of(crypto::opening_key(recipient_identity(), ephemeral).value()),
+                             secret_of(crypto::opening_key(identity_of(parameters), ephemeral).value()),
                              SealInput::Form::opening_key, id};
                      }});
                 break;
@@ -177,7 +242,8 @@ SlotAccess RotationWorld::access() const {
     SlotAccess access;
     access.key_files = [] {
         std::vector<SealInput> files;
-        files.push_back({SlotKind::key_file, key_file_content()});
+        for (const auto file : {kFirstFile, kNextFile})
+            files.push_back({SlotKind::key_file, key_file_content(file)});
         return files;
     };
     if (token_) access.token = [] { return base::Result<SealInput>(token_input()); };

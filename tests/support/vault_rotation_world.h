@@ -32,8 +32,18 @@ public:
 
     /// A store with a passphrase and a key file; nothing when the engine has one already.
     void initialise(vault::StorageEngine& engine, const base::Clock& clock) const;
-    /// Adds slots for a recipient, a quorum and the token, and verifies all of them.
-    void add_slots(vault::Records& records) const;
+    /// Told before and after every change of a slot: its name, and what becomes of it, as state_of_slot().
+    struct Telling {
+        std::function<void(const std::string& slot, const std::string& state)> before, after;
+    };
+    /// Adds slots for a recipient, a quorum and the token where they are missing, and verifies every slot.
+    void add_slots(vault::Records& records, const Telling& telling = {}) const;
+    /// Adds a second recipient, "spare"; `add_slots` verifies it.
+    void add_spare(vault::Records& records, const Telling& telling) const;
+    /// Removes a slot, and then its keys from the token.
+    void remove(vault::Records& records, const std::string& slot, const Telling& telling) const;
+    /// The key file that takes the place of the first one.
+    vault::SealInput next_key_file() const;
     /// Every slot of the store as it is on disk, with what opens it.
     std::vector<WayIn> ways_in(const vault::StorageEngine& engine) const;
     /// What seals a new root key into every slot.
@@ -44,6 +54,9 @@ private:
     std::filesystem::path folder_;
     bool token_ = false;
 };
+
+/// "(none)", "added", or "verified".
+std::string state_of_slot(const vault::StorageEngine& engine, const std::string& slot);
 
 base::Status change(vault::Records& records, const std::function<base::Status(vault::Change&)>& apply);
 /// As the admin API begins one.
