@@ -313,7 +313,7 @@ private:
     /// A credential, then a whole vault: erased in one batch, then gone from the files, then on record.
     void shred(const Vault& doomed) {
         death_.enter("shred");
-        const auto rows = rows_of(*store_->records->catalog().find<Credential>(credentials_[4]));
+        const auto rows = rows_of(credentials_[4]);
         telling(4, "(no credential)",
                 [](Change& now, Credential& credential) { return now.erase(credential); });
         purge(rows, ObjectKind::credential, credentials_[4].raw);
