@@ -19,7 +19,7 @@ constexpr milliseconds kIdle{60'000};
 
 // A commit for many rows delays every call that waits for the same commit. Beside calls they are few, and
 // at most a part of the time is theirs: one part in kParts.
-constexpr std::size_t kBesideCalls = 64;
+constexpr std::size_t kBesideCalls = 32;
 constexpr int kParts = 4;
 constexpr milliseconds kLongestPause{100};
 constexpr milliseconds kOthersGone{1'000};  // after this long without them nobody is there to be delayed
