@@ -8,6 +8,8 @@
 // Arguments: the upstream's port on 127.0.0.1, and the path of the log, which must not exist. The first line
 // of standard input is the secret that the upstream wants; the port is printed as a JSON line.
 
+#include "bench/loopback.h"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -421,19 +423,6 @@ void Floor::run() {
     }
 }
 
-int listen_on_loopback() {
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    if (fd < 0 || bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(fd, 4096) != 0 ||
-        getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
-        fail("listen on 127.0.0.1");
-    std::printf("{\"ready\":true,\"port\":%d}\n", ntohs(address.sin_port));
-    std::fflush(stdout);
-    return fd;
-}
 }  // namespace
 }  // namespace claviger::bench
 
@@ -451,7 +440,9 @@ int main(int count, char** arguments) {
     upstream.sin_family = AF_INET;
     upstream.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     upstream.sin_port = htons(static_cast<std::uint16_t>(std::atoi(arguments[1])));
+    const auto listener = listen_on_loopback();
+    if (!listener) fail("listen on 127.0.0.1");
     Log log(arguments[2]);
-    const auto floor = std::make_unique<Floor>(listen_on_loopback(), upstream, secret, log);  // large
+    const auto floor = std::make_unique<Floor>(*listener, upstream, secret, log);  // large
     floor->run();
 }

@@ -5,6 +5,8 @@
 // (40 events, 50 ms apart, each with its time of sending), leak (says the secret aloud). GET /stats counts
 // what arrived.
 
+#include "bench/loopback.h"
+
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <strings.h>
@@ -428,20 +430,6 @@ void Upstream::run() {
     }
 }
 
-std::optional<int> listen_on_loopback() {
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    if (fd < 0 || bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(fd, 4096) != 0 ||
-        getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-        return std::nullopt;
-    }
-    std::printf("{\"ready\":true,\"port\":%d}\n", ntohs(address.sin_port));
-    std::fflush(stdout);
-    return fd;
-}
 }  // namespace
 }  // namespace claviger::bench
 

@@ -73,33 +73,21 @@ public:
     template <class T>
     std::vector<Ref<T>> page(const PageQuery<T>& query) const {
         std::vector<Ref<T>> found;
-        auto after = query.after;
-        for (auto most = std::min(query.limit, kStretch - 1) + 1;; most = kStretch) {
-            const auto stretch = next_stretch(query, after, most);
-            for (const auto& each : stretch) {
-                after = each.created_seq;
-                auto object = each.object ? each.object : find<T>(each.id);
-                if (!object || (query.wanted && !query.wanted(*object))) continue;
-                found.push_back(std::move(object));
-                if (found.size() > query.limit) return found;
-            }
-            if (stretch.size() < most) return found;
-        }
+        visit_in_order(query, std::min(query.limit, kStretch - 1) + 1, [&](const Ref<T>& object) {
+            if (!query.wanted || query.wanted(*object)) found.push_back(object);
+            return found.size() <= query.limit;
+        });
+        return found;
     }
 
     /// Every object of that scope, oldest first; not one snapshot either. `use` takes a const T&.
     template <class T, class Use>
     void each(const base::RawId& scope, const Use& use) const {
         const PageQuery<T> query{.scope = scope, .order = PageQuery<T>::Order::oldest_first};
-        std::optional<std::uint64_t> after;
-        for (;;) {
-            const auto stretch = next_stretch(query, after, kStretch);
-            for (const auto& each : stretch) {
-                after = each.created_seq;
-                if (const auto object = each.object ? each.object : find<T>(each.id)) use(*object);
-            }
-            if (stretch.size() < kStretch) return;
-        }
+        visit_in_order(query, kStretch, [&](const Ref<T>& object) {
+            use(*object);
+            return true;
+        });
     }
 
     /// The next `most` objects of whatever scope behind `place`, which moves on; it is empty again behind the
@@ -227,6 +215,22 @@ private:
             }
         }
         return stretch;
+    }
+
+    /// What the query's order brings behind its `after`, opened, until `visit` gives false. `first`: how many
+    /// are listed at once to begin with; later kStretch.
+    template <class T, class Visit>
+    void visit_in_order(const PageQuery<T>& query, std::size_t first, const Visit& visit) const {
+        auto after = query.after;
+        for (auto most = first;; most = kStretch) {
+            const auto stretch = next_stretch(query, after, most);
+            for (const auto& each : stretch) {
+                after = each.created_seq;
+                const auto object = each.object ? each.object : find<T>(each.id);
+                if (object && !visit(object)) return;
+            }
+            if (stretch.size() < most) return;
+        }
     }
 
     template <class T>

@@ -29,10 +29,7 @@ base::Result<std::optional<Fence>> read(const StorageEngine& engine, const KeyRi
         *number = in.number<std::uint64_t>();
     fence.backup.root = in.array<32>();
     if (in.complete()) return fence;
-    return base::failure(base::ErrorKind::corrupt, "mark.refused",
-                         "What the store says about itself was changed.",
-                         "Restore the data folder from a backup, and find out who can write to it.",
-                         "state row fenced has another size");
+    return refused_mark(kFencedMark, "it has another size");
 }
 
 void note(Change& change, Action action) {

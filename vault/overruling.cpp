@@ -15,10 +15,7 @@ base::Result<std::optional<Overruling>> overruling_of(const StorageEngine& engin
     overruling.pinned = in.array<32>();
     overruling.accepted = in.array<32>();
     if (in.complete()) return overruling;
-    return base::failure(base::ErrorKind::corrupt, "mark.refused",
-                         "What the store says about itself was changed.",
-                         "Restore the data folder from a backup, and find out who can write to it.",
-                         "state row overruled has another size");
+    return refused_mark(kOverruledMark, "it has another size");
 }
 
 base::Status put_overruling(Transaction& transaction, const Overruling& overruling) {

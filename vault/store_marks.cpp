@@ -25,12 +25,15 @@ base::Result<std::optional<Bytes>> read_mark(const StorageEngine& engine, const 
     const auto key = keys.owner_key(engine, {}, keys.instance(), kFirstGeneration);
     if (!key) return std::unexpected(key.error());
     auto content = open_stamped((*key)->key, place_of(keys, mark), (*row)->value);
-    if (!content)
-        return base::failure(base::ErrorKind::corrupt, "mark.refused",
-                             "What the store says about itself was changed.",
-                             "Restore the data folder from a backup, and find out who can write to it.",
-                             "state row " + Bytes(mark) + ": " + content.error().detail);
+    if (!content) return refused_mark(mark, content.error().detail);
     return std::optional(std::move(*content));
+}
+
+std::unexpected<base::Error> refused_mark(ByteView mark, std::string_view why) {
+    return base::failure(base::ErrorKind::corrupt, "mark.refused",
+                         "What the store says about itself was changed.",
+                         "Restore the data folder from a backup, and find out who can write to it.",
+                         "state row " + Bytes(mark) + ": " + std::string(why));
 }
 
 base::Status set_mark(Transaction& transaction, ByteView mark, ByteView content) {

@@ -7,6 +7,7 @@
 #include "vault/storage_engine.h"
 
 #include <optional>
+#include <string_view>
 
 namespace claviger::vault {
 
@@ -18,6 +19,8 @@ inline constexpr ByteView kOverruledMark =
 
 /// Nothing when the mark is not set. corrupt "mark.refused" when its row does not open at its place.
 base::Result<std::optional<Bytes>> read_mark(const StorageEngine& engine, const KeyRing& keys, ByteView mark);
+/// The refusal of a mark that is not as Claviger wrote it: corrupt "mark.refused". `why` is for the detail.
+std::unexpected<base::Error> refused_mark(ByteView mark, std::string_view why);
 /// Sealed by the instance's key. Fails as KeyRing::owner_key.
 base::Status set_mark(Transaction& transaction, ByteView mark, ByteView content);
 void clear_mark(Transaction& transaction, ByteView mark);
