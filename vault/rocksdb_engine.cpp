@@ -1,5 +1,6 @@
 // The storage engine on RocksDB: one directory, one log of writes, one synced batch per commit.
 #include "vault/rocksdb_files.h"
+#include "vault/rocksdb_log_files.h"
 #include "vault/storage_engine.h"
 #include "vault/store_directory.h"
 
@@ -169,6 +170,11 @@ rocksdb::ColumnFamilyOptions family_options(Family family, const std::shared_ptr
     rocksdb::ColumnFamilyOptions options;
     options.compression = rocksdb::kNoCompression;  // ciphertext does not shrink
     options.level_compaction_dynamic_level_bytes = true;
+    // What a commit writes comes in key order, or to keys of the commit before: remember where it went
+    // instead of searching. Not where ranges are deleted: RocksDB would take the place of one for that of the
+    // other.
+    if (family != feed_rows)
+        options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(1));
     // What waits in memory to be written out: the most of what the process holds once it has run for a while.
     options.write_buffer_size = 4 * kMiB;
     switch (family) {
@@ -178,8 +184,6 @@ rocksdb::ColumnFamilyOptions family_options(Family family, const std::shared_ptr
             break;
         case log_rows:
             options.write_buffer_size = 8 * kMiB;
-            // Rows come in key order: remember where the last one went instead of searching.
-            options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(1));
             table.block_size = 16 * 1024;
             break;
         case tile_rows:
@@ -213,6 +217,7 @@ public:
         auto database = std::make_unique<Database>();
         rocksdb::DB* opened = nullptr;
         auto options = database_options();
+        options.env = database->env_.get();
         if (access == Access::read_only)
             options.info_log = std::make_shared<NoInfoLog>();  // shared by its API
         const auto status =
@@ -231,6 +236,7 @@ public:
     }
 
     rocksdb::DB& db() { return *db_; }
+    LogEnd log_end() const { return log_files_->end(); }
     rocksdb::ColumnFamilyHandle* family(Family family) { return handles_[family]; }
     const std::vector<rocksdb::ColumnFamilyHandle*>& families() { return handles_; }
 
@@ -244,6 +250,8 @@ public:
     }
 
 private:
+    const std::shared_ptr<LogFiles> log_files_ = std::make_shared<LogFiles>();  // shared by RocksDB's API
+    const std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(log_files_);
     std::unique_ptr<rocksdb::DB> db_;
     std::vector<rocksdb::ColumnFamilyHandle*> handles_;
 };
@@ -421,7 +429,7 @@ public:
         if (auto space = check_space(directory_); !space) return space;
         if (auto cut = cut_log(directory_, end); !cut) return cut;  // before reads end: it may fail
         gate_.close();
-        database_.reset();  // may lengthen its log again, with zeros
+        database_.reset();  // may write the rest of the failed batch into its log
         if (auto cut = cut_log(directory_, end); !cut) return cut;
         return open();
     }
@@ -521,14 +529,13 @@ private:
     /// Writes `write_`; when that fails, takes it out of the log again and refuses further writes until
     /// recover().
     base::Status write_synced() {
-        std::unique_ptr<rocksdb::LogFile> log;
-        if (auto status = database_->db().GetCurrentWalFile(&log); !status.ok()) return failure_of(status);
+        const auto end = database_->log_end();
         rocksdb::WriteOptions options;
         options.sync = true;
         const auto status = database_->db().Write(options, &write_);
         if (status.ok()) return {};
         failed_ = true;
-        before_failure_ = {log->LogNumber(), log->SizeFileBytes()};
+        before_failure_ = end;
         auto failed = failure_of(status);
         if (const auto cut = cut_log(directory_, before_failure_); !cut)
             failed.error().detail += "; " + cut.error().detail;

@@ -64,10 +64,10 @@ def test_kill_at_random_moments(store):
 
 
 def test_synced_before_acknowledged(store):
-    done, trace = traced(store, 50, "recover", "-e", "trace=fdatasync,fsync,writev,write")
+    done, trace = traced(store, 50, "recover", "-e", "trace=fdatasync,fsync,writev,pwrite64")
     synced = written = acknowledgements = 0
     for line in trace.splitlines():
-        if re.search(r"\bwrite\(\d+<[^>]*\.log>", line):
+        if re.search(r"\bpwrite64\(\d+<[^>]*\.log>", line):
             written, synced = 1, 0
         elif re.search(r"\bfdatasync\(\d+<[^>]*\.log>\).*= 0$|<\.\.\. fdatasync resumed>.*= 0$", line):
             synced = 1
@@ -85,7 +85,7 @@ def test_synced_before_acknowledged(store):
 def test_kill_at_exact_calls(store):
     """The n-th sync or write of the committing thread is the last thing the program does."""
     acknowledged = {}
-    points = [(call, n) for call in ("fdatasync", "write") for n in (3, 20, 41, 60, 77)]
+    points = [(call, n) for call in ("fdatasync", "pwrite64") for n in (3, 20, 41, 60, 77)]
     for call, n in points:
         done, _ = traced(store, 200, "recover", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={n}")
         acknowledged.update(acknowledged_in(done.stdout))
@@ -95,7 +95,7 @@ def test_kill_at_exact_calls(store):
 
 def test_disk_errors(store):
     """A failed sync leaves the whole batch in the log's file, a failed write a part of it; neither may ever be seen."""
-    cases = [(call, error, n) for call, error in (("fdatasync", "EIO"), ("write", "EIO"), ("write", "ENOSPC"))
+    cases = [(call, error, n) for call, error in (("fdatasync", "EIO"), ("pwrite64", "EIO"), ("pwrite64", "ENOSPC"))
              for n in (25, 48, 70)]
     acknowledged, failures = {}, 0
     for call, error, n in cases:

@@ -18,7 +18,7 @@ MAY_USE = {
     "server": {"base", "crypto", "vault", "policy", "net", "notify", "oauth", "proxy", "admin"},
 }
 ROOMS = [  # include prefix, and the only place it may stand in
-    ("rocksdb/", re.compile(r"^vault/rocksdb_(engine\.cpp|files\.(h|cpp))$")),
+    ("rocksdb/", re.compile(r"^vault/rocksdb_(engine\.cpp|(log_)?files\.(h|cpp))$")),
     ("sodium", re.compile(r"^crypto/")),
     ("p11-kit/", re.compile(r"^crypto/token\.cpp$")),
     ("boost/beast", re.compile(r"^net/.*\.cpp$")),

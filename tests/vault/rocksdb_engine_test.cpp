@@ -222,6 +222,69 @@ TEST_CASE("A lost log of writes is noticed when the store is opened", "[rocksdb]
     CHECK(opened.error().code == "storage.corrupt");
 }
 
+constexpr std::uintmax_t kLaidOutAtOnce = 256 * 1024;
+
+/// The newest log of writes below `place`.
+fs::path newest_log(const fs::path& place) {
+    fs::path newest;
+    for (const auto& file : fs::directory_iterator(place))
+        if (file.path().extension() == ".log" && file.path() > newest) newest = file.path();
+    REQUIRE_FALSE(newest.empty());
+    return newest;
+}
+
+TEST_CASE("A log of writes is laid out ahead, and read as far as it was written", "[rocksdb]") {
+    const Directory place;
+    {
+        const auto engine = open(place.path / "store");
+        for (std::uint64_t seq = 1; seq <= 3; ++seq)
+            REQUIRE(engine->commit(seq, putting("k" + std::to_string(seq), Bytes(100'000, 'x'))));
+        CHECK(fs::file_size(newest_log(place.path / "store")) == 2 * kLaidOutAtOnce);
+
+        fs::copy(place.path / "store", place.path / "killed");
+        const auto after = open(place.path / "killed");
+        CHECK(after->last_commit() == 3);
+        CHECK(value_of(*after, "k3") == Bytes(100'000, 'x'));
+        REQUIRE(after->commit(4, putting("k4", "more")));
+    }
+    const auto written = fs::file_size(newest_log(place.path / "store"));
+    CHECK(written > 300'000);  // closing gives the rest back
+    CHECK(written < 2 * kLaidOutAtOnce);
+    CHECK(value_of(*open(place.path / "killed"), "k4") == "more");
+}
+
+TEST_CASE("A record that a power cut left half written is no commit", "[rocksdb]") {
+    const bool its_end_is_lost = GENERATE(true, false);
+    const Directory place;
+    const auto engine = open(place.path / "store");
+    REQUIRE(engine->commit(1, putting("k1", "first")));
+    REQUIRE(engine->commit(2, putting("k2", "second")));
+    const auto before = newest_log(place.path / "store");
+    const std::string value(60'000, 'v');  // reaches over the ends of RocksDB's blocks of 32 KiB
+    REQUIRE(engine->commit(3, putting("k3", value)));
+    const auto cut = place.path / "cut";
+    fs::copy(place.path / "store", cut);
+    {
+        std::fstream log(cut / before.filename(), std::ios::in | std::ios::out | std::ios::binary);
+        const std::string bytes(std::istreambuf_iterator<char>(log), {});
+        const auto key = bytes.find("k3"), end = bytes.find_last_of('v') + 1;
+        REQUIRE(key < end);
+        const auto begin = key - 22;  // with the record's head, and the batch's
+        const auto middle = begin + (end - begin) / 2;
+        log.clear();
+        log.seekp(static_cast<std::streamoff>(its_end_is_lost ? middle : begin));
+        log << std::string(its_end_is_lost ? end - middle : middle - begin, '\0');
+    }
+
+    for (std::uint64_t last = 2; last <= 3; ++last) {
+        const auto after = open(cut);
+        REQUIRE(after->last_commit() == last);
+        CHECK(value_of(*after, "k2") == "second");
+        CHECK(value_of(*after, "k3") == (last == 2 ? "(absent)" : "again"));
+        if (last == 2) REQUIRE(after->commit(3, putting("k3", "again")));
+    }
+}
+
 TEST_CASE("A commit onto a full disk never becomes visible, and commits work again once there is space",
           "[rocksdb]") {
     SmallDisk disk("size=96m");
