@@ -44,7 +44,9 @@ private:
 /// Whether these are the same but for the case of ASCII letters.
 bool equal_ignoring_case(const char* a, const char* b, std::size_t size);
 inline bool equal_ignoring_case(std::string_view a, std::string_view b) {
-    return a.size() == b.size() && equal_ignoring_case(a.data(), b.data(), a.size());
+    constexpr auto kCaseBit = 0x20;  // most pairs of different names differ in their first letter
+    return a.size() == b.size() && (a.empty() || (((a[0] ^ b[0]) & ~kCaseBit) == 0 &&
+                                                  equal_ignoring_case(a.data(), b.data(), a.size())));
 }
 
 /// One request, whole. Owned by the connection and reused; a handler may read it until it returns.

@@ -117,7 +117,8 @@ public:
           redactor_(redactor),
           writer_(writer),
           plan_(plan),
-          events_(is_event_stream(answer.head())),
+          type_(media_type(answer.head())),
+          events_(type_ == MediaType::event_stream),
           handles_({lane.records.keys(), plan.context, plan.server},
                    events_ ? HandleStream::Body::events : HandleStream::Body::json) {}
 
@@ -165,7 +166,7 @@ private:
         if (plan_.due == Due::stream && (head.status != 200 || !events_))
             return base::Error{ErrorKind::unavailable, "upstream.invalid",
                                "The server did not answer with an event stream."};
-        if (head.status != 200 || !(events_ || is_json(head)))
+        if (head.status != 200 || type_ == MediaType::other)
             return base::Error{ErrorKind::unavailable, "upstream.invalid",
                                "The server answered the call with neither JSON nor an event stream in UTF-8.",
                                "The call may have been carried out; check before calling again."};
@@ -198,7 +199,7 @@ private:
     net::awaitable<void> error_answer() {
         net::Response response;
         response.status = relayed_.status;
-        while (is_json(answer_.head())) {
+        while (type_ == MediaType::json) {
             const auto part = co_await answer_.next();
             if (!part || part->empty() || response.body.size() + part->size() > kGatherBytes) {
                 if (!part || !part->empty()) response.body.clear();  // not a whole message
@@ -507,6 +508,7 @@ private:
     Redactor& redactor_;
     net::ResponseWriter& writer_;
     const RelayPlan& plan_;
+    const MediaType type_;
     const bool events_;  // the answer is an event stream
     HandleStream handles_;
     net::Headers headers_;

@@ -71,7 +71,7 @@ TokenVerdict forbidden(Lane& lane, const TokenUse& use, const net::ResponseHead&
 net::awaitable<bool> body_rejects(Lane& lane, const TokenUse& use, std::unique_ptr<net::Answer>& answer) {
     if (!is_granted(lane, use.server)) co_return false;
     const auto* rule = lane.grants->rejections_of(*use.server.credential);
-    if (rule == nullptr || !is_json(answer->head())) co_return false;
+    if (rule == nullptr || media_type(answer->head()) != MediaType::json) co_return false;
     if (answer->declared_length().value_or(0) > kShortBody) co_return false;
     answer->idle_limit(lane.settings.stream_idle);
     auto ahead = std::make_unique<AnswerReadAhead>(std::move(answer));
