@@ -6,8 +6,6 @@ target_compile_options(claviger_flags INTERFACE
   -Werror=return-type -Werror=switch -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection -fno-plt)
 target_compile_definitions(claviger_flags INTERFACE
   _GLIBCXX_ASSERTIONS BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION
-  # Frames of coroutines from operator new: glibc's aligned allocation passes its cache by, and costs three times as much.
-  BOOST_ASIO_DISABLE_STD_ALIGNED_ALLOC BOOST_ASIO_DISABLE_BOOST_ALIGN
   SPDLOG_COMPILED_LIB SPDLOG_FMT_EXTERNAL CLAVIGER_VERSION="${PROJECT_VERSION}")
 target_link_options(claviger_flags INTERFACE -fuse-ld=lld -pie -Wl,-z,relro,-z,now,-z,noexecstack)
 target_link_libraries(claviger_flags INTERFACE pthread)
