@@ -84,8 +84,12 @@ public:
             else if (!states.empty() && states.back().version == commit_seq)
                 states.pop_back();  // an earlier write of this batch
             states.push_back({commit_seq, write.value});
-            if (!append_only(write.table)) shared_->changes[commit_seq].emplace(write.table, write.key);
+            if (!is_of_log(write.table, write.key))
+                shared_->changes[commit_seq].emplace(write.table, write.key);
         }
+        shared_->trimmed_to =
+            std::max(shared_->trimmed_to, std::min(batch.feed_trimmed_to(), shared_->last_commit));
+        shared_->changes.erase(shared_->changes.begin(), shared_->changes.upper_bound(shared_->trimmed_to));
         if (shared_->snapshots.empty()) forget_erased(batch);
         shared_->last_commit = commit_seq;
         return {};
@@ -111,15 +115,6 @@ public:
         for (const auto& [changed_in, keys] : changes)
             for (const auto& [table, key] : keys)
                 if (!visitor(changed_in, table, key)) return {};
-        return {};
-    }
-
-    base::Status trim_changes(std::uint64_t commit_seq) override {
-        const std::unique_lock lock(shared_->mutex);
-        const auto upto = std::min(commit_seq, shared_->last_commit);
-        if (upto <= shared_->trimmed_to) return {};
-        shared_->changes.erase(shared_->changes.begin(), shared_->changes.upper_bound(upto));
-        shared_->trimmed_to = upto;
         return {};
     }
 

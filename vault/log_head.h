@@ -16,8 +16,6 @@ struct StoredHead {
     Bytes frontier;  // of the log's tree
 };
 
-inline constexpr ByteView kHeadKey = "head";
-
 /// Sealed to its commit: the head of another commit does not open.
 Bytes seal_head(const KeyRing& keys, const StoredHead& head);
 /// `commit_seq` is the engine's last commit. corrupt "ledger.head_refused".

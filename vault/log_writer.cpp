@@ -128,6 +128,8 @@ base::Status LogWriter::finish(Batch& batch) {
     ++commit_seq_;
     head_row_ = seal_head(keys_, {commit_seq_, last_entry_, sums_, tree_.frontier()});
     batch.put(Table::state, kHeadKey, head_row_);
+    if (commit_seq_ % kFeedTrimEvery == 0 && commit_seq_ > kFeedCommits)
+        batch.trim_feed(commit_seq_ - kFeedCommits);
     return {};
 }
 

@@ -14,6 +14,9 @@
 
 namespace claviger::vault {
 
+/// The change feed reaches back over at least so many commits, and is cut to that once in so many.
+inline constexpr std::uint64_t kFeedCommits = 16'384, kFeedTrimEvery = 4'096;
+
 /// Knows the newest durable state and, while a batch is being built, the state that follows it. One commit is
 /// begin(), any number of appends and names, and finish(). When the commit fails, the writer is ahead of the
 /// disk: load() another. Not thread safe: belongs to the commit thread.
@@ -34,7 +37,8 @@ public:
     base::Status append(std::span<LogEntry> entries, Batch& batch);
     /// Adds a row for the name unless there is one.
     base::Status learn(const NamedFingerprint& name, Batch& batch);
-    /// Accounts every row of the batch and adds the head; this is the last commit from here on.
+    /// Accounts every row of the batch, adds the head, and trims the feed when it is time; this is the last
+    /// commit from here on.
     base::Status finish(Batch& batch);
 
     const Bytes& head_row() const { return head_row_; }  // as finished or loaded

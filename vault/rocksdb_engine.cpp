@@ -90,7 +90,7 @@ Bytes end_of(Bytes prefix) {
 Bytes changes_of(const Batch& batch) {
     std::vector<std::pair<Table, ByteView>> changed;
     for (const auto& write : batch.writes())
-        if (!append_only(write.table)) changed.emplace_back(write.table, write.key);
+        if (!is_of_log(write.table, write.key)) changed.emplace_back(write.table, write.key);
     std::sort(changed.begin(), changed.end());
     changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
     Bytes row;
@@ -408,9 +408,22 @@ public:
             auto added = write_.Put(database_->family(feed_rows), change_key(commit_seq), changes);
             if (!added.ok()) return failure_of(added);
         }
-        auto added = write_.Put(database_->family(feed_rows), rocksdb::Slice(&kLastCommit, 1), version);
+        auto* const feed = database_->family(feed_rows);
+        const auto trimmed_before = trimmed_to_.load();
+        const auto trimmed = std::max(trimmed_before, std::min(batch.feed_trimmed_to(), last_commit_.load()));
+        if (trimmed != trimmed_before) {
+            auto added = write_.DeleteRange(feed, change_key(trimmed_before + 1), change_key(trimmed + 1));
+            if (!added.ok()) return failure_of(added);
+            added = write_.Put(feed, rocksdb::Slice(&kTrimmedTo, 1), encoded(trimmed));
+            if (!added.ok()) return failure_of(added);
+        }
+        auto added = write_.Put(feed, rocksdb::Slice(&kLastCommit, 1), version);
         if (!added.ok()) return failure_of(added);
-        if (auto written = write_synced(); !written) return written;
+        trimmed_to_ = trimmed;  // before the rows go: nobody may find the feed shorter than it says
+        if (auto written = write_synced(); !written) {
+            trimmed_to_ = trimmed_before;
+            return written;
+        }
         last_commit_ = commit_seq;
         return {};
     }
@@ -462,24 +475,6 @@ public:
             }
         }
         return status_of(at->status());
-    }
-
-    base::Status trim_changes(std::uint64_t commit_seq) override {
-        const std::lock_guard lock(writing_);
-        if (failed_) return storage_unavailable("an earlier commit failed and the engine has not recovered");
-        const auto upto = std::min<std::uint64_t>(commit_seq, last_commit_);
-        if (upto <= trimmed_to_) return {};
-        auto* const feed = database_->family(feed_rows);
-        write_.Clear();
-        auto added = write_.DeleteRange(feed, change_key(trimmed_to_ + 1), change_key(upto + 1));
-        if (!added.ok()) return failure_of(added);
-        added = write_.Put(feed, rocksdb::Slice(&kTrimmedTo, 1), encoded(upto));
-        if (!added.ok()) return failure_of(added);
-        // Before the rows go: nobody may find the feed shorter than it says.
-        const auto before = trimmed_to_.exchange(upto);
-        auto written = write_synced();
-        if (!written) trimmed_to_ = before;
-        return written;
     }
 
     base::Status checkpoint(const std::filesystem::path& directory) override {

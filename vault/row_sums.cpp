@@ -8,17 +8,11 @@
 namespace claviger::vault {
 namespace {
 
-constexpr ByteView kHeadRow = "head";
-
 std::size_t place_of(Table table) {
     return static_cast<std::size_t>(std::ranges::find(kSummedTables, table) - std::begin(kSummedTables));
 }
 
 }  // namespace
-
-bool is_of_log(Table table, ByteView key) {
-    return append_only(table) || (table == Table::state && key == kHeadRow);
-}
 
 bool is_summed(Table table, ByteView key) {
     return table != Table::value && table != Table::data_key && !is_of_log(table, key);

@@ -20,8 +20,6 @@ inline constexpr std::size_t kSums = std::size(kSummedTables);
 
 /// Whether the row counts: it is in a summed table and not the head itself.
 bool is_summed(Table table, ByteView key);
-/// Whether the row is the log's own, which the ledger alone writes: append only, or the head.
-bool is_of_log(Table table, ByteView key);
 
 class RowSums {
 public:

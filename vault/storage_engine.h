@@ -32,8 +32,13 @@ enum class Table : std::uint8_t {
     log_index = 9,  // one sealed index row per block of entries; append only
 };
 inline constexpr std::size_t kTables = 10;
-/// Tables whose rows never change once written; they are left out of the change feed.
-constexpr bool append_only(Table table) { return table >= Table::log; }
+/// The row of Table::state that every commit rewrites: the head of the log.
+inline constexpr ByteView kHeadKey = "head";
+/// Whether the row is the log's own: the head, or of a table whose rows never change once written. The change
+/// feed does not name these.
+constexpr bool is_of_log(Table table, ByteView key) {
+    return table >= Table::log || (table == Table::state && key == kHeadKey);
+}
 
 /// A row as read: its bytes and the commit sequence that wrote it.
 struct Row {
@@ -77,17 +82,23 @@ public:
     /// For preconditions that were seen to hold when last_commit() was the number before this batch's:
     /// commit() takes that number only while nobody has committed since, so they need no second look.
     void preconditions_hold() { preconditions_.clear(); }
+    /// With this commit the change feed forgets the commits up to and including that one, which is an earlier
+    /// one. What the feed has forgotten already stays so.
+    void trim_feed(std::uint64_t commit_seq) { feed_trimmed_to_ = commit_seq; }
     const std::vector<Write>& writes() const { return writes_; }
     const std::vector<Precondition>& preconditions() const { return preconditions_; }
+    std::uint64_t feed_trimmed_to() const { return feed_trimmed_to_; }
     bool empty() const { return writes_.empty(); }
     void clear() {
         writes_.clear();
         preconditions_.clear();
+        feed_trimmed_to_ = 0;
     }
 
 private:
     std::vector<Write> writes_;
     std::vector<Precondition> preconditions_;
+    std::uint64_t feed_trimmed_to_ = 0;
 };
 
 enum class Order { ascending, descending };
@@ -137,11 +148,10 @@ public:
     /// Tries to make a failed engine writable again (the disk has space again). Cheap when nothing is wrong.
     virtual base::Status recover() = 0;
 
-    /// Changed keys of commits after `commit_seq`, append-only tables left out. "storage.feed_trimmed"
-    /// (conflict) when the feed no longer reaches back that far.
+    /// Changed keys of commits after `commit_seq`. Rows of the log are left out: that last_commit() moved
+    /// says that they did. "storage.feed_trimmed" (conflict) when the feed no longer reaches back that far;
+    /// who is so late asks for last_commit(), then reads everything, and follows on from that number.
     virtual base::Status changes_after(std::uint64_t commit_seq, const ChangeVisitor& visit) const = 0;
-    /// Forgets feed entries up to and including `commit_seq`.
-    virtual base::Status trim_changes(std::uint64_t commit_seq) = 0;
 
     /// Makes `directory`, which must not exist, a copy of the whole store as it was at one commit during the
     /// call; a copy that open_rocksdb() opens. Files that never change again may be shared with it. Commits

@@ -100,13 +100,6 @@ base::Status FaultEngine::changes_after(std::uint64_t commit_seq, const vault::C
     return inner_->changes_after(commit_seq, visit);
 }
 
-base::Status FaultEngine::trim_changes(std::uint64_t commit_seq) {
-    const std::lock_guard lock(mutex_);
-    if (dead_) return broken("the power is cut");
-    if (must_recover_ || commits_fail_) return broken("a planned failure to write");
-    return inner_->trim_changes(commit_seq);
-}
-
 base::Status FaultEngine::checkpoint(const std::filesystem::path& directory) {
     if (auto able = reading(); !able) return able;
     return inner_->checkpoint(directory);

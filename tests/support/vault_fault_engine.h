@@ -37,7 +37,6 @@ public:
     std::uint64_t last_commit() const override { return inner_->last_commit(); }
     base::Status recover() override;
     base::Status changes_after(std::uint64_t commit_seq, const vault::ChangeVisitor& visit) const override;
-    base::Status trim_changes(std::uint64_t commit_seq) override;
     base::Status checkpoint(const std::filesystem::path& directory) override;
     base::Status purge_erased(const std::vector<KeyPrefix>& prefixes) override;
 

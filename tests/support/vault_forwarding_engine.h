@@ -25,7 +25,6 @@ public:
     base::Status changes_after(std::uint64_t commit_seq, const vault::ChangeVisitor& visit) const override {
         return inner_.changes_after(commit_seq, visit);
     }
-    base::Status trim_changes(std::uint64_t commit_seq) override { return inner_.trim_changes(commit_seq); }
     base::Status checkpoint(const std::filesystem::path& directory) override {
         return inner_.checkpoint(directory);
     }

@@ -8,6 +8,7 @@
 #include "vault/log_head.h"
 #include "vault/log_rows.h"
 #include "vault/log_tree.h"
+#include "vault/log_writer.h"
 
 #include <future>
 #include <set>
@@ -204,6 +205,55 @@ TEST_CASE("nobody's entry waits for others", "[vault][ledger]") {
     OpenStore store(*each.engine, each.clock);
     for (unsigned i = 0; i < 20; ++i) REQUIRE(append(*store.ledger, entry_of(EntryKind::use_intent, i)));
     REQUIRE(store.ledger->counters().commits == 20);
+}
+
+TEST_CASE("commits of entries alone are not in the change feed", "[vault][ledger]") {
+    EachEngine each;
+    OpenStore store(*each.engine, each.clock);
+    REQUIRE(append(*store.ledger, entry_of(EntryKind::use_intent)));  // may bring the key of its day
+    const auto first = each.engine->last_commit();
+    for (unsigned i = 0; i < 5; ++i) REQUIRE(append(*store.ledger, entry_of(EntryKind::use_intent, i)));
+    REQUIRE(submit(*store.ledger, put_object(1, "x")));
+
+    std::vector<std::pair<std::uint64_t, Bytes>> changes;
+    REQUIRE(each.engine->changes_after(first, [&](std::uint64_t seq, Table, ByteView key) {
+        changes.emplace_back(seq, key);
+        return true;
+    }));
+    CHECK(changes == std::vector{std::pair{first + 6, test::object_key(1)}});
+}
+
+TEST_CASE("the change feed stays as short as it is said to be", "[vault][ledger]") {
+    const test::ManualClock clock;
+    const auto engine = open_in_memory();
+    test::make_store(*engine, clock);
+    OpenStore store(*engine, clock);
+    const auto reaches_back = [&](std::uint64_t commits) {
+        return engine
+            ->changes_after(engine->last_commit() - commits,
+                            [](std::uint64_t, Table, ByteView) { return false; })
+            .has_value();
+    };
+    const auto most = kFeedCommits + kFeedTrimEvery;
+    const auto commit_until = [&](std::uint64_t last) {
+        std::vector<std::future<base::Status>> done;
+        for (auto seq = engine->last_commit(); seq < last; ++seq) {
+            auto promise = std::make_shared<std::promise<base::Status>>();
+            done.push_back(promise->get_future());
+            store.ledger->submit(put_object(seq % 8, "x"),
+                                 [promise](base::Status s) { promise->set_value(s); });
+        }
+        for (auto& each : done) REQUIRE(each.get());
+        REQUIRE(engine->last_commit() == last);
+    };
+    commit_until(most - 1);
+    CHECK(reaches_back(most - 1));
+    commit_until(most);
+    CHECK(reaches_back(kFeedCommits));
+    CHECK_FALSE(reaches_back(kFeedCommits + 1));
+    commit_until(most + kFeedTrimEvery);
+    CHECK(reaches_back(kFeedCommits));
+    CHECK_FALSE(reaches_back(kFeedCommits + 1));
 }
 
 TEST_CASE("a change and its entry are one commit", "[vault][ledger]") {

@@ -2,6 +2,7 @@
 #include "tests/support/spec.h"
 #include "vault/storage_engine.h"
 
+#include <rocksdb/db.h>
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -111,9 +112,11 @@ TEST_CASE("Everything committed is there after closing and opening", "[rocksdb]"
     const Directory place;
     {
         const auto engine = open(place.path);
-        for (std::uint64_t seq = 1; seq <= 20; ++seq)
-            REQUIRE(engine->commit(seq, putting("k" + std::to_string(seq), std::to_string(seq))));
-        REQUIRE(engine->trim_changes(5));
+        for (std::uint64_t seq = 1; seq <= 20; ++seq) {
+            auto batch = putting("k" + std::to_string(seq), std::to_string(seq));
+            if (seq == 19) batch.trim_feed(5);
+            REQUIRE(engine->commit(seq, batch));
+        }
     }
     for (int round = 0; round < 2; ++round) {
         const auto engine = open(place.path);
@@ -129,6 +132,47 @@ TEST_CASE("Everything committed is there after closing and opening", "[rocksdb]"
         const auto trimmed = engine->changes_after(4, [](std::uint64_t, Table, ByteView) { return true; });
         REQUIRE_FALSE(trimmed);
         CHECK(trimmed.error().code == "storage.feed_trimmed");
+    }
+}
+
+/// Rows of the family that holds the change feed, whatever the engine would say of them.
+std::size_t feed_rows(const fs::path& store) {
+    std::vector<std::string> names;
+    REQUIRE(rocksdb::DB::ListColumnFamilies({}, store.string(), &names).ok());
+    std::vector<rocksdb::ColumnFamilyDescriptor> families;
+    for (const auto& name : names) families.emplace_back(name, rocksdb::ColumnFamilyOptions());
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::DB* opened = nullptr;
+    REQUIRE(rocksdb::DB::OpenForReadOnly({}, store.string(), families, &handles, &opened).ok());
+    const std::unique_ptr<rocksdb::DB> db(opened);
+    std::size_t rows = 0;
+    for (auto* const handle : handles) {
+        if (handle->GetName() == "feed") {
+            const std::unique_ptr<rocksdb::Iterator> at(db->NewIterator({}, handle));
+            for (at->SeekToFirst(); at->Valid(); at->Next()) ++rows;
+        }
+        CHECK(db->DestroyColumnFamilyHandle(handle).ok());
+    }
+    return rows;
+}
+
+TEST_CASE("A feed that is trimmed does not grow, over restarts and refused commits too", "[rocksdb]") {
+    const Directory place;
+    constexpr std::uint64_t kKept = 32, kEvery = 16, kCounters = 2;
+    std::uint64_t seq = 0;
+    for (int round = 0; round < 3; ++round) {
+        {
+            const auto engine = open(place.path);
+            for (int i = 0; i < 5 * static_cast<int>(kEvery); ++i) {
+                auto batch = putting("k" + std::to_string(i), "x");
+                ++seq;
+                if (seq % kEvery == 0 && seq > kKept) batch.trim_feed(seq - kKept);
+                CHECK_FALSE(engine->commit(seq + 1, batch));
+                REQUIRE(engine->commit(seq, batch));
+            }
+            CHECK(engine->changes_after(seq - kKept, [](std::uint64_t, Table, ByteView) { return true; }));
+        }
+        CHECK(feed_rows(place.path) == kKept + kCounters);
     }
 }
 
@@ -298,6 +342,7 @@ TEST_CASE("A commit onto a full disk never becomes visible, and commits work aga
     }
     disk.fill(first_of_its_log ? 0 : 64 * 1024);
     Batch large = putting("kept", "half");
+    large.trim_feed(1);
     for (int i = 0; i < 60; ++i) large.put(Table::value, "new" + std::to_string(i), Bytes(1024 * 1024, 'n'));
 
     const auto failed = engine->commit(seq + 1, large);
@@ -310,6 +355,7 @@ TEST_CASE("A commit onto a full disk never becomes visible, and commits work aga
         CHECK(value_of(*engine, "kept") == (first_of_its_log ? "(absent)" : "before"));
         CHECK(value_of(*engine, "new0", Table::value) == "(absent)");
         CHECK(value_of(*engine, "new59", Table::value) == "(absent)");
+        CHECK(engine->changes_after(0, [](std::uint64_t, Table, ByteView) { return true; }));
     };
     untouched();
 

@@ -330,7 +330,7 @@ TEST_CASE("A scan sees one moment, whatever is committed while it runs", "[stora
     CHECK(keys_of(*store.engine, "") == Keys{"a", "b", "bb", "d"});
 }
 
-TEST_CASE("The feed names every changed key once, in commit order, without the append-only tables",
+TEST_CASE("The feed names every changed key once, in commit order, without the rows of the log",
           "[storage]") {
     Store store(every_engine());
     Batch first = putting({{"b", "1"}, {"a", "1"}, {"b", "2"}});
@@ -338,9 +338,11 @@ TEST_CASE("The feed names every changed key once, in commit order, without the a
     first.put(Table::tile, "tile", "x");
     first.put(Table::log_index, "block", "x");
     first.put(Table::state, "head", "x");
+    first.put(Table::state, "instance", "x");
     REQUIRE(store.commit(first));
     Batch only_log;
     only_log.put(Table::log, "entry 2", "x");
+    only_log.put(Table::state, "head", "y");
     REQUIRE(store.commit(only_log));
     Batch erasing;
     erasing.erase(Table::meta, "a");
@@ -349,7 +351,7 @@ TEST_CASE("The feed names every changed key once, in commit order, without the a
     auto whole = changes_of(*store.engine, 0);
     REQUIRE(whole.size() == 4);
     CHECK(std::set<std::string>(whole.begin(), whole.end() - 1) ==
-          std::set<std::string>{"1 0 head", "1 1 a", "1 1 b"});
+          std::set<std::string>{"1 0 instance", "1 1 a", "1 1 b"});
     CHECK(whole.back() == "3 1 a");
     CHECK(changes_of(*store.engine, 1) == Keys{"3 1 a"});
     CHECK(changes_of(*store.engine, 3).empty());
@@ -361,24 +363,35 @@ TEST_CASE("The feed names every changed key once, in commit order, without the a
 
 TEST_CASE("A trimmed feed says so instead of leaving changes out", "[storage]") {
     Store store(every_engine());
-    for (const char* key : {"a", "b", "c", "d"}) REQUIRE(store.commit(putting({{key, "x"}})));
+    const auto& engine = *store.engine;
+    for (const char* key : {"a", "b", "c"}) REQUIRE(store.commit(putting({{key, "x"}})));
+    const auto committed_trimming = [&](const char* key, std::uint64_t upto) {
+        Batch batch = putting({{key, "x"}});
+        batch.trim_feed(upto);
+        return store.commit(batch);
+    };
 
-    REQUIRE(store.engine->trim_changes(2));
-    REQUIRE(store.engine->trim_changes(1));  // less than before: nothing to do
+    REQUIRE(committed_trimming("d", 2));
+    REQUIRE(committed_trimming("e", 1));  // less than before: nothing to do
 
-    const auto too_far_back =
-        store.engine->changes_after(1, [](std::uint64_t, Table, ByteView) { return true; });
+    const auto too_far_back = engine.changes_after(1, [](std::uint64_t, Table, ByteView) { return true; });
     REQUIRE_FALSE(too_far_back);
     CHECK(too_far_back.error().kind == base::ErrorKind::conflict);
     CHECK(too_far_back.error().code == "storage.feed_trimmed");
-    CHECK(changes_of(*store.engine, 2) == Keys{"3 1 c", "4 1 d"});
-    CHECK(store.engine->last_commit() == 4);
+    CHECK(changes_of(engine, 2) == Keys{"3 1 c", "4 1 d", "5 1 e"});
+    CHECK(keys_of(engine, "") == Keys{"a", "b", "c", "d", "e"});
 
-    REQUIRE(
-        store.engine->trim_changes(99));  // beyond the last: everything there is, and nothing that is to come
-    CHECK(changes_of(*store.engine, 4).empty());
-    REQUIRE(store.commit(putting({{"e", "x"}})));
-    CHECK(changes_of(*store.engine, 4) == Keys{"5 1 e"});
+    Batch refused = putting({{"f", "x"}});
+    refused.require(Table::meta, "a", 0);
+    refused.trim_feed(4);
+    CHECK_FALSE(store.commit(refused));
+    CHECK(changes_of(engine, 2) == Keys{"3 1 c", "4 1 d", "5 1 e"});
+
+    REQUIRE(committed_trimming("f", 99));  // everything before this commit, and nothing that is to come
+    CHECK_FALSE(engine.changes_after(4, [](std::uint64_t, Table, ByteView) { return true; }));
+    CHECK(changes_of(engine, 5) == Keys{"6 1 f"});
+    REQUIRE(store.commit(putting({{"g", "x"}})));
+    CHECK(changes_of(engine, 5) == Keys{"6 1 f", "7 1 g"});
 }
 
 TEST_CASE("recover() on a healthy engine changes nothing", "[storage]") {
@@ -502,7 +515,6 @@ TEST_CASE("The fault engine stays broken until it is healed", "[storage]") {
 
     CHECK_FALSE(engine.commit(1, putting({{"a", "1"}})));
     CHECK_FALSE(engine.recover());
-    CHECK_FALSE(engine.trim_changes(1));
     CHECK_FALSE(engine.get(Table::meta, "a"));
     CHECK_FALSE(engine.scan(Table::meta, "", "", Order::ascending,
                             [](ByteView, ByteView, std::uint64_t) { return true; }));
