@@ -34,34 +34,6 @@ EVP_MD_CTX* sha256_context() {
     return context.get();
 }
 
-enum class RowShape : unsigned char { whole = 0, envelope = 1 };
-
-constexpr std::size_t kEnvelopeHead = 1 + 8 + 24 + 32;  // suite, key_ref, nonce, commitment
-constexpr std::size_t kEnvelopeTag = 16;
-
-RowSum row_sum(const Secret& key, std::uint8_t table, base::ByteView row_key, std::uint64_t blob_bytes,
-               RowShape shape, std::initializer_list<base::ByteView> body) {
-    thread_local base::Bytes message;  // keeps its memory: this runs for every row of a start-up check
-    message.clear();
-    message.push_back(static_cast<char>(shape));
-    message.push_back(static_cast<char>(table));
-    base::append_big_endian(message, row_key.size());
-    message.append(row_key);
-    base::append_big_endian(message, blob_bytes);
-    for (const auto part : body) message.append(part);
-
-    std::array<unsigned char, 16> out;
-    key.expose([&](std::span<const std::byte> k) {
-        crypto_shorthash_siphashx24(out.data(), raw(message), message.size(), raw(k));
-    });
-    RowSum sum{};
-    for (std::size_t i = 0; i < 8; ++i) {
-        sum[0] |= static_cast<std::uint64_t>(out[i]) << (8 * i);
-        sum[1] |= static_cast<std::uint64_t>(out[8 + i]) << (8 * i);
-    }
-    return sum;
-}
-
 }  // namespace
 
 Digest blake2b(base::ByteView message) {
@@ -123,15 +95,25 @@ RowPrf::RowPrf(const Key& key)
           });
       })) {}
 
-RowSum RowPrf::sealed_row(std::uint8_t table, base::ByteView row_key, base::ByteView blob) const {
-    if (blob.size() <= kEnvelopeHead + kEnvelopeTag)
-        return row_sum(key_, table, row_key, blob.size(), RowShape::whole, {blob});
-    return row_sum(key_, table, row_key, blob.size(), RowShape::envelope,
-                   {blob.substr(0, kEnvelopeHead), blob.substr(blob.size() - kEnvelopeTag)});
-}
+RowSum RowPrf::row(std::uint8_t table, base::ByteView row_key, base::ByteView value) const {
+    thread_local base::Bytes message;  // keeps its memory: this runs for every row of a start-up check
+    message.assign(1, '\0');           // the form of the rest
+    message.push_back(static_cast<char>(table));
+    base::append_big_endian(message, std::uint64_t{row_key.size()});
+    message.append(row_key);
+    base::append_big_endian(message, std::uint64_t{value.size()});
+    message.append(value);
 
-RowSum RowPrf::plain_row(std::uint8_t table, base::ByteView row_key, base::ByteView blob) const {
-    return row_sum(key_, table, row_key, blob.size(), RowShape::whole, {blob});
+    std::array<unsigned char, 16> out;
+    key_.expose([&](std::span<const std::byte> k) {
+        crypto_shorthash_siphashx24(out.data(), raw(message), message.size(), raw(k));
+    });
+    RowSum sum{};
+    for (std::size_t i = 0; i < 8; ++i) {
+        sum[0] |= static_cast<std::uint64_t>(out[i]) << (8 * i);
+        sum[1] |= static_cast<std::uint64_t>(out[8 + i]) << (8 * i);
+    }
+    return sum;
 }
 
 }  // namespace claviger::crypto

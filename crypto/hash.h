@@ -47,12 +47,8 @@ class RowPrf {
 public:
     explicit RowPrf(const Key& key);
 
-    /// For a row that holds an envelope: covers table, row key, the envelope's head with its commitment,
-    /// its tag and its length, and leaves the ciphertext to the tag. Anything shorter than an envelope is
-    /// covered whole.
-    RowSum sealed_row(std::uint8_t table, base::ByteView row_key, base::ByteView blob) const;
-    /// For a row of any other content: covers every byte of it.
-    RowSum plain_row(std::uint8_t table, base::ByteView row_key, base::ByteView blob) const;
+    /// Covers table, row key and every byte of the row.
+    RowSum row(std::uint8_t table, base::ByteView row_key, base::ByteView value) const;
 
 private:
     Secret key_;

@@ -14,20 +14,14 @@ const char* label_of(Purpose purpose) {
             return "VKWRAP__";
         case Purpose::state_mac:
             return "STATEMAC";
-        case Purpose::blind_index:
-            return "BLINDIDX";
         case Purpose::audit_fingerprint:
             return "AUDITFPR";
-        case Purpose::log_signing:
-            return "LOGSIGN_";
         case Purpose::row_sums:
             return "ROWSUMS_";
         case Purpose::session_ids:
             return "SESSIDS_";
         case Purpose::cursors:
             return "CURSORS_";
-        case Purpose::audit_entries:
-            return "AUDITENC";
         case Purpose::agent_handles:
             return "HANDLES_";
         case Purpose::connect_secrets:

@@ -10,13 +10,10 @@ namespace claviger::crypto {
 enum class Purpose {
     vault_key_wrap,     // "VKWRAP__"
     state_mac,          // "STATEMAC"
-    blind_index,        // "BLINDIDX"
     audit_fingerprint,  // "AUDITFPR"
-    log_signing,        // "LOGSIGN_"
     row_sums,           // "ROWSUMS_"
     session_ids,        // "SESSIDS_"
     cursors,            // "CURSORS_"
-    audit_entries,      // "AUDITENC"
     agent_handles,      // "HANDLES_"
     connect_secrets,    // "CONNECT_"
     webhook_secrets,    // "WEBHOOKS"

@@ -19,9 +19,8 @@ constexpr std::uint64_t kFirstEpoch = 1;
 constexpr std::uint64_t kFirstCommit = 1;
 constexpr int kReadings = 16;  // of one row, while a rotation moves it from one root key to another
 constexpr crypto::Purpose kPurposes[] = {
-    crypto::Purpose::blind_index,    crypto::Purpose::audit_fingerprint, crypto::Purpose::log_signing,
-    crypto::Purpose::row_sums,       crypto::Purpose::audit_entries,     crypto::Purpose::webhook_secrets,
-    crypto::Purpose::outbox_secrets, crypto::Purpose::token_fingerprint, crypto::Purpose::connect_secrets,
+    crypto::Purpose::audit_fingerprint, crypto::Purpose::row_sums,          crypto::Purpose::webhook_secrets,
+    crypto::Purpose::outbox_secrets,    crypto::Purpose::token_fingerprint, crypto::Purpose::connect_secrets,
 };
 constexpr crypto::Purpose kHandlePurposes[] = {crypto::Purpose::session_ids, crypto::Purpose::cursors,
                                                crypto::Purpose::agent_handles};

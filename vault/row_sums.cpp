@@ -20,12 +20,12 @@ bool is_summed(Table table, ByteView key) {
 
 void RowSums::add(const crypto::RowPrf& prf, Table table, ByteView key, ByteView value) {
     auto& sum = sums_[place_of(table)];
-    sum = crypto::add(sum, prf.plain_row(static_cast<std::uint8_t>(table), key, value));
+    sum = crypto::add(sum, prf.row(static_cast<std::uint8_t>(table), key, value));
 }
 
 void RowSums::subtract(const crypto::RowPrf& prf, Table table, ByteView key, ByteView value) {
     auto& sum = sums_[place_of(table)];
-    sum = crypto::subtract(sum, prf.plain_row(static_cast<std::uint8_t>(table), key, value));
+    sum = crypto::subtract(sum, prf.row(static_cast<std::uint8_t>(table), key, value));
 }
 
 RowSums& RowSums::operator+=(const RowSums& others) {

@@ -11,14 +11,13 @@ using namespace claviger::crypto;
 namespace {
 
 const std::pair<Purpose, const char*> kPurposes[] = {
-    {Purpose::vault_key_wrap, "VKWRAP__"},  {Purpose::state_mac, "STATEMAC"},
-    {Purpose::blind_index, "BLINDIDX"},     {Purpose::audit_fingerprint, "AUDITFPR"},
-    {Purpose::log_signing, "LOGSIGN_"},     {Purpose::row_sums, "ROWSUMS_"},
-    {Purpose::session_ids, "SESSIDS_"},     {Purpose::cursors, "CURSORS_"},
-    {Purpose::audit_entries, "AUDITENC"},   {Purpose::agent_handles, "HANDLES_"},
-    {Purpose::connect_secrets, "CONNECT_"}, {Purpose::webhook_secrets, "WEBHOOKS"},
-    {Purpose::outbox_secrets, "OUTBOX__"},  {Purpose::token_fingerprint, "TOKENFPR"},
-    {Purpose::log_pin, "LOGPIN__"},         {Purpose::backup_header, "BACKUP__"}};
+    {Purpose::vault_key_wrap, "VKWRAP__"},    {Purpose::state_mac, "STATEMAC"},
+    {Purpose::audit_fingerprint, "AUDITFPR"}, {Purpose::row_sums, "ROWSUMS_"},
+    {Purpose::session_ids, "SESSIDS_"},       {Purpose::cursors, "CURSORS_"},
+    {Purpose::agent_handles, "HANDLES_"},     {Purpose::connect_secrets, "CONNECT_"},
+    {Purpose::webhook_secrets, "WEBHOOKS"},   {Purpose::outbox_secrets, "OUTBOX__"},
+    {Purpose::token_fingerprint, "TOKENFPR"}, {Purpose::log_pin, "LOGPIN__"},
+    {Purpose::backup_header, "BACKUP__"}};
 
 }  // namespace
 

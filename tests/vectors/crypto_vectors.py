@@ -134,9 +134,8 @@ vectors = {
     "sealed_text.token": run(0xA0, 24) + xchacha20_poly1305(KEY, run(0xA0, 24), b"cursor:vaults", b"page 2"),
     "sealed_text.repeatable": repeatable(KEY, b"task:alice", b"task-1"),
 }
-for label in (b"VKWRAP__", b"STATEMAC", b"BLINDIDX", b"AUDITFPR", b"LOGSIGN_", b"ROWSUMS_", b"SESSIDS_", b"CURSORS_",
-              b"AUDITENC", b"HANDLES_", b"CONNECT_", b"WEBHOOKS", b"OUTBOX__", b"TOKENFPR", b"LOGPIN__",
-              b"BACKUP__"):
+for label in (b"VKWRAP__", b"STATEMAC", b"AUDITFPR", b"ROWSUMS_", b"SESSIDS_", b"CURSORS_", b"HANDLES_", b"CONNECT_",
+              b"WEBHOOKS", b"OUTBOX__", b"TOKENFPR", b"LOGPIN__", b"BACKUP__"):
     vectors["sub_key." + label.decode() + ".1"] = sub_key(KEY, label, 1)
 vectors["sub_key.VKWRAP__.258"] = sub_key(KEY, b"VKWRAP__", 258)
 
