@@ -2,11 +2,13 @@
 """Writes crypto.txt: bytes that our own formats must give, made without the program's code or its libraries.
 
 ChaCha20 and Poly1305 follow RFC 8439, HChaCha20 draft-irtf-cfrg-xchacha-03; BLAKE2b and SHA-256 are Python's.
-Run it only to add a vector. An existing line never changes: stores on disk depend on it.
+Run it only to add a vector. An existing line never changes: stores on disk depend on it. With --check it writes
+nothing and fails unless the file is what it would write.
 """
 import hashlib
 import pathlib
 import struct
+import sys
 
 
 def rotate(value, bits):
@@ -111,6 +113,18 @@ EMPTY = {1: [], 2: [], 3: [], 4: "", 5: "", 6: [], 7: [], 8: [], 9: [], 10: 0}
 SALT = b"somesaltsomesalt"
 
 
+def goes_to(hosts=(), urls=(), injection="", audience="", scopes=(), tools=()):
+    """Where the secret of a credential may go, as docs/storage_format.md has it: ten keys, four of them always empty."""
+    return hashlib.blake2b(b"\xaa" + b"".join((
+        b"\x01", cbor(list(hosts)), b"\x02", cbor(list(urls)), b"\x03\x80", b"\x04", cbor(injection),
+        b"\x05", cbor(audience), b"\x06", cbor(list(scopes)), b"\x07\x80\x08\x80", b"\x09", cbor(list(tools)),
+        b"\x0a\x00")), digest_size=32).digest()
+
+
+URL = ["https://mcp.example.com/mcp"]
+BEARER = "header:Authorization:Bearer"
+
+
 def repeatable(key, context, plain):
     nonce = hashlib.blake2b(struct.pack(">Q", len(context)) + context + plain, key=key, digest_size=24,
                             person=b"sealed-text-nonc").digest()
@@ -125,6 +139,18 @@ vectors = {
     "constraints.full.digest": hashlib.blake2b(cbor(FULL), digest_size=32).digest(),
     "constraints.empty.cbor": cbor(EMPTY),
     "constraints.empty.digest": hashlib.blake2b(cbor(EMPTY), digest_size=32).digest(),
+    "goes_to.static_bearer": goes_to(urls=URL, injection=BEARER),
+    "goes_to.static_bearer.header": goes_to(urls=URL, injection="header:X-Api-Key:"),
+    "goes_to.static_bearer.tools": goes_to(urls=URL, injection=BEARER, tools=["search", "create_issue"]),
+    "goes_to.mcp_oauth": goes_to(urls=URL, injection=BEARER),
+    "goes_to.mcp_oauth.refresh": goes_to(urls=URL, injection=BEARER, audience="https://auth.example.com/token"),
+    "goes_to.mcp_oauth.scope": goes_to(urls=URL, injection=BEARER, audience="https://auth.example.com/token",
+                                       scopes=["repo read:org"]),
+    "goes_to.environment_variable": goes_to(hosts=["*"], injection="variable:GITHUB_TOKEN:header:body"),
+    "goes_to.environment_variable.hosts": goes_to(hosts=["api.example.com", "*.example.org"],
+                                                  injection="variable:GITHUB_TOKEN:header:body"),
+    "goes_to.environment_variable.header": goes_to(hosts=["*"], injection="variable:GITHUB_TOKEN:header"),
+    "goes_to.environment_variable.body": goes_to(hosts=["*"], injection="variable:GITHUB_TOKEN:body"),
     "blake2b_256.abc": hashlib.blake2b(b"abc", digest_size=32).digest(),
     "blake2b_256_keyed.abc": hashlib.blake2b(b"abc", key=KEY, digest_size=32).digest(),
     "blake2b_128_keyed.abc": hashlib.blake2b(b"abc", key=KEY, digest_size=16).digest(),
@@ -139,5 +165,14 @@ for label in (b"VKWRAP__", b"STATEMAC", b"AUDITFPR", b"ROWSUMS_", b"SESSIDS_", b
     vectors["sub_key." + label.decode() + ".1"] = sub_key(KEY, label, 1)
 vectors["sub_key.VKWRAP__.258"] = sub_key(KEY, b"VKWRAP__", 258)
 
-lines = [f"{name} {value.hex() or '-'}\n" for name, value in vectors.items()]
-pathlib.Path(__file__).with_name("crypto.txt").write_text("".join(lines), encoding="utf-8")
+
+def keep(name, vectors):
+    file = pathlib.Path(__file__).with_name(name)
+    text = "".join(f"{name} {value.hex() or '-'}\n" for name, value in vectors.items())
+    if "--check" not in sys.argv:
+        file.write_text(text, encoding="utf-8")
+    elif file.read_text(encoding="utf-8") != text:
+        sys.exit(f"{name} is not what its program makes")
+
+
+keep("crypto.txt", vectors)

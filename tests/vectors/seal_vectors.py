@@ -3,13 +3,12 @@
 program's code or its libraries.
 
 Ristretto255 follows RFC 9496, X25519 RFC 7748, Bech32 BIP 173; the envelope comes from crypto_vectors.py. Run it only
-to add a vector. An existing line never changes: shares on paper depend on it.
+to add a vector. An existing line never changes: shares on paper depend on it. With --check it writes nothing and fails
+unless this file and crypto.txt are what their programs would write.
 """
 import hashlib
-import pathlib
-import struct
 
-from crypto_vectors import PLACE, envelope, run
+from crypto_vectors import PLACE, envelope, keep, run
 
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -185,5 +184,4 @@ vectors["recipient.opening"] = OPENING
 vectors["recipient.wrap"] = x25519(EPHEMERAL, NINE) + envelope(OPENING, PLACE, run(0xA0, 24), ROOT)
 vectors["recipient.root"] = ROOT
 
-lines = [f"{name} {value.hex() or '-'}\n" for name, value in vectors.items()]
-pathlib.Path(__file__).with_name("seal.txt").write_text("".join(lines), encoding="utf-8")
+keep("seal.txt", vectors)
