@@ -34,25 +34,6 @@ ByteView view(const Recipient& recipient) {
     return {reinterpret_cast<const char*>(recipient.key.data()), recipient.key.size()};
 }
 
-Key key_of(Digest digest) {
-    auto key = Key::filled([&](std::span<std::byte> out) {
-        std::copy_n(reinterpret_cast<const std::byte*>(digest.data()), out.size(), out.begin());
-    });
-    wipe(std::as_writable_bytes(std::span(digest)));
-    return key;
-}
-
-/// HKDF-SHA-256 (RFC 5869), one block of output.
-Key hkdf(std::span<const std::byte> secret, ByteView salt, ByteView info) {
-    const auto salted =  // no salt counts as zeros
-        salt.empty() ? Secret::filled(32, [](std::span<std::byte>) {})
-                     : Secret::copy_of(std::string_view(salt));
-    const auto extracted = key_of(hmac_sha256(salted, {base::as_view(secret)}));
-    const auto inner =
-        extracted.expose([](std::span<const std::byte> bytes) { return Secret::copy_of(bytes); });
-    return key_of(hmac_sha256(inner, {info, ByteView("\1", 1)}));
-}
-
 Bytes unpadded(ByteView bytes) {
     auto text = base::to_base64(bytes);
     while (text.ends_with('=')) text.pop_back();
@@ -95,19 +76,21 @@ ByteView view(const std::array<unsigned char, N>& bytes) {
 Key wrapping_key(const Key& shared, const Recipient& ephemeral, const Recipient& recipient) {
     Bytes salt(view(ephemeral));
     salt.append(view(recipient));
-    return shared.expose(
-        [&](std::span<const std::byte> bytes) { return hkdf(bytes, salt, "age-encryption.org/v1/X25519"); });
+    return shared.expose([&](std::span<const std::byte> bytes) {
+        return hkdf_sha256(bytes, salt, "age-encryption.org/v1/X25519");
+    });
 }
 
 Digest header_mac(const Secret& file_key, ByteView header) {
     const auto key =
-        file_key.expose([](std::span<const std::byte> bytes) { return hkdf(bytes, {}, "header"); });
+        file_key.expose([](std::span<const std::byte> bytes) { return hkdf_sha256(bytes, {}, "header"); });
     const auto secret = key.expose([](std::span<const std::byte> bytes) { return Secret::copy_of(bytes); });
     return hmac_sha256(secret, {header});
 }
 
 Key payload_key(const Secret& file_key, ByteView nonce) {
-    return file_key.expose([&](std::span<const std::byte> bytes) { return hkdf(bytes, nonce, "payload"); });
+    return file_key.expose(
+        [&](std::span<const std::byte> bytes) { return hkdf_sha256(bytes, nonce, "payload"); });
 }
 
 std::unexpected<base::Error> refused(std::string detail) {

@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <sodium.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -32,6 +33,14 @@ EVP_MD_CTX* sha256_context() {
     require(sha256_algorithm && context && EVP_DigestInit_ex2(context.get(), sha256_algorithm, nullptr) == 1,
             "OpenSSL provides SHA-256");
     return context.get();
+}
+
+Key key_of(Digest digest) {
+    auto key = Key::filled([&](std::span<std::byte> out) {
+        std::copy_n(reinterpret_cast<const std::byte*>(digest.data()), out.size(), out.begin());
+    });
+    wipe(std::as_writable_bytes(std::span(digest)));
+    return key;
 }
 
 }  // namespace
@@ -75,6 +84,16 @@ Digest hmac_sha256(const Secret& key, std::initializer_list<base::ByteView> part
     crypto_auth_hmacsha256_final(&state, digest.data());
     sodium_memzero(&state, sizeof state);
     return digest;
+}
+
+Key hkdf_sha256(std::span<const std::byte> secret, base::ByteView salt, base::ByteView info) {
+    const auto salted =  // no salt counts as zeros
+        salt.empty() ? Secret::filled(32, [](std::span<std::byte>) {})
+                     : Secret::copy_of(std::string_view(salt));
+    const auto extracted = key_of(hmac_sha256(salted, {base::as_view(secret)}));
+    const auto inner =
+        extracted.expose([](std::span<const std::byte> bytes) { return Secret::copy_of(bytes); });
+    return key_of(hmac_sha256(inner, {info, base::ByteView("\1", 1)}));
 }
 
 bool equal(base::ByteView a, base::ByteView b) {

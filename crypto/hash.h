@@ -31,6 +31,9 @@ Digest sha256(std::initializer_list<base::ByteView> parts);
 /// HMAC (RFC 2104) with SHA-256 over the concatenation of the parts.
 Digest hmac_sha256(const Secret& key, std::initializer_list<base::ByteView> parts);
 
+/// HKDF (RFC 5869) with SHA-256, one block of output.
+Key hkdf_sha256(std::span<const std::byte> secret, base::ByteView salt, base::ByteView info);
+
 /// Takes the same time wherever the bytes differ. Lengths are not secret.
 bool equal(base::ByteView a, base::ByteView b);
 
