@@ -34,6 +34,19 @@ Decision Decision::considering(std::vector<Considered> considered) && {
     return std::move(*this);
 }
 
+std::string told(const std::vector<Considered>& considered) {
+    constexpr std::size_t kTold = 8;
+    std::string text;
+    std::size_t count = 0;
+    for (const bool matched : {true, false})
+        for (const auto& each : considered)
+            if (each.matched == matched && ++count <= kTold)
+                text += (text.empty() ? "" : "; ") + each.rule + (matched ? ": " : " did not match: ") +
+                        each.because;
+    if (count > kTold) text += "; and " + std::to_string(count - kTold) + " more";
+    return text;
+}
+
 std::string_view Decision::hint() const {
     if (effect_ == Effect::allow) return {};
     if (code_ == "policy.needs_approval")

@@ -16,6 +16,10 @@ struct Considered {
     auto operator<=>(const Considered&) const = default;
 };
 
+/// On one line, for the operator's log: what matched comes first, and beyond the first eight it is only
+/// counted.
+std::string told(const std::vector<Considered>& considered);
+
 /// Made only through the functions below, so none exists without a reason, and silence can only mean deny.
 /// reason() and hint() may go to the caller; rule() and considered() are for the operator: they name rules
 /// and resources that the caller may not be allowed to know of.

@@ -131,7 +131,7 @@ base::Status SessionContexts::still_stands(const SessionContext& context, const 
     if (!vault || vault->archived || credential->archived)
         return base::failure(ErrorKind::denied, "credential.archived",
                              "The credential for this server has just been taken away.",
-                             "Ask an administrator; the reason is in the access log.");
+                             "Ask an administrator; the access log says who took it away.");
     return {};
 }
 
@@ -227,8 +227,9 @@ base::Status SessionContexts::resolve_credential(const SessionContext& context, 
         query.other_vaults = vaults.others;
         search = policy::search_credential(query);
         if (search.chosen) return std::unexpected(changed_just_now());
-        server.missing = {ErrorKind::denied, search.code, std::move(search.message),
-                          "Ask an administrator; the reason is in the access log and in Claviger's own log."};
+        server.missing = {
+            ErrorKind::denied, search.code, std::move(search.message),
+            "Ask an administrator; Claviger's own log says what was searched and what came near."};
         server.explanation = std::move(search.explanation);
         return {};
     }

@@ -126,7 +126,8 @@ std::optional<Refusal> ask_policy(const Call& call) {
                {"server", call.server.name},
                {"code", decision.code()},
                {"rule", decision.rule()},
-               {"reason", decision.reason()}});
+               {"reason", decision.reason()},
+               {"considered", policy::told(decision.considered())}});
     return Refusal{{ErrorKind::denied, decision.code(), decision.reason(), std::string(decision.hint())},
                    decision.hidden(),
                    decision.effect() == policy::Effect::ask_human};

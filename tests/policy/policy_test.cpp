@@ -265,6 +265,16 @@ TEST_CASE("What was considered is complete and in one order", "[policy]") {
         {"z", true, "denies"},
     };
     CHECK(decision.considered() == expected);
+    const auto* in_brief =
+        "a: denies; environment 'prod' networking: networking is unrestricted: every public host may be "
+        "reached; toolset 'github': the tool is allowed; z: denies; m did not match: another server; "
+        "n did not match: another agent; o did not match: another tool; "
+        "p did not match: its conditions on the arguments do not hold";
+    CHECK(policy::told(decision.considered()) == in_brief);
+    situation.rules.push_back({.name = "q", .effect = deny, .server = "slack"});
+    situation.rules.push_back({.name = "r", .effect = deny, .server = "slack"});
+    CHECK(policy::told(situation.call("read_file").considered()) == std::string(in_brief) + "; and 2 more");
+    CHECK(policy::told({}).empty());
 }
 
 TEST_CASE("tools/list shows what a call would not hide, and is left alone when nothing is hidden",
