@@ -16,7 +16,7 @@ import {
 } from './harness.mjs';
 import { modernHeaders, modernRequest, post } from './wire.mjs';
 
-const secret = freshSecret('hostile');
+const secret = freshSecret('hostile???');
 const residentLimitMiB = 1536; // generous, for a binary built with sanitizers
 
 describe('A hostile upstream', () => {
