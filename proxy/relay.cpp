@@ -498,7 +498,8 @@ private:
         return filter_tool_list(
             message,
             [&](std::string_view tool) {
-                return policy::tool_visible(policy, plan_.context.agent_id, plan_.server.name, tool);
+                return plan_.server.may_be_used_for(tool) &&
+                       policy::tool_visible(policy, plan_.context.agent_id, plan_.server.name, tool);
             },
             kFilteredTtlMs);
     }

@@ -143,12 +143,11 @@ std::optional<Refusal> decide(const Call& call) {
                    {"explanation", call.server.explanation}});
         return Refusal{call.server.missing};
     }
-    const auto& allowed_tools = call.server.credential->allowed_tools;
-    if (is_tool_call && !allowed_tools.empty() &&
-        std::ranges::find(allowed_tools, call.message.name) == allowed_tools.end())
+    if (is_tool_call && !call.server.may_be_used_for(call.message.name))
         return Refusal{{ErrorKind::denied, "credential.tool_not_allowed",
                         "The credential for this server may not be used for this tool.",
-                        "Ask an administrator to allow the tool for the credential."}};
+                        "Ask an administrator to allow the tool for the credential."},
+                       true};
     return std::nullopt;
 }
 

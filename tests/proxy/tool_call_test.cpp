@@ -270,8 +270,14 @@ TEST_CASE("A tool that needs a person is refused in words for the model", "[prox
     CHECK(gateway.seen.count() == 0);
 }
 
-TEST_CASE("A credential limited to tools serves no other", "[proxy][tool_call]") {
-    Gateway gateway;
+TEST_CASE("A credential limited to tools serves no other, and no other is listed", "[proxy][tool_call]") {
+    Gateway gateway([](const std::string& request) {
+        if (request.find("tools/list") == request.npos) return json_answer(kResult);
+        return json_answer(
+            R"({"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"deploy"},{"name":"destroy"}]}})");
+    });
+    gateway.session.agent.toolsets[0].configs.clear();  // of themselves agent and environment hide nothing
+    gateway.store(gateway.session);
     gateway.change([&](vault::Change& now) {
         auto limited = gateway.credential;
         limited.allowed_tools = {"deploy"};
@@ -281,14 +287,17 @@ TEST_CASE("A credential limited to tools serves no other", "[proxy][tool_call]")
         return now.store_with_secret(limited, parts);
     });
     const auto refused = gateway.post(call_of("destroy"));
-    CHECK(error_of(refused)["code"] == 40301);
-    CHECK(code_of(refused) == "credential.tool_not_allowed");
+    CHECK(refused.status == 200);
+    CHECK(refused.body ==
+          R"({"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Unknown tool: destroy"}})");
     CHECK(gateway.seen.count() == 0);
-    CHECK(gateway.post(call_of("deploy")).status == 200);
+    CHECK(gateway.post(call_of("deploy")).body == kResult);
     const auto log = gateway.calls(3);
     CHECK(vault::reason_code(log[0].reason) == "credential.tool_not_allowed");
     CHECK(log[1].credential_version == 2);
     CHECK(gateway.seen.count() == 1);
+    CHECK(gateway.post(R"({"jsonrpc":"2.0","id":1,"method":"tools/list"})").body ==
+          R"({"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"deploy"}]}})");
 }
 
 TEST_CASE("What an administrator changes between two calls holds for the second", "[proxy][tool_call]") {
