@@ -414,10 +414,15 @@ private:
         co_await emit_last(lacks_response(watcher) ? missing_response(broken, watcher.between_events()) : "");
     }
 
-    /// A legacy client that holds an event id comes back for the rest; everybody else would wait for ever.
+    /// Whether the agent comes back for the rest: a legacy client that holds an event id, and the id of the
+    /// session without which that event id goes nowhere. Everybody else would wait for ever.
+    bool comes_back(bool holds_event_id) const {
+        return plan_.era == Era::legacy && holds_event_id &&
+               (!plan_.session_in.empty() || headers_.find("Mcp-Session-Id"));
+    }
+
     bool lacks_response(const net::SseWatcher& watcher) const {
-        return plan_.due == Due::response && !watcher.answered() &&
-               (plan_.era == Era::modern || !watcher.resumable());
+        return plan_.due == Due::response && !watcher.answered() && !comes_back(watcher.resumable());
     }
 
     std::string missing_response(const std::optional<base::Error>& broken, bool between_events) {
@@ -462,8 +467,7 @@ private:
             }
         }
         if (broken && !plan_.stopping) relayed_.failure = broken->code;
-        const bool lacking =
-            plan_.due == Due::response && !answered && (plan_.era == Era::modern || !resumable);
+        const bool lacking = plan_.due == Due::response && !answered && !comes_back(resumable);
         co_await emit_last(lacking ? missing_response(broken, true) : "");
     }
 

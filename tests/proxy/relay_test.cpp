@@ -338,10 +338,28 @@ TEST_CASE("A stream that ends without its response ends with an error event", "[
         CHECK(last_error(reply)["data"]["code"] == "upstream.closed");
         CHECK(last_error(reply)["data"]["hint"].get<std::string>().find("carried out") != std::string::npos);
     }
-    events = "id: 7\ndata:\n\n";  // a legacy client comes back with this id
-    CHECK(gateway.post(call_of("deploy")).body == events);
+    events = "id: 7\ndata:\n\n";  // nobody comes back with this id: the modern era has none
     CHECK(last_error(gateway.post(test::modern_call_of("deploy"),
                                   test::modern_fields("tools/call", "deploy")))["code"] == 50201);
+}
+
+TEST_CASE("Only to an agent with a session is a stream left that it can fetch the rest of",
+          "[proxy][relay]") {
+    const std::string events = "id: 7\ndata:\n\n";
+    std::string answer = json_answer(kResult, {{"Mcp-Session-Id", "upstream's"}});
+    Gateway gateway([&](const std::string&) { return answer; });
+    const auto session = gateway.post(call_of("deploy")).field("Mcp-Session-Id");
+    for (const auto& message :
+         {call_of("deploy"), kList}) {  // a list is cut down, so it has a way of its own
+        INFO(message);
+        answer = sse_answer(events);
+        CHECK(gateway.post(message, {{"Mcp-Session-Id", session}}).body == events);
+        const auto alone = gateway.post(message).body;
+        CHECK(alone.starts_with(events));
+        CHECK(alone.find("upstream.closed") != alone.npos);
+        answer.insert(answer.find("\r\n") + 2, "Mcp-Session-Id: another\r\n");
+        CHECK(gateway.post(message).body == events);
+    }
 }
 
 TEST_CASE("A modern client that leaves cancels the call, a legacy one does not", "[proxy][relay]") {
