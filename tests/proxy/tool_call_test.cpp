@@ -244,6 +244,27 @@ TEST_CASE("A call whose intent cannot be made durable does not get what another 
     CHECK(held.get().status == 200);
 }
 
+TEST_CASE("A private address is called only for an environment that lists it", "[proxy][tool_call]") {
+    std::atomic<int> connections{0};
+    auto settings = test::usual_settings();
+    settings.private_upstreams = net::PrivateAddresses::refuse;
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+                        ++connections;
+                        if (!peer.request().empty()) peer.write(json_answer(kResult));
+                    }),
+                    settings);
+    const auto refused = gateway.post(call_of("deploy"));
+    CHECK(error_of(refused)["code"] == 40301);
+    CHECK(code_of(refused) == "network.private_address");
+    CHECK(connections == 0);
+    CHECK(vault::reason_code(gateway.calls(2)[1].reason) == "network.private_address");
+
+    gateway.environment.network.allowed_hosts = {"127.0.0.1"};
+    gateway.store(gateway.environment);
+    CHECK(gateway.post(call_of("deploy")).body == kResult);
+    CHECK(connections == 1);
+}
+
 TEST_CASE("A hidden tool is answered like one that does not exist", "[proxy][tool_call]") {
     Gateway gateway;
     gateway.environment.tool_rules = {{.name = "never", .tool = "forbidden"}};
