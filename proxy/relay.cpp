@@ -127,8 +127,7 @@ public:
         const auto& head = answer_.head();
         relayed_.status = head.status;
         if (const auto refusal = refused(head)) return fail(*refusal);
-        answer_.idle_limit(plan_.due == Due::stream ? std::chrono::milliseconds(0)
-                                                    : lane_.settings.stream_idle);
+        answer_.idle_limit(may_be_silent(head) ? std::chrono::milliseconds(0) : lane_.settings.stream_idle);
         copy_headers(head, redactor_, headers_);
         // The session id of an initialize waits for the revision that comes in the body.
         if (!opens_session()) map_session_id(lane_, head, plan_, {}, headers_);
@@ -142,6 +141,11 @@ public:
 
 private:
     bool opens_session() const { return plan_.rpc_method == "initialize" && plan_.due == Due::response; }
+
+    /// Streams that only tell of what happens: for hours it may be nothing.
+    bool may_be_silent(const net::ResponseHead& head) const {
+        return events_ && head.status == 200 && (plan_.due == Due::stream || plan_.rpc_method == kListen);
+    }
 
     /// Answers that never reach the agent, whatever is in them.
     std::optional<base::Error> refused(const net::ResponseHead& head) const {
