@@ -21,6 +21,8 @@ std::string_view purpose_of(HandleSpot spot) {
             return "mcp-request-state";
         case HandleSpot::cursor:
             return "mcp-cursor";
+        case HandleSpot::scope:
+            break;
     }
     return {};
 }
@@ -89,6 +91,7 @@ std::optional<std::string> Handles::open(std::string_view purpose, std::string_v
 }
 
 std::optional<std::string> Handles::for_agent(HandleSpot spot, std::string_view handle) const {
+    if (spot == HandleSpot::scope) return "private";
     if (is_task(spot))
         if (auto own = open(kAgentTask, handle)) return own;
     return sealed(purpose_of(spot), handle);

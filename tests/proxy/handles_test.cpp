@@ -137,6 +137,8 @@ TEST_CASE("Handles towards the agent are sealed wherever they stand, and nothing
     const Row rows[] = {
         {"a page", R"({"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"x"}],"nextCursor": $C }})"},
         {"a page, its id last", R"({"result":{"nextCursor":$C,"resources":[]},"jsonrpc":"2.0","id":"a"})"},
+        {"a page for everybody", R"({"id":1,"result":{"cacheScope":$P,"nextCursor":$C,"prompts":[]}})"},
+        {"a page for everybody, its scope last", R"({"id":1,"result":{"nextCursor":$C,"cacheScope" : $P}})"},
         {"an answer that needs input",
          R"({"id":1,"result":{"resultType":"input_required","inputRequests":{"a":{"method":"x","params":{"taskId":"kept"}}},"requestState":$S}})"},
         {"a modern task", R"({"id":1,"result":{"resultType":"task","taskId":$T,"status":"working"}})"},
@@ -164,8 +166,10 @@ TEST_CASE("Handles towards the agent are sealed wherever they stand, and nothing
     };
     for (const auto& row : rows) {
         INFO(row.what);
-        const auto body = replaced(row.body, {{"$T", "\"T\""}, {"$S", "\"S\""}, {"$C", "\"C\""}});
-        const auto expected = replaced(row.body, {{"$T", task}, {"$S", state}, {"$C", cursor}});
+        const auto body =
+            replaced(row.body, {{"$T", "\"T\""}, {"$S", "\"S\""}, {"$C", "\"C\""}, {"$P", "\"public\""}});
+        const auto expected =
+            replaced(row.body, {{"$T", task}, {"$S", state}, {"$C", cursor}, {"$P", "\"private\""}});
         CHECK(world.to_agent(body) == expected);
         for (const std::size_t piece : {1, 2, 3, 7}) CHECK(world.to_agent(body, piece) == expected);
         proxy::HandleStream whole(world.handles(), proxy::HandleStream::Body::json);
@@ -180,6 +184,13 @@ TEST_CASE("Handles towards the agent are sealed wherever they stand, and nothing
         for (const std::size_t piece : {1, 2, 5, 100'000})
             CHECK(world.to_agent(streamed, piece, proxy::HandleStream::Body::events) == sealed);
     }
+}
+
+TEST_CASE("A list without a handle stays for everybody", "[proxy][handles]") {
+    const World world;
+    const std::string list = R"({"id":1,"result":{"cacheScope":"public","prompts":[]}})";
+    proxy::HandleStream whole(world.handles(), proxy::HandleStream::Body::json);
+    CHECK(*whole.pass_whole(list) == list);
 }
 
 TEST_CASE("An event may spread its message over several lines", "[proxy][handles]") {
