@@ -2,7 +2,6 @@
 
 #include "net/sse.h"
 #include "policy/policy.h"
-#include "proxy/handles.h"
 #include "proxy/json_rpc.h"
 #include "proxy/json_span.h"
 #include "proxy/media_type.h"
@@ -119,7 +118,7 @@ public:
           plan_(plan),
           type_(media_type(answer.head())),
           events_(type_ == MediaType::event_stream),
-          handles_({lane.records.keys(), plan.context, plan.server},
+          handles_({lane.records.keys(), plan.context, plan.server, plan.asked},
                    events_ ? HandleStream::Body::events : HandleStream::Body::json) {}
 
     /// Answers the agent, in the one way that suits the head.

@@ -273,6 +273,7 @@ RelayPlan plan_of(const Call& call, const LegacySession& session, const Cancella
             .era = call.era,
             .method = call.request.method,
             .rpc_method = call.message.method,
+            .asked = Asked(call.message),
             .due = due_to(call),
             .id = call.message.id,
             .filters_list = call.server.filters_tools && lists_tools,
@@ -423,7 +424,7 @@ net::awaitable<void> refuse(const Call& call, const Refusal& refusal, net::Respo
 
 /// The message as the server is to read it, or nothing and why not.
 ForServer open_message(Lane& lane, const Call& call, std::optional<Refusal>& refusal) {
-    const Handles handles(lane.records.keys(), *call.context, call.server);
+    const Handles handles(lane.records.keys(), *call.context, call.server, Asked(call.message));
     auto opened = open_handles(handles, call.message, call.request.body);
     if (opened) return std::move(*opened);
     refusal = Refusal{std::move(opened).error()};

@@ -22,10 +22,12 @@ struct World {
     proxy::SessionContext alice = context_of(1), bob = context_of(2);
     proxy::ServerContext server = server_of("upstream", 7), other = server_of("other", 7),
                          rebound = server_of("upstream", 8);
+    proxy::Message call;  // that is answered
 
     World() {
         test::make_store(*engine, clock);
         store = std::make_unique<test::OpenStore>(*engine, clock);
+        call.method = "tools/call", call.name = "x", call.uri = "u:";
     }
     static proxy::SessionContext context_of(unsigned number) {
         vault::Session session;
@@ -43,7 +45,7 @@ struct World {
         return server;
     }
     proxy::Handles of(const proxy::SessionContext& context, const proxy::ServerContext& at) const {
-        return {*store->keys, context, at};
+        return {*store->keys, context, at, proxy::Asked(call)};
     }
     proxy::Handles handles() const { return of(alice, server); }
     std::string sealed(HandleSpot spot, std::string_view handle) const {
@@ -65,7 +67,7 @@ struct World {
         std::string id;
         const auto message = proxy::parse_message(body, {}, id);
         REQUIRE(message);
-        return proxy::open_handles(handles(), *message, body);
+        return proxy::open_handles({*store->keys, alice, server, proxy::Asked(*message)}, *message, body);
     }
 };
 
@@ -105,6 +107,23 @@ TEST_CASE("A handle opens only for the session, server, credential and kind it w
     const std::string longest(crypto::kMaxSealedPlain, 's');
     CHECK(mine.opened(HandleSpot::state, *mine.for_agent(HandleSpot::state, longest)) ==
           std::optional(longest));
+}
+
+TEST_CASE("A request state is good for what was asked when it was given, a cursor for the session",
+          "[proxy][handles]") {
+    World world;
+    const auto state = world.sealed(HandleSpot::state, "S"), cursor = world.sealed(HandleSpot::cursor, "C");
+    const std::string others[][3] = {{"prompts/get", "x", "u:"},
+                                     {"tools/call", "y", "u:"},
+                                     {"tools/call", "x", "v:"},
+                                     {"tools/call", "x2 u:", ""},
+                                     {"tools/call", "", "xu:"}};
+    for (const auto& [method, name, uri] : others) {
+        INFO(method << ' ' << name << ' ' << uri);
+        world.call.method = method, world.call.name = name, world.call.uri = uri;
+        CHECK_FALSE(world.handles().opened(HandleSpot::state, state));
+        CHECK(world.handles().opened(HandleSpot::cursor, cursor) == std::optional<std::string>("C"));
+    }
 }
 
 TEST_CASE("A task that the agent runs is sealed towards the server, and comes back as it was",
@@ -232,7 +251,7 @@ TEST_CASE("Handles towards the server are opened wherever they stand, and the re
         R"({"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":$C}})",
         R"({"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":""}})",
         R"({"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":null}})",
-        R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{"taskId":"A","cursor":1.50},"inputResponses":{},"requestState":$S}})",
+        R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","uri":"u:","arguments":{"taskId":"A","cursor":1.50},"inputResponses":{},"requestState":$S}})",
         R"({"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"taskIds":[$T,$T]}}})",
         R"({"jsonrpc":"2.0","method":"notifications/progress","params":{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":$T}}}})",
         R"({"jsonrpc":"2.0","id":1,"result":{"action":"accept","_meta":{"io.modelcontextprotocol/related-task":{"TaskId":$T}}}})",
