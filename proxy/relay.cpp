@@ -125,9 +125,9 @@ public:
     net::awaitable<void> pass_on() {
         const auto& head = answer_.head();
         relayed_.status = head.status;
+        copy_headers(head, redactor_, headers_);
         if (const auto refusal = refused(head)) return fail(*refusal);
         answer_.idle_limit(may_be_silent(head) ? std::chrono::milliseconds(0) : lane_.settings.stream_idle);
-        copy_headers(head, redactor_, headers_);
         // The session id of an initialize waits for the revision that comes in the body.
         if (!opens_session()) map_session_id(lane_, head, plan_, {}, headers_);
         if (head.status >= 400) return error_answer();
@@ -183,7 +183,9 @@ private:
 
     net::awaitable<void> fail(const base::Error& error) {
         relayed_.failure = error.code;
-        return send(error_reply(plan_.id, error));
+        auto response = error_reply(plan_.id, error);
+        if (const auto wait = headers_.find("Retry-After")) response.headers.add("Retry-After", *wait);
+        return send(std::move(response));
     }
 
     /// An error that says nothing in MCP's terms: its status, its Allow and Retry-After, and none of its

@@ -243,6 +243,8 @@ TEST_CASE("Errors in JSON-RPC pass with their status", "[proxy][relay]") {
     answer = http_answer("429 Too Many Requests",
                          {{"Content-Type", "application/json"}, {"Retry-After", "9"}}, "{}");
     CHECK(gateway.post(call_of("deploy")).field("Retry-After") == "9");
+    answer = http_answer("503 Service Unavailable", {{"Retry-After", "11"}}, kHtml);
+    CHECK(gateway.post(call_of("deploy")).field("Retry-After") == "11");
     answer = http_answer("405 Method Not Allowed", {{"Allow", "POST"}}, "no");
     CHECK(gateway.send("GET", "").field("Allow") == "POST");
 }

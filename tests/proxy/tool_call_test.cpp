@@ -265,6 +265,32 @@ TEST_CASE("A private address is called only for an environment that lists it", "
     CHECK(connections == 1);
 }
 
+TEST_CASE("A token that runs out while the intent waits for the disk is answered as any other",
+          "[proxy][tool_call]") {
+    Gateway gateway;
+    gateway.session_token.expires = gateway.clock.now() + std::chrono::hours(1);
+    gateway.store(gateway.session_token);
+    std::promise<void> release;
+    gateway.records->change(
+        {},
+        [&](vault::Change&) -> base::Status {
+            release.get_future().wait();  // holds up the commit thread
+            return base::failure(base::ErrorKind::conflict, "test", "nothing changes");
+        },
+        [](const base::Status&) {});
+    auto call = std::async(std::launch::async, [&] { return gateway.post(call_of("deploy")); });
+    REQUIRE(test::soon([&] { return gateway.counters.in_flight == 1; }));
+    gateway.clock.advance(std::chrono::hours(1));
+    release.set_value();
+
+    const auto reply = call.get();
+    CHECK(reply.status == 401);
+    CHECK(reply.field("WWW-Authenticate") == R"(Bearer error="invalid_token")");
+    CHECK(code_of(reply) == "session.token_expired");
+    CHECK(json::parse(reply.body)["id"] == 1);
+    CHECK(gateway.seen.count() == 0);
+}
+
 TEST_CASE("A hidden tool is answered like one that does not exist", "[proxy][tool_call]") {
     Gateway gateway;
     gateway.environment.tool_rules = {{.name = "never", .tool = "forbidden"}};
