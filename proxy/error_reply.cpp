@@ -81,7 +81,9 @@ net::Response error_reply(std::string_view id, unsigned status, int code, std::s
 
 net::Response error_reply(std::string_view id, const base::Error& error) {
     const auto wire = wire_of(error);
-    return error_reply(id, status_of(id, wire), wire.code, error.message, error.code, error.hint);
+    auto reply = error_reply(id, status_of(id, wire), wire.code, error.message, error.code, error.hint);
+    if (reply.status == 401) reply.headers.add("WWW-Authenticate", R"(Bearer error="invalid_token")");
+    return reply;
 }
 
 net::Response scopes_reply(std::string_view id, const base::Error& error,
@@ -99,12 +101,6 @@ net::Response refused_result(std::string_view id, Era era, std::string_view text
     body += R"(,"result":{"content":[{"type":"text","text":)" + json_string(text) + R"(}],"isError":true)";
     if (era == Era::modern) body += R"(,"resultType":"complete")";
     return json_reply(200, body + "}}");
-}
-
-net::Response unauthenticated_reply(const base::Error& error) {
-    auto response = error_reply("", 401, 40101, error.message, error.code, error.hint);
-    response.headers.add("WWW-Authenticate", R"(Bearer error="invalid_token")");
-    return response;
 }
 
 }  // namespace claviger::proxy

@@ -32,6 +32,7 @@ Wire wire_of(const base::Error& error);
 /// becomes null.
 std::string error_body(std::string_view id, int code, std::string_view message, std::string_view data_code,
                        std::string_view hint);
+/// A 401 has a bare Bearer challenge: no resource_metadata, so no client starts OAuth against us.
 net::Response error_reply(std::string_view id, const base::Error& error);
 net::Response error_reply(std::string_view id, unsigned status, int code, std::string_view message,
                           std::string_view data_code = {}, std::string_view hint = {});
@@ -42,7 +43,5 @@ net::Response scopes_reply(std::string_view id, const base::Error& error,
 enum class Era { legacy, modern };
 net::Response refused_result(std::string_view id, Era era, std::string_view text);
 net::Response json_reply(unsigned status, std::string body);
-/// 401 with a bare Bearer challenge: no resource_metadata, so no client starts OAuth against us.
-net::Response unauthenticated_reply(const base::Error& error);
 
 }  // namespace claviger::proxy

@@ -26,6 +26,7 @@ const HandleRewriter::KnownPlace HandleRewriter::kPlaces[] = {
     {Level::result, "taskId", {Level::other, HandleSpot::named_task}},
     {Level::result, "nextCursor", {Level::other, HandleSpot::cursor}, Towards::agent},
     {Level::result, "requestState", {Level::other, HandleSpot::state}, Towards::agent},
+    {Level::result, "cacheScope", {Level::other, HandleSpot::scope}, Towards::agent},
     {Level::result, "task", {Level::task}},
     {Level::result, "tasks", {Level::tasks}},
     {Level::result, "result", {Level::result}},  // of a task that is completed

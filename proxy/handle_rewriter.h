@@ -1,5 +1,5 @@
 // Follows JSON-RPC messages that pass by in pieces, and puts other texts where handles stand: task ids,
-// request states, page cursors.
+// request states, page cursors; and where a result says who may have it.
 #pragma once
 
 #include "net/json_rpc_answer.h"
@@ -19,6 +19,7 @@ enum class HandleSpot {
     named_task,  // a task in a result, or the one that a message belongs to (_meta)
     state,       // requestState
     cursor,      // nextCursor of a result, cursor of a request
+    scope,       // cacheScope: no handle, but a result that holds one is for one agent
 };
 enum class Towards { agent, server };
 

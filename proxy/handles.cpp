@@ -10,7 +10,8 @@ namespace claviger::proxy {
 namespace {
 
 constexpr std::size_t kMostTaskId = 2'048;  // sealed, it still fits into any header
-constexpr std::string_view kServerTask = "mcp-server-task", kAgentTask = "mcp-agent-task";
+constexpr std::string_view kServerTask = "mcp-server-task", kAgentTask = "mcp-agent-task",
+                           kState = "mcp-request-state";
 
 std::string_view purpose_of(HandleSpot spot) {
     switch (spot) {
@@ -18,9 +19,11 @@ std::string_view purpose_of(HandleSpot spot) {
         case HandleSpot::named_task:
             return kServerTask;
         case HandleSpot::state:
-            return "mcp-request-state";
+            return kState;
         case HandleSpot::cursor:
             return "mcp-cursor";
+        case HandleSpot::scope:
+            break;
     }
     return {};
 }
@@ -67,12 +70,16 @@ private:
 
 }  // namespace
 
-/// Fixed-width ids before the name, and a purpose that begins no other, so that nothing imitates another.
+/// Fixed-width ids before the name, lengths before what agents name, and a purpose that begins no other, so
+/// that nothing imitates another.
 std::string Handles::binding(std::string_view purpose) const {
     std::string text(purpose);
     text += '\0';
     text += context_.session->id.key();
     text += server_.credential->id.key();
+    if (purpose == kState)
+        for (const auto part : {asked_.method, asked_.name, asked_.uri})
+            ((text += std::to_string(part.size())) += ' ') += part;
     text += server_.name;
     return text;
 }
@@ -89,6 +96,7 @@ std::optional<std::string> Handles::open(std::string_view purpose, std::string_v
 }
 
 std::optional<std::string> Handles::for_agent(HandleSpot spot, std::string_view handle) const {
+    if (spot == HandleSpot::scope) return "private";
     if (is_task(spot))
         if (auto own = open(kAgentTask, handle)) return own;
     return sealed(purpose_of(spot), handle);

@@ -13,13 +13,21 @@
 
 namespace claviger::proxy {
 
+/// What a request asks for. Its views are borrowed.
+struct Asked {
+    explicit Asked(const Message& message) : method(message.method), name(message.name), uri(message.uri) {}
+    std::string_view method, name, uri;
+};
+
 /// The handles of one session with one server, whose credential must be known. No table is kept. The same
-/// handle has the same sealed form each time, as clients compare ids. Tasks that an agent runs for a server
+/// handle has the same sealed form each time, as clients compare ids. A request state is good for what was
+/// asked when it was given, and for nothing else. Tasks that an agent runs for a server
 /// (2025-11-25) go the other way: the server holds the sealed form. Borrows everything.
 class Handles {
 public:
-    Handles(const vault::KeyRing& keys, const SessionContext& context, const ServerContext& server)
-        : keys_(keys), context_(context), server_(server) {}
+    Handles(const vault::KeyRing& keys, const SessionContext& context, const ServerContext& server,
+            const Asked& asked)
+        : keys_(keys), context_(context), server_(server), asked_(asked) {}
 
     /// What the agent sees; nullopt for what is too long to be sealed.
     std::optional<std::string> for_agent(HandleSpot spot, std::string_view handle) const;
@@ -36,6 +44,7 @@ private:
     const vault::KeyRing& keys_;
     const SessionContext& context_;
     const ServerContext& server_;
+    Asked asked_;
 };
 
 /// A message as the server is to read it.

@@ -26,7 +26,7 @@ struct ProxySettings {
     std::vector<std::string> allowed_origins;  // exact Origin values of browsers besides loopback ones
     net::PrivateAddresses private_upstreams = net::PrivateAddresses::refuse;
     std::chrono::milliseconds head_timeout{300'000};  // from sending a call to the head of its answer
-    std::chrono::milliseconds stream_idle{600'000};   // without a byte on the stream of a call
+    std::chrono::milliseconds stream_idle{600'000};   // without a byte of a call's answer
     std::size_t list_bytes = 8 * 1024 * 1024;         // a tools/list answer that has to be filtered
     std::size_t json_depth = 64;
 };

@@ -171,8 +171,7 @@ std::optional<net::Response> McpEndpoint::find(Lane& lane, const net::Request& r
     auto context = lane.contexts.find(bearer_token(request.headers));
     if (!context) {
         counters_.unauthenticated.fetch_add(1, std::memory_order_relaxed);
-        return context.error().kind == ErrorKind::unauthenticated ? unauthenticated_reply(context.error())
-                                                                  : error_reply("", context.error());
+        return error_reply("", context.error());
     }
     const auto server = find_server(**context, path.substr(kPrefix.size()));
     if (server == (*context)->servers.end())

@@ -26,27 +26,27 @@ struct Redactor::State {
         hits += static_cast<std::uint32_t>(found.size());
     }
 
-    /// Masks everything found, and gives the text without escapes when it has some. Escapes come first: a
-    /// backslash must not stay behind alone. `change(found)` masks, and gives the text as it is then.
+    /// Masks everything found, and gives the readings of the text as it is then. What stands behind most
+    /// escapes comes first: a backslash must not stay behind alone. `change(found)` masks, and gives the text
+    /// as it is then.
     template <class Change>
-    std::unique_ptr<const Unescaped> find_all(std::string_view& text, Change change) {
-        std::unique_ptr<const Unescaped> unescaped;
-        std::vector<Span> found;
-        if (forms->has_escapes(text)) {
-            unescaped = std::make_unique<const Unescaped>(text);
-            forms->find(*unescaped, found);
-            if (!found.empty()) text = change(found);
+    Readings find_all(std::string_view& text, Change change) {
+        auto readings = forms->read(text);
+        for (auto depth = readings.size(); depth > 0; --depth) {
+            if (depth > readings.size()) continue;  // what was masked held the escapes
+            const auto found = forms->find(*readings[depth - 1]);
+            if (found.empty()) continue;
+            text = change(found);
+            readings = forms->read(text);
         }
-        const bool stale = !found.empty();
-        found.clear();
-        forms->find(text, found);
-        if (!found.empty()) text = change(found);
-        if (unescaped && (stale || !found.empty())) unescaped = std::make_unique<const Unescaped>(text);
-        return unescaped;
+        const auto found = forms->find(text);
+        if (found.empty()) return readings;
+        text = change(found);
+        return readings.empty() ? std::move(readings) : forms->read(text);
     }
 
-    /// What was held back and `bytes`, all found in it masked, and the same without escapes, as find_all().
-    std::pair<std::string_view, std::unique_ptr<const Unescaped>> masked(std::string_view bytes) {
+    /// What was held back and `bytes`, all found in it masked, and its readings.
+    std::pair<std::string_view, Readings> masked(std::string_view bytes) {
         std::string_view text = bytes;
         if (!held.empty()) {
             out.assign(held);
@@ -54,12 +54,12 @@ struct Redactor::State {
             net::wipe_and_clear(held);
             text = out;
         }
-        auto unescaped = find_all(text, [&](const std::vector<Span>& found) {
+        auto readings = find_all(text, [&](const std::vector<Span>& found) {
             if (text.data() != out.data()) out.assign(text);  // ours to change from here on
             mask(out.data(), found);
             return std::string_view(out);
         });
-        return {text, std::move(unescaped)};
+        return {text, std::move(readings)};
     }
 };
 
@@ -72,8 +72,8 @@ Redactor& Redactor::operator=(Redactor&&) noexcept = default;
 std::string_view Redactor::pass(std::string_view bytes) {
     auto& state = *state_;
     if (!state.forms->searchable()) return bytes;
-    const auto [text, unescaped] = state.masked(bytes);
-    const std::size_t hold = state.forms->hold_from(text, unescaped.get());
+    const auto [text, readings] = state.masked(bytes);
+    const std::size_t hold = state.forms->hold_from(text, readings);
     state.held.assign(text.substr(hold));
     return text.substr(0, hold);
 }

@@ -1,6 +1,6 @@
-// Takes the injected secret out of everything that comes back: plain, base64, percent-encoded, JSON-escaped,
-// hex, across chunk borders. What is found is masked with '*' of the same length, so framing and JSON stay
-// intact.
+// Takes the injected secret out of everything that comes back: plain, base64, hex, each of them also
+// percent-encoded, JSON-escaped, or both, across chunk borders. What is found is masked with '*' of the same
+// length, so framing and JSON stay intact.
 #pragma once
 
 #include "proxy/secret_forms.h"

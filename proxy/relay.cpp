@@ -2,7 +2,6 @@
 
 #include "net/sse.h"
 #include "policy/policy.h"
-#include "proxy/handles.h"
 #include "proxy/json_rpc.h"
 #include "proxy/json_span.h"
 #include "proxy/media_type.h"
@@ -119,17 +118,16 @@ public:
           plan_(plan),
           type_(media_type(answer.head())),
           events_(type_ == MediaType::event_stream),
-          handles_({lane.records.keys(), plan.context, plan.server},
+          handles_({lane.records.keys(), plan.context, plan.server, plan.asked},
                    events_ ? HandleStream::Body::events : HandleStream::Body::json) {}
 
     /// Answers the agent, in the one way that suits the head.
     net::awaitable<void> pass_on() {
         const auto& head = answer_.head();
         relayed_.status = head.status;
-        if (const auto refusal = refused(head)) return fail(*refusal);
-        answer_.idle_limit(plan_.due == Due::stream ? std::chrono::milliseconds(0)
-                                                    : lane_.settings.stream_idle);
         copy_headers(head, redactor_, headers_);
+        if (const auto refusal = refused(head)) return fail(*refusal);
+        answer_.idle_limit(may_be_silent(head) ? std::chrono::milliseconds(0) : lane_.settings.stream_idle);
         // The session id of an initialize waits for the revision that comes in the body.
         if (!opens_session()) map_session_id(lane_, head, plan_, {}, headers_);
         if (head.status >= 400) return error_answer();
@@ -142,6 +140,11 @@ public:
 
 private:
     bool opens_session() const { return plan_.rpc_method == "initialize" && plan_.due == Due::response; }
+
+    /// Streams that only tell of what happens: for hours it may be nothing.
+    bool may_be_silent(const net::ResponseHead& head) const {
+        return events_ && head.status == 200 && (plan_.due == Due::stream || plan_.rpc_method == kListen);
+    }
 
     /// Answers that never reach the agent, whatever is in them.
     std::optional<base::Error> refused(const net::ResponseHead& head) const {
@@ -180,7 +183,9 @@ private:
 
     net::awaitable<void> fail(const base::Error& error) {
         relayed_.failure = error.code;
-        return send(error_reply(plan_.id, error));
+        auto response = error_reply(plan_.id, error);
+        if (const auto wait = headers_.find("Retry-After")) response.headers.add("Retry-After", *wait);
+        return send(std::move(response));
     }
 
     /// An error that says nothing in MCP's terms: its status, its Allow and Retry-After, and none of its
@@ -414,10 +419,15 @@ private:
         co_await emit_last(lacks_response(watcher) ? missing_response(broken, watcher.between_events()) : "");
     }
 
-    /// A legacy client that holds an event id comes back for the rest; everybody else would wait for ever.
+    /// Whether the agent comes back for the rest: a legacy client that holds an event id, and the id of the
+    /// session without which that event id goes nowhere. Everybody else would wait for ever.
+    bool comes_back(bool holds_event_id) const {
+        return plan_.era == Era::legacy && holds_event_id &&
+               (!plan_.session_in.empty() || headers_.find("Mcp-Session-Id"));
+    }
+
     bool lacks_response(const net::SseWatcher& watcher) const {
-        return plan_.due == Due::response && !watcher.answered() &&
-               (plan_.era == Era::modern || !watcher.resumable());
+        return plan_.due == Due::response && !watcher.answered() && !comes_back(watcher.resumable());
     }
 
     std::string missing_response(const std::optional<base::Error>& broken, bool between_events) {
@@ -462,8 +472,7 @@ private:
             }
         }
         if (broken && !plan_.stopping) relayed_.failure = broken->code;
-        const bool lacking =
-            plan_.due == Due::response && !answered && (plan_.era == Era::modern || !resumable);
+        const bool lacking = plan_.due == Due::response && !answered && !comes_back(resumable);
         co_await emit_last(lacking ? missing_response(broken, true) : "");
     }
 
@@ -498,7 +507,8 @@ private:
         return filter_tool_list(
             message,
             [&](std::string_view tool) {
-                return policy::tool_visible(policy, plan_.context.agent_id, plan_.server.name, tool);
+                return plan_.server.may_be_used_for(tool) &&
+                       policy::tool_visible(policy, plan_.context.agent_id, plan_.server.name, tool);
             },
             kFilteredTtlMs);
     }

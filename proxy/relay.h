@@ -5,6 +5,7 @@
 #include "net/client.h"
 #include "net/http.h"
 #include "proxy/error_reply.h"
+#include "proxy/handles.h"
 #include "proxy/lane.h"
 #include "proxy/redact.h"
 #include "proxy/session_context.h"
@@ -28,6 +29,7 @@ struct RelayPlan {
     Era era;
     std::string_view method;      // of the HTTP request
     std::string_view rpc_method;  // of the message; of GET and DELETE the same
+    Asked asked;
     Due due;
     std::string_view id;   // JSON text of the request's id; empty when no response is due
     bool filters_list;     // tool lists may come, and must be cut down

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace claviger::proxy {
 namespace {
@@ -10,6 +11,7 @@ constexpr std::size_t kSearchableBytes = 4;  // shorter secrets cannot be told f
 constexpr std::size_t kEncodedBytes = 8;     // below this their encodings cannot either
 constexpr std::size_t kShiftSlots = 1'024;
 constexpr std::size_t kLongestShift = 200;
+constexpr std::size_t kReadings = 2;  // JSON in a text of JSON is escaped twice
 
 using Bytes = std::span<const std::byte>;
 
@@ -121,9 +123,6 @@ void SecretForms::build(Bytes secret) {
             }
             fill_table(room);
         });
-    plain_bytes_ = secret.size();
-    for (const char c : kEscapable)
-        if (std::ranges::find(secret, static_cast<std::byte>(c)) != secret.end()) escapable_ += c;
 }
 
 /// Forms that need no escaping equal the plain one and are left out.
@@ -162,8 +161,9 @@ std::size_t SecretForms::longest_match(std::string_view texts, std::string_view 
     return best;
 }
 
-void SecretForms::find(std::string_view text, std::vector<Span>& found) const {
-    if (text.size() < window_) return;
+std::vector<Span> SecretForms::find(std::string_view text) const {
+    std::vector<Span> found;
+    if (text.size() < window_) return found;
     store_->expose([&](Bytes bytes) {
         const auto* shifts = reinterpret_cast<const unsigned char*>(bytes.data());
         const std::string_view texts(reinterpret_cast<const char*>(bytes.data()) + kShiftSlots,
@@ -184,46 +184,64 @@ void SecretForms::find(std::string_view text, std::vector<Span>& found) const {
             }
         }
     });
+    return found;
 }
 
-std::string_view SecretForms::plain(Bytes bytes) const {
-    return {reinterpret_cast<const char*>(bytes.data()) + kShiftSlots + patterns_[0].from, plain_bytes_};
+std::vector<Span> SecretForms::find(const Unescaped& reading) const {
+    auto found = find(std::string_view(reading.text));
+    for (auto& [from, bytes] : found) {
+        const auto end = reading.began[from + bytes];
+        from = reading.began[from];
+        bytes = end - from;
+    }
+    return found;
 }
 
+/// Whether a form could stand behind escapes of the text; the last one may go on in the next piece.
 bool SecretForms::has_escapes(std::string_view text) const {
-    if (text.find('%') != text.npos || text.find("\\u") != text.npos || text.ends_with('\\')) return true;
-    return std::ranges::any_of(escapable_, [&](char c) {
-        const char pair[] = {'\\', c};
-        return text.find({pair, 2}) != text.npos;
-    });
+    if (text.find('%') != text.npos) return true;
+    for (auto i = text.find('\\'); i != text.npos; i = text.find('\\', i + 1)) {
+        if (i + 1 == text.size() || text[i + 1] == 'u') return true;
+        if (alphabet_[at(text, i + 1)] && kEscapable.contains(text[i + 1])) return true;
+    }
+    return false;
 }
 
-void SecretForms::find(const Unescaped& unescaped, std::vector<Span>& found) const {
-    store_->expose([&](Bytes bytes) {
-        const auto wanted = plain(bytes);
-        for (std::size_t i = unescaped.text.find(wanted); i != std::string::npos;
-             i = unescaped.text.find(wanted, i + wanted.size()))
-            found.push_back({unescaped.began[i], unescaped.began[i + wanted.size()] - unescaped.began[i]});
-    });
+Readings SecretForms::read(std::string_view text) const {
+    Readings readings;
+    const Unescaped* outer = nullptr;
+    while (readings.size() < kReadings && has_escapes(text)) {
+        readings.push_back(std::make_unique<const Unescaped>(text, outer));
+        outer = readings.back().get();
+        text = outer->text;
+    }
+    return readings;
 }
 
-std::size_t SecretForms::hold_from(std::string_view text, const Unescaped* unescaped) const {
+std::size_t SecretForms::tail_from(std::string_view texts, std::string_view text) const {
     std::size_t run = text.size();  // only a run of bytes that occur in patterns can begin one
     while (run > 0 && text.size() - run < longest_ && alphabet_[at(text, run - 1)]) --run;
+    if (run == text.size()) return run;
+    std::size_t tail = text.size();
+    for (const auto& pattern : patterns_)
+        tail = std::min(tail, run + tail_start(text.substr(run), texts.substr(pattern.from, pattern.bytes)));
+    return tail;
+}
+
+std::size_t SecretForms::hold_from(std::string_view text, const Readings& readings) const {
     return store_->expose([&](Bytes bytes) {
         const std::string_view texts(reinterpret_cast<const char*>(bytes.data()) + kShiftSlots,
                                      bytes.size() - kShiftSlots);
-        std::size_t hold = text.size();
-        if (run < text.size())
-            for (const auto& pattern : patterns_)
-                hold = std::min(
-                    hold, run + tail_start(text.substr(run), texts.substr(pattern.from, pattern.bytes)));
-        if (unescaped != nullptr) {
-            const auto from = tail_start(unescaped->text, plain(bytes));
-            if (from < unescaped->text.size() || unescaped->cut_short)
-                hold = std::min(hold, unescaped->began[from]);
+        std::size_t hold = tail_from(texts, text);
+        for (const auto& reading : readings) {
+            const auto tail = tail_from(texts, reading->text);
+            if (tail < reading->text.size() || reading->cut_short)
+                hold = std::min(hold, reading->began[tail]);
         }
-        return hold;
+        if (readings.empty()) return hold;
+        // Not within an escape: what is left of it would be read as something else.
+        const auto& began = readings.back()->began;
+        return *std::prev(std::ranges::upper_bound(began, hold));
     });
 }
 

@@ -180,7 +180,6 @@ base::Result<std::shared_ptr<const SessionContext>> SessionContexts::resolve(con
                                             policy::HostIs::declared_mcp_server);
         server.private_addresses = host.private_addresses ? net::PrivateAddresses::allow : private_upstreams_;
         server.fingerprint = records_.access_log().fingerprint("server", server.name);
-        server.filters_tools = policy::filters_anything(context->policy(), context->agent_id, server.name);
         if (auto found = resolve_credential(*context, vaults, server); !found) {
             // One credential that cannot be read must not take the session's other servers down.
             base::log_error("credential.unreadable", found.error());
@@ -190,6 +189,8 @@ base::Result<std::shared_ptr<const SessionContext>> SessionContexts::resolve(con
             server.credential = nullptr;
             server.missing = std::move(found).error();
         }
+        server.filters_tools = policy::filters_anything(context->policy(), context->agent_id, server.name) ||
+                               (server.credential && !server.credential->allowed_tools.empty());
         context->servers.emplace(server.name, std::move(server));
     }
     return context;

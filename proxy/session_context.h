@@ -51,6 +51,12 @@ struct ServerContext {
     base::Error missing{base::ErrorKind::denied, "credential.not_found", {}};
     std::string explanation = {};             // for the operator: what was searched, what came near
     mutable AllowedTools allowed_tools = {};  // a cache; the worker that owns the context alone touches it
+
+    /// Whether the credential, when there is one, may be used for the tool.
+    bool may_be_used_for(std::string_view tool) const {
+        if (!credential || credential->allowed_tools.empty()) return true;
+        return std::ranges::find(credential->allowed_tools, tool) != credential->allowed_tools.end();
+    }
 };
 
 struct SessionContext {

@@ -144,12 +144,11 @@ std::optional<Refusal> decide(const Call& call) {
                    {"explanation", call.server.explanation}});
         return Refusal{call.server.missing};
     }
-    const auto& allowed_tools = call.server.credential->allowed_tools;
-    if (is_tool_call && !allowed_tools.empty() &&
-        std::ranges::find(allowed_tools, call.message.name) == allowed_tools.end())
+    if (is_tool_call && !call.server.may_be_used_for(call.message.name))
         return Refusal{{ErrorKind::denied, "credential.tool_not_allowed",
                         "The credential for this server may not be used for this tool.",
-                        "Ask an administrator to allow the tool for the credential."}};
+                        "Ask an administrator to allow the tool for the credential."},
+                       true};
     return std::nullopt;
 }
 
@@ -275,6 +274,7 @@ RelayPlan plan_of(const Call& call, const LegacySession& session, const Cancella
             .era = call.era,
             .method = call.request.method,
             .rpc_method = call.message.method,
+            .asked = Asked(call.message),
             .due = due_to(call),
             .id = call.message.id,
             .filters_list = call.server.filters_tools && lists_tools,
@@ -425,7 +425,7 @@ net::awaitable<void> refuse(const Call& call, const Refusal& refusal, net::Respo
 
 /// The message as the server is to read it, or nothing and why not.
 ForServer open_message(Lane& lane, const Call& call, std::optional<Refusal>& refusal) {
-    const Handles handles(lane.records.keys(), *call.context, call.server);
+    const Handles handles(lane.records.keys(), *call.context, call.server, Asked(call.message));
     auto opened = open_handles(handles, call.message, call.request.body);
     if (opened) return std::move(*opened);
     refusal = Refusal{std::move(opened).error()};

@@ -42,26 +42,27 @@ std::pair<unsigned, std::size_t> read(std::string_view raw) {
     if (raw[0] != '\\') return {plain(0), 1};
     if (raw.size() == 1) return {0, 0};
     if (kEscapable.find(raw[1]) != kEscapable.npos) return {plain(1), 2};
-    if (raw[1] != 'u') return {1, 2};  // a control character, which no secret holds
+    if (raw[1] != 'u') return {plain(0), 1};  // a control character in JSON, itself elsewhere
     const auto code = hex(2, 4);
     if (!code) return {0, 0};
-    return *code < 0x10000 ? std::pair{*code, kUnicodeEscape} : std::pair{1U, std::size_t{1}};
+    return *code < 0x10000 ? std::pair{*code, kUnicodeEscape} : std::pair{plain(0), std::size_t{1}};
 }
 
 }  // namespace
 
-Unescaped::Unescaped(std::string_view raw) {
-    text.reserve(raw.size());
-    began.reserve(raw.size() + 1);
+Unescaped::Unescaped(std::string_view escaped, const Unescaped* outer) {
+    text.reserve(escaped.size());
+    began.reserve(escaped.size() + 1);
+    const auto place = [outer](std::size_t index) { return outer == nullptr ? index : outer->began[index]; };
     std::size_t i = 0;
-    while (i < raw.size()) {
-        const auto [code, used] = read(raw.substr(i));
+    while (i < escaped.size()) {
+        const auto [code, used] = read(escaped.substr(i));
         if (used == 0) {
             cut_short = true;
             break;
         }
         const auto put = [&](unsigned byte) {
-            began.push_back(i);
+            began.push_back(place(i));
             text.push_back(static_cast<char>(byte));
         };
         if (code < 0x80 || used < kUnicodeEscape) {
@@ -76,7 +77,7 @@ Unescaped::Unescaped(std::string_view raw) {
         }
         i += used;
     }
-    began.push_back(i);
+    began.push_back(place(i));
 }
 
 Unescaped::~Unescaped() { crypto::wipe(std::span(text)); }

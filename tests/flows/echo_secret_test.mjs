@@ -16,7 +16,7 @@ import {
 } from './harness.mjs';
 import { modernHeaders, modernRequest, post } from './wire.mjs';
 
-const secret = freshSecret('hostile');
+const secret = freshSecret('hostile???');
 const residentLimitMiB = 1536; // generous, for a binary built with sanitizers
 
 describe('A hostile upstream', () => {
@@ -213,6 +213,36 @@ describe('A hostile upstream', () => {
                 assert.ok(Date.now() - begun < 5_000, 'the end came late');
             });
         }
+    });
+
+    describe('that says nothing for longer than the configuration allows', () => {
+        const calls = async (upstreamLimits, tool) => {
+            const impatient = await startClaviger({
+                config: { upstream: { allow_private: true, ...upstreamLimits } },
+            });
+            const { endpoint, sessionToken } = await grant(impatient, {
+                url: `http://127.0.0.1:${upstream.ready.port}/mcp`,
+                token: secret,
+                serverName: 'hostile',
+            });
+            const message = modernRequest(`call-${tool}`, 'tools/call', { name: tool, arguments: {} });
+            const answer = await post(endpoint, sessionToken, message, modernHeaders('tools/call', tool));
+            await impatient.stop();
+            return answer;
+        };
+
+        it('head_timeout_ms: an answer that does not begin is a time-out', async () => {
+            const answer = await calls({ head_timeout_ms: 500 }, 'never');
+            clearError(answer, 'never');
+            assert.equal(answer.message.error.code, 50401);
+        });
+
+        it('stream_idle_ms: neither is a stream that stops waited for', async () => {
+            const answer = await calls({ stream_idle_ms: 1_000 }, 'sse_stalled');
+            assert.equal(answer.messages[0].params.data, 'begun');
+            clearError(answer, 'sse_stalled');
+            assert.equal(answer.message.error.code, 50401);
+        });
     });
 
     describe('whose answer never ends', () => {

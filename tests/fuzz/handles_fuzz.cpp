@@ -46,6 +46,7 @@ void replace_in_result(json& result, int nested) {
     replace(result, "taskId", HandleSpot::named_task);
     replace(result, "nextCursor", HandleSpot::cursor);
     replace(result, "requestState", HandleSpot::state);
+    replace(result, "cacheScope", HandleSpot::scope);
     if (result.contains("task")) replace(result["task"], "taskId", HandleSpot::named_task);
     if (result.contains("tasks") && result["tasks"].is_array())
         for (auto& task : result["tasks"]) replace(task, "taskId", HandleSpot::named_task);
@@ -60,8 +61,8 @@ void replace_in_result(json& result, int nested) {
 /// A key that stands twice, or in another case, is more than the other parser's tree can say.
 bool plain_keys(std::string_view text) {
     bool plain = text.find('\\') == text.npos && text.find_first_of("\x80\xc5\xe2") == text.npos;
-    for (const auto* key : {"taskId", "nextCursor", "requestState", "task", "tasks", "_meta", "result",
-                            proxy::kRelatedTaskKey.data()}) {
+    for (const auto* key : {"taskId", "nextCursor", "requestState", "cacheScope", "task", "tasks", "_meta",
+                            "result", proxy::kRelatedTaskKey.data()}) {
         const auto lower = [](std::string_view of) {
             std::string out(of);
             std::ranges::transform(out, out.begin(), [](char c) {

@@ -17,6 +17,15 @@ namespace {
 const std::string_view kSecrets[] = {"up_s3cret/with+specials==", "q\"uo\\te/d", "abcdefgh", "a+b/",
                                      "50%25%41\\u0041"};
 
+std::string with_backslashes(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        if (c == '"' || c == '\\' || c == '/') out += '\\';
+        out += c;
+    }
+    return out;
+}
+
 std::string escaped(std::string_view secret) {
     std::string out;
     for (const char c : secret) out += "\\u00" + base::to_hex({&c, 1});
@@ -25,9 +34,14 @@ std::string escaped(std::string_view secret) {
 
 /// The fuzzer's bytes, in which some values stand for pieces of the secret's forms.
 std::string expand(std::string_view bytes, std::string_view secret) {
-    const std::string forms[] = {std::string(secret), base::to_base64(secret),
-                                 base::to_base64url("x" + std::string(secret)), base::to_hex(secret),
-                                 escaped(secret)};
+    const std::string forms[] = {std::string(secret),
+                                 base::to_base64(secret),
+                                 base::to_base64url("x" + std::string(secret)),
+                                 base::to_hex(secret),
+                                 escaped(secret),
+                                 with_backslashes(base::to_base64(secret)),
+                                 with_backslashes(with_backslashes(secret)),
+                                 with_backslashes(escaped(secret))};
     std::string text;
     for (std::size_t i = 0; i < bytes.size(); ++i) {
         const auto value = static_cast<unsigned char>(bytes[i]);
@@ -70,6 +84,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     require(whole.size() == text.size(), "the length stays");
     require(whole.find(secret) == whole.npos, "the secret is gone");
     require(secret.size() < 8 || whole.find(base::to_hex(secret)) == whole.npos, "its hex is gone");
+    const proxy::Unescaped once(whole, nullptr), twice(once.text, &once);
+    for (const auto* reading : {&once, &twice}) {
+        require(reading->text.find(secret) == whole.npos, "it is gone behind escapes");
+        require(secret.size() < 8 || reading->text.find(base::to_base64(secret)) == whole.npos,
+                "its base64 is gone behind escapes");
+    }
     for (std::size_t i = 0; i < text.size(); ++i)
         require(whole[i] == text[i] || whole[i] == '*', "only masks are new");
     require(pass(text, secret, piece) == whole, "pieces do not matter");

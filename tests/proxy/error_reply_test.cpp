@@ -82,9 +82,10 @@ TEST_CASE("Missing scopes are named for programs as well", "[proxy][error_reply]
 }
 
 TEST_CASE("An unknown token is told so without a way into somebody's OAuth", "[proxy][error_reply]") {
-    const auto reply = proxy::unauthenticated_reply(
-        {ErrorKind::unauthenticated, "session.token_unknown", "The session token is not valid."});
+    const auto reply = proxy::error_reply(
+        "7", {ErrorKind::unauthenticated, "session.token_unknown", "The session token is not valid."});
     CHECK(reply.status == 401);
+    CHECK(json::parse(reply.body)["id"] == 7);
     CHECK(*reply.headers.find("WWW-Authenticate") == R"(Bearer error="invalid_token")");
     CHECK(reply.headers.count("WWW-Authenticate") == 1);
 }

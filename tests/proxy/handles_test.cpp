@@ -22,10 +22,12 @@ struct World {
     proxy::SessionContext alice = context_of(1), bob = context_of(2);
     proxy::ServerContext server = server_of("upstream", 7), other = server_of("other", 7),
                          rebound = server_of("upstream", 8);
+    proxy::Message call;  // that is answered
 
     World() {
         test::make_store(*engine, clock);
         store = std::make_unique<test::OpenStore>(*engine, clock);
+        call.method = "tools/call", call.name = "x", call.uri = "u:";
     }
     static proxy::SessionContext context_of(unsigned number) {
         vault::Session session;
@@ -43,7 +45,7 @@ struct World {
         return server;
     }
     proxy::Handles of(const proxy::SessionContext& context, const proxy::ServerContext& at) const {
-        return {*store->keys, context, at};
+        return {*store->keys, context, at, proxy::Asked(call)};
     }
     proxy::Handles handles() const { return of(alice, server); }
     std::string sealed(HandleSpot spot, std::string_view handle) const {
@@ -65,7 +67,7 @@ struct World {
         std::string id;
         const auto message = proxy::parse_message(body, {}, id);
         REQUIRE(message);
-        return proxy::open_handles(handles(), *message, body);
+        return proxy::open_handles({*store->keys, alice, server, proxy::Asked(*message)}, *message, body);
     }
 };
 
@@ -107,6 +109,23 @@ TEST_CASE("A handle opens only for the session, server, credential and kind it w
           std::optional(longest));
 }
 
+TEST_CASE("A request state is good for what was asked when it was given, a cursor for the session",
+          "[proxy][handles]") {
+    World world;
+    const auto state = world.sealed(HandleSpot::state, "S"), cursor = world.sealed(HandleSpot::cursor, "C");
+    const std::string others[][3] = {{"prompts/get", "x", "u:"},
+                                     {"tools/call", "y", "u:"},
+                                     {"tools/call", "x", "v:"},
+                                     {"tools/call", "x2 u:", ""},
+                                     {"tools/call", "", "xu:"}};
+    for (const auto& [method, name, uri] : others) {
+        INFO(method << ' ' << name << ' ' << uri);
+        world.call.method = method, world.call.name = name, world.call.uri = uri;
+        CHECK_FALSE(world.handles().opened(HandleSpot::state, state));
+        CHECK(world.handles().opened(HandleSpot::cursor, cursor) == std::optional<std::string>("C"));
+    }
+}
+
 TEST_CASE("A task that the agent runs is sealed towards the server, and comes back as it was",
           "[proxy][handles]") {
     const World world;
@@ -137,6 +156,8 @@ TEST_CASE("Handles towards the agent are sealed wherever they stand, and nothing
     const Row rows[] = {
         {"a page", R"({"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"x"}],"nextCursor": $C }})"},
         {"a page, its id last", R"({"result":{"nextCursor":$C,"resources":[]},"jsonrpc":"2.0","id":"a"})"},
+        {"a page for everybody", R"({"id":1,"result":{"cacheScope":$P,"nextCursor":$C,"prompts":[]}})"},
+        {"a page for everybody, its scope last", R"({"id":1,"result":{"nextCursor":$C,"cacheScope" : $P}})"},
         {"an answer that needs input",
          R"({"id":1,"result":{"resultType":"input_required","inputRequests":{"a":{"method":"x","params":{"taskId":"kept"}}},"requestState":$S}})"},
         {"a modern task", R"({"id":1,"result":{"resultType":"task","taskId":$T,"status":"working"}})"},
@@ -164,8 +185,10 @@ TEST_CASE("Handles towards the agent are sealed wherever they stand, and nothing
     };
     for (const auto& row : rows) {
         INFO(row.what);
-        const auto body = replaced(row.body, {{"$T", "\"T\""}, {"$S", "\"S\""}, {"$C", "\"C\""}});
-        const auto expected = replaced(row.body, {{"$T", task}, {"$S", state}, {"$C", cursor}});
+        const auto body =
+            replaced(row.body, {{"$T", "\"T\""}, {"$S", "\"S\""}, {"$C", "\"C\""}, {"$P", "\"public\""}});
+        const auto expected =
+            replaced(row.body, {{"$T", task}, {"$S", state}, {"$C", cursor}, {"$P", "\"private\""}});
         CHECK(world.to_agent(body) == expected);
         for (const std::size_t piece : {1, 2, 3, 7}) CHECK(world.to_agent(body, piece) == expected);
         proxy::HandleStream whole(world.handles(), proxy::HandleStream::Body::json);
@@ -180,6 +203,13 @@ TEST_CASE("Handles towards the agent are sealed wherever they stand, and nothing
         for (const std::size_t piece : {1, 2, 5, 100'000})
             CHECK(world.to_agent(streamed, piece, proxy::HandleStream::Body::events) == sealed);
     }
+}
+
+TEST_CASE("A list without a handle stays for everybody", "[proxy][handles]") {
+    const World world;
+    const std::string list = R"({"id":1,"result":{"cacheScope":"public","prompts":[]}})";
+    proxy::HandleStream whole(world.handles(), proxy::HandleStream::Body::json);
+    CHECK(*whole.pass_whole(list) == list);
 }
 
 TEST_CASE("An event may spread its message over several lines", "[proxy][handles]") {
@@ -221,7 +251,7 @@ TEST_CASE("Handles towards the server are opened wherever they stand, and the re
         R"({"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":$C}})",
         R"({"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":""}})",
         R"({"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":null}})",
-        R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{"taskId":"A","cursor":1.50},"inputResponses":{},"requestState":$S}})",
+        R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","uri":"u:","arguments":{"taskId":"A","cursor":1.50},"inputResponses":{},"requestState":$S}})",
         R"({"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"taskIds":[$T,$T]}}})",
         R"({"jsonrpc":"2.0","method":"notifications/progress","params":{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":$T}}}})",
         R"({"jsonrpc":"2.0","id":1,"result":{"action":"accept","_meta":{"io.modelcontextprotocol/related-task":{"TaskId":$T}}}})",

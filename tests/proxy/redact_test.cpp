@@ -61,6 +61,18 @@ std::string with_escapes_before(std::string_view secret, std::string_view escape
     return out;
 }
 
+/// As encoders do that know of HTML: "\u0026" for '&'.
+std::string with_codes_for(std::string_view text, std::string_view escaped) {
+    std::string out;
+    for (const char c : text) {
+        if (escaped.find(c) != escaped.npos)
+            out += "\\u00" + base::to_hex({&c, 1});
+        else
+            out += c;
+    }
+    return out;
+}
+
 std::string upper(std::string text) {
     for (auto& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
     return text;
@@ -80,22 +92,52 @@ Form base64(std::string_view secret, std::size_t before, std::size_t after, bool
             std::move(text), from, end - from};
 }
 
+std::string in_json(std::string_view text) { return with_escapes_before(text, "\"\\"); }
+std::string in_json_with_slashes(std::string_view text) { return with_escapes_before(text, "\"\\/"); }
+std::string in_json_for_html(std::string_view text) { return with_codes_for(in_json(text), "+/&<>="); }
+std::string in_url(std::string_view text) { return percent(text, "0123456789ABCDEF", false); }
+
+/// `escape` treats each character alone.
+Form escaped(const Form& form, const std::string& how, std::string (*escape)(std::string_view)) {
+    const std::string_view text = form.text;
+    const auto before = escape(text.substr(0, form.core_from)),
+               core = escape(text.substr(form.core_from, form.core_bytes)),
+               after = escape(text.substr(form.core_from + form.core_bytes));
+    return {form.name + " " + how, before + core + after, before.size(), core.size()};
+}
+
 std::vector<Form> forms_of(const std::string& secret) {
-    std::vector<Form> forms{whole("plain", secret),
-                            whole("JSON", with_escapes_before(secret, "\"\\")),
-                            whole("JSON with slashes", with_escapes_before(secret, "\"\\/")),
-                            whole("percent", percent(secret, "0123456789ABCDEF", false)),
-                            whole("percent, lower", percent(secret, "0123456789abcdef", false)),
-                            whole("percent, all", percent(secret, "0123456789ABCDEF", true)),
-                            whole("\\u, all", unicode_escaped(secret, 1)),
-                            whole("\\u, some", unicode_escaped(secret, 3))};
+    std::vector<Form> forms{
+        whole("plain", secret),
+        whole("JSON", with_escapes_before(secret, "\"\\")),
+        whole("JSON with slashes", with_escapes_before(secret, "\"\\/")),
+        whole("percent", percent(secret, "0123456789ABCDEF", false)),
+        whole("percent, lower", percent(secret, "0123456789abcdef", false)),
+        whole("percent, all", percent(secret, "0123456789ABCDEF", true)),
+        whole("\\u, all", unicode_escaped(secret, 1)),
+        whole("\\u, some", unicode_escaped(secret, 3)),
+        whole("JSON in JSON", in_json(in_json(secret))),
+        whole("JSON in JSON, slashes", in_json_with_slashes(in_json_with_slashes(secret))),
+        whole("JSON for HTML in JSON", in_json(in_json_for_html(secret))),
+        whole("\\u in JSON", in_json(unicode_escaped(secret, 1))),
+        whole("percent in JSON", in_json_with_slashes(in_url(secret))),
+        whole("percent twice", in_url(in_url(secret)))};
     if (secret.size() < 8) return forms;
+    forms.push_back(whole("hex, percent", percent(base::to_hex(secret), "0123456789ABCDEF", true)));
     forms.push_back(whole("hex", base::to_hex(secret)));
     forms.push_back(whole("HEX", upper(base::to_hex(secret))));
     for (const bool url_safe : {false, true})
         for (std::size_t before = 0; before < 4; ++before)
             for (std::size_t after = 0; after < 3; ++after)
                 forms.push_back(base64(secret, before, after, url_safe));
+    for (std::size_t before = 0; before < 3; ++before) {
+        const auto encoded = base64(secret, before, 1, false);
+        forms.push_back(escaped(encoded, "in JSON, slashes", in_json_with_slashes));
+        forms.push_back(escaped(encoded, "in JSON for HTML", in_json_for_html));
+        forms.push_back(escaped(encoded, "in a URL", in_url));
+        forms.push_back(
+            escaped(escaped(encoded, "in JSON, slashes", in_json_with_slashes), "in JSON", in_json));
+    }
     return forms;
 }
 
@@ -131,6 +173,7 @@ const std::vector<std::string> kSecrets{
     "a+b/",                    // four bytes: the shortest that is looked for
     "sevenB7",                 // encodings of so short a secret are ordinary text
     "v\xc3\xbcnd secret with spaces",
+    "k?>~k?>~k&<k>",  // base64 of it has + and /, and encoders for HTML escape it
 };
 
 }  // namespace
@@ -253,6 +296,17 @@ TEST_CASE("What comes close to the secret passes unchanged, in time and complete
             CHECK(redactor.hits() == 0);
         }
     }
+}
+
+TEST_CASE("The end of an escape is not taken for the beginning of the secret", "[proxy][redact]") {
+    for (const auto& [secret, text] : {std::pair("61bcdefgh", R"("\u0061bcdefg\u0068")"),
+                                       std::pair("61bcdefgh", R"("\\u0061bcdefg\\u0068")"),
+                                       std::pair("41bcdefgh", R"("%41bcdefg\u0068")")})
+        for (std::size_t cut = 0; cut <= std::string_view(text).size(); ++cut) {
+            auto redactor = redactor_of(secret);
+            INFO(text << " cut at " << cut);
+            CHECK(pass_in_pieces(redactor, text, {cut}) == text);
+        }
 }
 
 TEST_CASE("A stream that neither holds nor begins the secret is not copied", "[proxy][redact]") {

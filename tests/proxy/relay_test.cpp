@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include <atomic>
+#include <chrono>
+#include <thread>
 
 using namespace claviger;
 using nlohmann::json;
@@ -36,6 +38,18 @@ std::string cut_list_with(std::string_view id, std::string_view more = {}) {
 const std::string kList = R"({"jsonrpc":"2.0","id":1,"method":"tools/list"})";
 
 std::string_view reason_of(const vault::LogEntry& entry) { return vault::reason_code(entry.reason); }
+
+/// head_timeout and stream_idle.
+proxy::ProxySettings with_limits(std::chrono::milliseconds head, std::chrono::milliseconds idle) {
+    auto settings = test::usual_settings();
+    settings.head_timeout = head;
+    settings.stream_idle = idle;
+    return settings;
+}
+
+constexpr std::chrono::milliseconds kSoon{100}, kNever{3'600'000};
+const std::string kEventsHead =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
 
 }  // namespace
 
@@ -229,6 +243,8 @@ TEST_CASE("Errors in JSON-RPC pass with their status", "[proxy][relay]") {
     answer = http_answer("429 Too Many Requests",
                          {{"Content-Type", "application/json"}, {"Retry-After", "9"}}, "{}");
     CHECK(gateway.post(call_of("deploy")).field("Retry-After") == "9");
+    answer = http_answer("503 Service Unavailable", {{"Retry-After", "11"}}, kHtml);
+    CHECK(gateway.post(call_of("deploy")).field("Retry-After") == "11");
     answer = http_answer("405 Method Not Allowed", {{"Allow", "POST"}}, "no");
     CHECK(gateway.send("GET", "").field("Allow") == "POST");
 }
@@ -338,10 +354,78 @@ TEST_CASE("A stream that ends without its response ends with an error event", "[
         CHECK(last_error(reply)["data"]["code"] == "upstream.closed");
         CHECK(last_error(reply)["data"]["hint"].get<std::string>().find("carried out") != std::string::npos);
     }
-    events = "id: 7\ndata:\n\n";  // a legacy client comes back with this id
-    CHECK(gateway.post(call_of("deploy")).body == events);
+    events = "id: 7\ndata:\n\n";  // nobody comes back with this id: the modern era has none
     CHECK(last_error(gateway.post(test::modern_call_of("deploy"),
                                   test::modern_fields("tools/call", "deploy")))["code"] == 50201);
+}
+
+TEST_CASE("Only to an agent with a session is a stream left that it can fetch the rest of",
+          "[proxy][relay]") {
+    const std::string events = "id: 7\ndata:\n\n";
+    std::string answer = json_answer(kResult, {{"Mcp-Session-Id", "upstream's"}});
+    Gateway gateway([&](const std::string&) { return answer; });
+    const auto session = gateway.post(call_of("deploy")).field("Mcp-Session-Id");
+    for (const auto& message :
+         {call_of("deploy"), kList}) {  // a list is cut down, so it has a way of its own
+        INFO(message);
+        answer = sse_answer(events);
+        CHECK(gateway.post(message, {{"Mcp-Session-Id", session}}).body == events);
+        const auto alone = gateway.post(message).body;
+        CHECK(alone.starts_with(events));
+        CHECK(alone.find("upstream.closed") != alone.npos);
+        answer.insert(answer.find("\r\n") + 2, "Mcp-Session-Id: another\r\n");
+        CHECK(gateway.post(message).body == events);
+    }
+}
+
+// --- servers that say nothing
+
+TEST_CASE("A call whose answer does not come in time ends with an error", "[proxy][relay]") {
+    std::string begun;
+    auto limits = with_limits(kNever, kSoon);
+    SECTION("nothing of it") { limits = with_limits(kSoon, kNever); }
+    SECTION("a body that stops") {
+        begun = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{";
+    }
+    SECTION("a stream that stops") { begun = kEventsHead + ": begun\n\n"; }
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+                        peer.request();
+                        peer.write(begun);
+                        peer.client_closed();
+                    }),
+                    limits);
+    const auto reply = gateway.post(call_of("deploy"));
+    CHECK(reply.status == 200);
+    CHECK(reply.complete);
+    const auto error = json::parse(reply.body.substr(reply.body.find('{')))["error"];
+    CHECK(error["code"] == 50401);
+    CHECK(error["data"]["code"] == "upstream.timeout");
+    CHECK(reason_of(gateway.calls(2)[1]) == "upstream.timeout");
+}
+
+TEST_CASE("A stream of notifications may be silent for longer than the answer to a call", "[proxy][relay]") {
+    const std::string event = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n";
+    const bool is_get = GENERATE(true, false);
+    const auto last = is_get ? event : "data: " + kResult + "\n\n";
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+                        peer.request();
+                        peer.write(kEventsHead + event);
+                        std::this_thread::sleep_for(6 * kSoon);  // a deadline tick late is still too early
+                        peer.write(last);
+                    }),
+                    with_limits(kSoon, kSoon));
+    const auto listen = json{{"jsonrpc", "2.0"},
+                             {"id", 1},
+                             {"method", "subscriptions/listen"},
+                             {"params",
+                              {{"notifications", json::object()},
+                               {"_meta",
+                                {{"io.modelcontextprotocol/protocolVersion", "2026-07-28"},
+                                 {"io.modelcontextprotocol/clientCapabilities", json::object()}}}}}};
+    const auto reply = is_get ? gateway.send("GET", "")
+                              : gateway.post(listen.dump(), test::modern_fields("subscriptions/listen"));
+    CHECK(reply.body == event + last);
+    CHECK(reason_of(gateway.calls(2)[1]).empty());
 }
 
 TEST_CASE("A modern client that leaves cancels the call, a legacy one does not", "[proxy][relay]") {

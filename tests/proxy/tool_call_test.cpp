@@ -244,6 +244,53 @@ TEST_CASE("A call whose intent cannot be made durable does not get what another 
     CHECK(held.get().status == 200);
 }
 
+TEST_CASE("A private address is called only for an environment that lists it", "[proxy][tool_call]") {
+    std::atomic<int> connections{0};
+    auto settings = test::usual_settings();
+    settings.private_upstreams = net::PrivateAddresses::refuse;
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+                        ++connections;
+                        if (!peer.request().empty()) peer.write(json_answer(kResult));
+                    }),
+                    settings);
+    const auto refused = gateway.post(call_of("deploy"));
+    CHECK(error_of(refused)["code"] == 40301);
+    CHECK(code_of(refused) == "network.private_address");
+    CHECK(connections == 0);
+    CHECK(vault::reason_code(gateway.calls(2)[1].reason) == "network.private_address");
+
+    gateway.environment.network.allowed_hosts = {"127.0.0.1"};
+    gateway.store(gateway.environment);
+    CHECK(gateway.post(call_of("deploy")).body == kResult);
+    CHECK(connections == 1);
+}
+
+TEST_CASE("A token that runs out while the intent waits for the disk is answered as any other",
+          "[proxy][tool_call]") {
+    Gateway gateway;
+    gateway.session_token.expires = gateway.clock.now() + std::chrono::hours(1);
+    gateway.store(gateway.session_token);
+    std::promise<void> release;
+    gateway.records->change(
+        {},
+        [&](vault::Change&) -> base::Status {
+            release.get_future().wait();  // holds up the commit thread
+            return base::failure(base::ErrorKind::conflict, "test", "nothing changes");
+        },
+        [](const base::Status&) {});
+    auto call = std::async(std::launch::async, [&] { return gateway.post(call_of("deploy")); });
+    REQUIRE(test::soon([&] { return gateway.counters.in_flight == 1; }));
+    gateway.clock.advance(std::chrono::hours(1));
+    release.set_value();
+
+    const auto reply = call.get();
+    CHECK(reply.status == 401);
+    CHECK(reply.field("WWW-Authenticate") == R"(Bearer error="invalid_token")");
+    CHECK(code_of(reply) == "session.token_expired");
+    CHECK(json::parse(reply.body)["id"] == 1);
+    CHECK(gateway.seen.count() == 0);
+}
+
 TEST_CASE("A hidden tool is answered like one that does not exist", "[proxy][tool_call]") {
     Gateway gateway;
     gateway.environment.tool_rules = {{.name = "never", .tool = "forbidden"}};
@@ -270,8 +317,14 @@ TEST_CASE("A tool that needs a person is refused in words for the model", "[prox
     CHECK(gateway.seen.count() == 0);
 }
 
-TEST_CASE("A credential limited to tools serves no other", "[proxy][tool_call]") {
-    Gateway gateway;
+TEST_CASE("A credential limited to tools serves no other, and no other is listed", "[proxy][tool_call]") {
+    Gateway gateway([](const std::string& request) {
+        if (request.find("tools/list") == request.npos) return json_answer(kResult);
+        return json_answer(
+            R"({"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"deploy"},{"name":"destroy"}]}})");
+    });
+    gateway.session.agent.toolsets[0].configs.clear();  // of themselves agent and environment hide nothing
+    gateway.store(gateway.session);
     gateway.change([&](vault::Change& now) {
         auto limited = gateway.credential;
         limited.allowed_tools = {"deploy"};
@@ -281,14 +334,17 @@ TEST_CASE("A credential limited to tools serves no other", "[proxy][tool_call]")
         return now.store_with_secret(limited, parts);
     });
     const auto refused = gateway.post(call_of("destroy"));
-    CHECK(error_of(refused)["code"] == 40301);
-    CHECK(code_of(refused) == "credential.tool_not_allowed");
+    CHECK(refused.status == 200);
+    CHECK(refused.body ==
+          R"({"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Unknown tool: destroy"}})");
     CHECK(gateway.seen.count() == 0);
-    CHECK(gateway.post(call_of("deploy")).status == 200);
+    CHECK(gateway.post(call_of("deploy")).body == kResult);
     const auto log = gateway.calls(3);
     CHECK(vault::reason_code(log[0].reason) == "credential.tool_not_allowed");
     CHECK(log[1].credential_version == 2);
     CHECK(gateway.seen.count() == 1);
+    CHECK(gateway.post(R"({"jsonrpc":"2.0","id":1,"method":"tools/list"})").body ==
+          R"({"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"deploy"}]}})");
 }
 
 TEST_CASE("What an administrator changes between two calls holds for the second", "[proxy][tool_call]") {

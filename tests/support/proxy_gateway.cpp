@@ -108,7 +108,8 @@ FieldList modern_fields(std::string_view method, std::string_view name) {
 
 Gateway::Gateway(Answering answering) : Gateway(script_of(seen, std::move(answering))) {}
 
-Gateway::Gateway(RawUpstream::Script script) : upstream_(std::move(script)) {
+Gateway::Gateway(RawUpstream::Script script, proxy::ProxySettings settings)
+    : settings_(std::move(settings)), upstream_(std::move(script)) {
     std::vector<vault::SealInput> inputs;
     inputs.push_back(key_file());
     REQUIRE(vault::Records::initialise(engine, inputs, crypto::PassphraseStrength::only_for_tests, clock));
@@ -203,8 +204,6 @@ std::string Gateway::open_session() {
 }
 
 void Gateway::serve() {
-    settings_.private_upstreams = net::PrivateAddresses::allow;
-    settings_.head_timeout = settings_.stream_idle = std::chrono::seconds(8);
     lanes_.push_back(
         std::make_unique<proxy::Lane>(loop_.worker, *records, settings_, nullptr, net::ClientLimits{}));
     endpoint_ = std::make_unique<proxy::McpEndpoint>(lanes_, settings_, counters);

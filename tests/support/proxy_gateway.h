@@ -43,6 +43,14 @@ std::string call_of(std::string_view tool, std::string_view more = {});
 std::string modern_call_of(std::string_view tool);
 FieldList modern_fields(std::string_view method, std::string_view name = {});
 
+/// Upstreams of tests have a private address, and limits are so long that only what hangs meets them.
+inline proxy::ProxySettings usual_settings() {
+    proxy::ProxySettings settings;
+    settings.private_upstreams = net::PrivateAddresses::allow;
+    settings.head_timeout = settings.stream_idle = std::chrono::seconds(8);
+    return settings;
+}
+
 class Gateway {
 public:
     static constexpr std::string_view kSecret = "up_s3cret/with+specials==";
@@ -50,7 +58,7 @@ public:
 
     /// `answering` runs on the upstream's threads; empty: every request is answered by an empty result.
     explicit Gateway(Answering answering = {});
-    explicit Gateway(RawUpstream::Script script);
+    explicit Gateway(RawUpstream::Script script, proxy::ProxySettings settings = usual_settings());
     ~Gateway();
 
     /// As the agent: one request on a connection of its own.

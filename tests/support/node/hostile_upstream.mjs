@@ -291,6 +291,10 @@ const tools = {
         response.writeHead(200, { 'content-type': 'text/event-stream' });
         response.end(event(note('begun')) + event(resultText('another', 'for somebody else')));
     },
+    sse_stalled: (response) => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        response.write(event(note('begun')));
+    },
 
     // ── answers that never stop ──
     endless_json: (response, id, secret) =>

@@ -23,10 +23,13 @@ export function secretForms(secret) {
         literal('every byte lower percent', each('%', false)),
         literal('json \\u', each('\\u00', false)),
         literal('json upper \\u', each('\\u00', true)),
-        literal('json slash', secret.replaceAll('/', '\\/')),
+        literal('json slash', withSlashes(secret)),
         literal('hex', raw.toString('hex')),
         literal('upper hex', raw.toString('hex').toUpperCase()),
         literal('mixed escapes', mixedEscapes(secret)),
+        literal('json slash in json', inJson(withSlashes(secret))),
+        literal('json \\u in json', inJson(each('\\u00', false))),
+        literal('percent twice', encodeURIComponent(percent)),
     ];
     for (const offset of [0, 1, 2]) {
         const before = 'x'.repeat(offset);
@@ -35,6 +38,12 @@ export function secretForms(secret) {
             .toString('base64')
             .replace(/=+$/, '');
         const core = whole.slice(offset === 0 ? 0 : offset + 1, Math.floor(((offset + raw.length) * 8) / 6));
+        for (const [how, escape] of escapesOfBase64)
+            forms.push({
+                form: `base64 after ${offset} bytes, ${how}`,
+                needle: escape(core),
+                write: () => escape(Buffer.from(`${before}${secret} and more`).toString('base64')),
+            });
         for (const alphabet of ['base64', 'base64url']) {
             const urlSafe = alphabet === 'base64url';
             forms.push({
@@ -47,6 +56,16 @@ export function secretForms(secret) {
     return forms;
 }
 
+const inJson = (text) => JSON.stringify(text).slice(1, -1);
+const withSlashes = (text) => inJson(text).replaceAll('/', '\\/');
+const withCodes = (text) => inJson(text).replace(/[+/=&<>]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);
+const escapesOfBase64 = [
+    ['json slash', withSlashes],
+    ['json \\u', withCodes],
+    ['percent', encodeURIComponent],
+    ['json slash in json', (text) => inJson(withSlashes(text))],
+];
+
 /// One character as it is, one percent-encoded, one as a JSON escape, and so on.
 function mixedEscapes(secret) {
     return [...secret]
@@ -58,17 +77,23 @@ function mixedEscapes(secret) {
 }
 
 const unescaped = (text) =>
-    text
-        .replace(/\\u00([0-9a-f]{2})/gi, (all, code) => String.fromCharCode(parseInt(code, 16)))
-        .replace(/%([0-9a-f]{2})/gi, (all, code) => String.fromCharCode(parseInt(code, 16)))
-        .replaceAll('\\/', '/');
+    text.replace(/\\u00([0-9a-f]{2})|%([0-9a-f]{2})|\\(["\\/])/gi, (all, code, percent, character) =>
+        character ?? String.fromCharCode(parseInt(code ?? percent, 16)),
+    );
 
-/// Names every form of `secret` that can be read in `bytes`.
+/// Names every form of `secret` that can be read in `bytes`, also behind escapes of escapes.
 export function tracesOf(secret, bytes) {
     const text = Buffer.isBuffer(bytes) ? bytes.toString('latin1') : bytes;
-    const found = secretForms(secret)
-        .filter(({ needle }) => text.includes(needle))
-        .map(({ form }) => form);
-    if (found.length === 0 && unescaped(text).includes(secret)) found.push('some mix of escapes');
+    const forms = secretForms(secret);
+    const found = forms.filter(({ needle }) => text.includes(needle)).map(({ form }) => form);
+    const once = unescaped(text);
+    for (const [reading, how] of [
+        [once, 'escapes'],
+        [unescaped(once), 'escapes of escapes'],
+    ]) {
+        if (found.length > 0) break;
+        const form = forms.find(({ needle }) => reading.includes(needle));
+        if (form) found.push(`${form.form}, behind some mix of ${how}`);
+    }
     return found;
 }
