@@ -233,10 +233,11 @@ for (const [version, SDK] of sdks) {
         });
 
         it('is refused with the right errors', async () => {
-            const stranger = new SDK({ baseURL: claviger.adminUrl, apiKey: 'clv_admin_unknown', maxRetries: 0 });
+            const another = { baseURL: claviger.adminUrl, maxRetries: 0, fetch: recorder.fetch };
+            const stranger = new SDK({ ...another, apiKey: 'clv_admin_unknown' });
             assert.ok((await failure(stranger.beta.vaults.list())) instanceof SDK.AuthenticationError);
             const runner = await claviger.admin('POST', '/v1/api_keys', { name: 'runner', role: 'agent-runner' });
-            const limited = new SDK({ baseURL: claviger.adminUrl, apiKey: runner.key, maxRetries: 0 });
+            const limited = new SDK({ ...another, apiKey: runner.key });
             assert.ok((await failure(limited.beta.vaults.list())) instanceof SDK.PermissionDeniedError);
             assert.deepEqual((await limited.beta.agents.list()).data.length >= 0, true);
             assert.ok((await failure(client.messages.create({ model: 'm', max_tokens: 1, messages: [] }))) instanceof
@@ -244,7 +245,11 @@ for (const [version, SDK] of sdks) {
         });
 
         it('works below a path prefix', async () => {
-            const prefixed = new SDK({ baseURL: `${claviger.adminUrl}/tools/vault/`, apiKey: claviger.admin_api_key });
+            const prefixed = new SDK({
+                baseURL: `${claviger.adminUrl}/tools/vault/`,
+                apiKey: claviger.admin_api_key,
+                fetch: recorder.fetch,
+            });
             assert.ok(Array.isArray((await prefixed.beta.vaults.list()).data));
         });
 
