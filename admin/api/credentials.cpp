@@ -222,6 +222,7 @@ net::awaitable<Answered> update_credential(Call& call) {
 }
 
 net::awaitable<Answered> archive_credential(Call& call) {
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     vault::Credential before, credential;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find_credential(call, change.catalog());

@@ -128,6 +128,7 @@ net::awaitable<base::Result<Probe>> probe_on_record(Call& call, const vault::Cre
 }
 
 net::awaitable<Answered> validate_credential(Call& call) {
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     auto found = find_credential(call, call.catalog());
     if (!found) co_return std::unexpected(found.error());
     auto credential = *found;

@@ -141,6 +141,7 @@ net::awaitable<Answered> update_vault(Call& call) {
 }
 
 net::awaitable<Answered> archive_vault(Call& call) {
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     vault::Vault vault;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find<vault::Vault>(change.catalog(), call.workspace(), call.ids[0]);
