@@ -224,6 +224,26 @@ describe('the command line', () => {
         assert.match(await good(['session', 'list', '--archived']), /terminated/);
     });
 
+    it('opens sessions with the bound vaults that can be used', async () => {
+        const { admin } = claviger;
+        const [kept, gone] = [await json(['vault', 'create', 'kept']), await json(['vault', 'create', 'gone'])];
+        await admin('POST', '/v1/environments', { name: 'half', vault_bindings: [gone.id, kept.id] });
+        await good(['vault', 'archive', 'gone']);
+        const opened = await cli(['session', 'create', '--agent', 'worker', '--environment', 'half', '--json']);
+        assert.equal(opened.code, 0, opened.stderr);
+        assert.deepEqual(JSON.parse(opened.stdout).vault_ids, [kept.id]);
+        assert.equal(opened.stderr, `Vault gone (${gone.id}) is archived, so the session goes without it.\n`);
+
+        const many = [];
+        for (let i = 0; i < 51; ++i) many.push((await admin('POST', '/v1/vaults', { display_name: `of many ${i}` })).id);
+        await admin('POST', '/v1/environments', { name: 'crowd', vault_bindings: many });
+        const create = ['session', 'create', '--agent', 'worker', '--environment', 'crowd'];
+        assert.match(await refused(2, create), /binds 51 vaults, and a session takes at most 50.*--vault/s);
+        assert.deepEqual((await json([...create, '--vault', many[50]])).vault_ids, [many[50]]);
+        await admin('POST', `/v1/vaults/${many[0]}/archive`);
+        assert.deepEqual((await json(create)).vault_ids, many.slice(1));
+    });
+
     it('never makes a token that it cannot save', async () => {
         writeFileSync(path.join(folder, 'taken'), 'precious');
         const count = async () => (await json(['session', 'list', '--archived', '--limit', '0'])).data.length;
