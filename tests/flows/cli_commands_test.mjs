@@ -316,6 +316,42 @@ describe('the command line', () => {
         }
     });
 
+    it('says everything as JSON when it is asked to, also what went wrong', async () => {
+        const { help } = await json(['help']);
+        const names = help.slice(help.indexOf('\nCommands\n')).match(/(?<=^  )[a-z][a-z-]*( [a-z-]+)*(?=  +)/gm);
+        assert.ok(names.length > 70, names.join(', '));
+        for (const name of names) {
+            const fault = JSON.parse(await refused(2, [...name.split(' '), '--json', '--no-such-flag']));
+            assert.deepEqual([fault.type, fault.error.type], ['error', 'cli.usage']);
+            assert.match(fault.error.message, /--no-such-flag/, name);
+        }
+        assert.equal(JSON.parse(await refused(2, ['nothing', '--json'])).error.type, 'cli.usage');
+
+        writeFileSync(path.join(folder, 'wrong.jsonc'), '{"data_dir": 7}');
+        const missing = ['--config', 'missing.jsonc'];
+        for (const words of [
+            ['init', '--data', 'admin.key', '--key-file', 'new.key'],
+            ['init', '--data', 'new'],
+            ['serve', ...missing],
+            ['check-config', 'wrong.jsonc'],
+            ['fsck', '--data', 'missing', '--key-file', 'missing'],
+            ['doctor', ...missing],
+            ['pin', 'status', ...missing],
+            ['pin', 'accept', ...missing, '--root', '00'.repeat(32)],
+            ['backup', 'verify', 'missing'],
+            ['backup', 'restore', 'missing', ...missing],
+        ]) {
+            const done = await cli([...words, '--json']);
+            assert.deepEqual([done.code, done.stdout], [1, ''], `${words.join(' ')}: ${done.stderr}`);
+            const { type, error } = JSON.parse(done.stderr);
+            assert.deepEqual([type, typeof error.type, typeof error.message], ['error', 'string', 'string']);
+            assert.notEqual(error.type, 'cli.usage');
+        }
+        const checked = await json(['check-config', path.join(claviger.folder, 'claviger.jsonc')]);
+        assert.equal(checked.valid, true);
+        assert.ok(checked.facts.some((fact) => fact.startsWith('agents: 127.0.0.1:')));
+    });
+
     it('warns of a key file that others may read', async () => {
         chmodSync(path.join(folder, 'admin.key'), 0o644);
         const done = await cli(['vault', 'list']);
