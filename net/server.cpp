@@ -83,8 +83,8 @@ void turn_away(Shard& shard, int socket, bool tls) {
     const Descriptor closing(socket);
     if (tls) return;
     std::string out;
-    const auto error = shard.common->own_error(503, "overloaded_error",
-                                               "The server has too many connections. Try again later.");
+    const auto error =
+        shard.common->own_error(503, "api_error", "The server has too many connections. Try again later.");
     append_error(out, error, shard.date(), true);
     ::send(socket, out.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     ::shutdown(socket, SHUT_WR);

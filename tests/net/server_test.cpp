@@ -589,6 +589,8 @@ TEST_CASE("Connections beyond the limit are told to come back later", "[net][ser
         auto three = site.connect();
         const auto answer = three.rest();
         CHECK(test::status_of(answer) == 503);
+        CHECK_THAT(test::body_of(answer),
+                   Catch::StartsWith(R"({"type":"error","error":{"type":"api_error")"));
         CHECK(carries_its_id(answer));
         CHECK(three.ended());
     }
