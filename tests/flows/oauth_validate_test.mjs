@@ -35,7 +35,10 @@ describe('mcp_oauth_validate', () => {
 
     it('is valid when the probe passes', async () => {
         const granted = await connected(claviger, as);
+        const before = (await as.seen()).length;
         const { status, mcp_probe, refresh, has_refresh_token } = await validate(granted);
+        const asked = (await as.seen()).slice(before);
+        assert.deepEqual(asked.map(({ rpc, live }) => [rpc, live]), [['server/discover', true], ['tools/list', true]]);
         assert.deepEqual({ status, mcp_probe, refresh, has_refresh_token }, { status: 'valid', mcp_probe: null, refresh: null, has_refresh_token: true });
     });
 
