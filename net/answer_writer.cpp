@@ -168,14 +168,11 @@ void AnswerWriter::on_client_gone(std::function<void()> action) {
     if (state_ == State::streaming && out_->empty()) connection_->watch_at_once();
 }
 
-awaitable<void> AnswerWriter::refuse(unsigned status, std::string_view type, std::string_view message,
-                                     bool with_body) {
+awaitable<void> AnswerWriter::refuse(OwnError error, bool with_body) {
     state_ = State::finished;
     persistence_ = Persistence::close;
-    Headers more;
-    if (status == 405) more.add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     wipe_and_clear(*out_);
-    append_error(*out_, status, type, message, more, shard_->date(), with_body);
+    append_error(*out_, error, shard_->date(), with_body);
     const auto done = co_await put(*out_);
     static_cast<void>(done);  // the connection ends either way
 }

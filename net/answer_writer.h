@@ -30,7 +30,7 @@ public:
     bool started() const override { return state_ != State::nothing; }
     void on_client_gone(std::function<void()> action) override;
 
-    awaitable<void> refuse(unsigned status, std::string_view type, std::string_view message, bool with_body);
+    awaitable<void> refuse(OwnError error, bool with_body);
     bool finished() const { return state_ == State::finished; }
     bool keeps_connection() const { return persistence_ != Persistence::close; }
 

@@ -83,8 +83,9 @@ void turn_away(Shard& shard, int socket, bool tls) {
     const Descriptor closing(socket);
     if (tls) return;
     std::string out;
-    append_error(out, 503, "overloaded_error", "The server has too many connections. Try again later.", {},
-                 shard.date(), true);
+    const auto error =
+        shard.common->own_error(503, "api_error", "The server has too many connections. Try again later.");
+    append_error(out, error, shard.date(), true);
     ::send(socket, out.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     ::shutdown(socket, SHUT_WR);
     char unread[4096];  // what has come is read, or closing would reset the connection before the answer is
@@ -291,11 +292,13 @@ struct Server::State {
     void close_all();
 };
 
-Server::Server(std::vector<Worker*> workers, ServerLimits limits, Handler handler, Knows knows)
+Server::Server(std::vector<Worker*> workers, ServerLimits limits, Handler handler, Knows knows,
+               NewRequestId new_id)
     : state_(std::make_unique<State>()) {
     state_->common->limits = limits;
     state_->common->handler = std::move(handler);
     state_->common->knows = std::move(knows);
+    state_->common->new_id = std::move(new_id);
     for (Worker* worker : workers) state_->shards.push_back(std::make_shared<Shard>(*worker, state_->common));
 }
 

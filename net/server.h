@@ -58,13 +58,18 @@ struct ServerCounters {
 /// Whether the caller is somebody, as far as the head of the request says. On its worker.
 using Knows = std::function<bool(const Request& head, const Worker& worker)>;
 
+/// The id of a request that never reached the handler, or that it did not answer. Any worker.
+using NewRequestId = std::function<std::string()>;
+
 class Server {
 public:
     /// `workers` outlive the server. With one address several workers listen with SO_REUSEPORT. Bodies that
     /// do not come with their head, and are longer than `stranger_body_bytes` or of unknown length, are only
     /// read for callers whom `knows` knows: for others the handler gets the request without its body, to
-    /// refuse it. Without `knows` everybody is known.
-    Server(std::vector<Worker*> workers, ServerLimits limits, Handler handler, Knows knows = {});
+    /// refuse it. Without `knows` everybody is known. With `new_id` the answers that come from here and not
+    /// from the handler carry a request-id, in the header and in the body.
+    Server(std::vector<Worker*> workers, ServerLimits limits, Handler handler, Knows knows = {},
+           NewRequestId new_id = {});
     /// Closes what is open. While its workers run it waits for running handlers to return, so not on a
     /// worker's thread.
     ~Server();

@@ -50,6 +50,9 @@ public:
 
     const ServerLimits& limits() const { return shard->common->limits; }
     bool draining() const { return shard->draining(); }
+    OwnError own_error(unsigned status, std::string_view type, std::string_view message) const {
+        return shard->common->own_error(status, type, message);
+    }
     Session* next() const { return next_; }
 
 private:
@@ -196,8 +199,10 @@ awaitable<Arrival> receive(Session& session, Exchange& exchange) {
         if (parser.progress() == Progress::refused) {
             const Refused why = parser.refused();
             Shard::add(session.shard->counters.bad_requests[static_cast<std::size_t>(why.reason)]);
-            co_await exchange.writer.refuse(why.status, "invalid_request_error", why.message,
-                                            !parser.head_only());
+            const bool too_large = why.reason == BadRequest::body_too_large;
+            auto error = session.own_error(
+                why.status, too_large ? "request_too_large" : "invalid_request_error", why.message);
+            co_await exchange.writer.refuse(std::move(error), !parser.head_only());
             co_return Arrival::ended;
         }
         if (parser.progress() == Progress::body && !in_body) {
@@ -219,8 +224,9 @@ awaitable<Arrival> receive(Session& session, Exchange& exchange) {
         if (outcome->io == Io::timed_out) {
             connection.expires_after(kFarewell);
             Shard::add(session.shard->counters.bad_requests[static_cast<std::size_t>(BadRequest::too_slow)]);
-            co_await exchange.writer.refuse(408, "invalid_request_error",
-                                            "The request took too long to arrive.", true);
+            auto error =
+                session.own_error(408, "invalid_request_error", "The request took too long to arrive.");
+            co_await exchange.writer.refuse(std::move(error), true);
         }
         if (outcome->io != Io::ok) co_return Arrival::ended;
         some = true;
@@ -244,9 +250,10 @@ awaitable<void> answer(Session& session, Exchange& exchange) {
     if (writer.started()) {
         writer.abort();
     } else {
-        base::log(base::LogLevel::error, "handler.no_answer", {{"path", exchange.request.path()}});
-        co_await writer.refuse(500, "api_error", "The request could not be processed.",
-                               !exchange.parser.head_only());
+        auto error = session.own_error(500, "api_error", "The request could not be processed.");
+        base::log(base::LogLevel::error, "handler.no_answer",
+                  {{"path", exchange.request.path()}, {"request_id", error.request_id}});
+        co_await writer.refuse(std::move(error), !exchange.parser.head_only());
     }
 }
 

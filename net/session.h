@@ -3,6 +3,7 @@
 
 #include "net/connection.h"
 #include "net/server.h"
+#include "net/wire_answer.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -22,7 +23,12 @@ struct ServerCommon {
     ServerLimits limits;
     Handler handler;
     Knows knows;
+    NewRequestId new_id;
     std::atomic<std::size_t> connections{0};
+
+    OwnError own_error(unsigned status, std::string_view type, std::string_view message) const {
+        return {status, type, message, new_id ? new_id() : std::string()};
+    }
 
     std::mutex guard;
     std::condition_variable ended;  // notified whenever connections falls

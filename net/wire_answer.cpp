@@ -153,13 +153,16 @@ void append_chunk(std::string& out, std::string_view bytes) {
     out.append("\r\n").append(bytes).append("\r\n");
 }
 
-void append_error(std::string& out, unsigned status, std::string_view type, std::string_view message,
-                  const Headers& more, std::string_view date, bool with_body) {
-    std::string body = R"({"type":"error","error":{"type":")";
-    body.append(type).append(R"(","message":")").append(message).append(R"("},"request_id":null})");
-    Headers headers = more;
+void append_error(std::string& out, const OwnError& error, std::string_view date, bool with_body) {
+    Headers headers;
+    if (error.status == 405) headers.add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     headers.add("Content-Type", "application/json");
-    append_head(out, {status, Framing::length, body.size(), Persistence::close, date}, headers);
+    if (!error.request_id.empty()) headers.add("request-id", error.request_id);
+    const auto id = error.request_id.empty() ? std::string("null") : '"' + error.request_id + '"';
+    std::string body = R"({"type":"error","error":{"type":")";
+    body.append(error.type).append(R"(","message":")").append(error.message);
+    body.append(R"("},"request_id":)").append(id).append("}");
+    append_head(out, {error.status, Framing::length, body.size(), Persistence::close, date}, headers);
     if (with_body) out += body;
 }
 

@@ -25,9 +25,15 @@ struct AnswerHead {
 /// the head is left out and logged.
 void append_head(std::string& out, const AnswerHead& head, const Headers& headers);
 void append_chunk(std::string& out, std::string_view bytes);
-/// A whole answer that closes: {"type":"error","error":{"type":…,"message":…},"request_id":null}. `message`
-/// is a literal of ours that needs no escaping. Without body: the answer to HEAD.
-void append_error(std::string& out, unsigned status, std::string_view type, std::string_view message,
-                  const Headers& more, std::string_view date, bool with_body);
+/// An answer of ours. `message` is a literal that needs no escaping.
+struct OwnError {
+    unsigned status = 0;
+    std::string_view type, message;
+    std::string request_id;  // empty: it has none
+};
+
+/// A whole answer that closes: {"type":"error","error":{"type":…,"message":…},"request_id":…}. Without body:
+/// the answer to HEAD.
+void append_error(std::string& out, const OwnError& error, std::string_view date, bool with_body);
 
 }  // namespace claviger::net

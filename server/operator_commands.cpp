@@ -1,14 +1,13 @@
 #include "server/operator_commands.h"
 
-#include "admin/cli/arguments.h"
-#include "admin/cli/cli.h"
 #include "server/backup_files.h"
 #include "server/doctor.h"
 #include "server/fsck.h"
 #include "server/pinning.h"
-#include "server/report.h"
+#include "server/wiring.h"
 
-#include <algorithm>
+#include <nlohmann/json.hpp>
+
 #include <functional>
 #include <iostream>
 #include <map>
@@ -23,6 +22,40 @@ Output output_of(const Arguments& arguments) { return arguments.has("--json") ? 
 base::Status with_config(const Arguments& arguments, const std::function<base::Status(const Config&)>& run) {
     const auto config = load_config(*arguments.value("--config"));
     return config ? run(*config) : std::unexpected(config.error());
+}
+
+InsecureListen insecure_listen(const Arguments& arguments) {
+    return arguments.has("--insecure-listen") ? InsecureListen::allow : InsecureListen::refuse;
+}
+
+base::Status init(const Arguments& arguments) {
+    InitRequest request{.data_dir = *arguments.value("--data"),
+                        .key_file = {},
+                        .passphrase = arguments.has("--passphrase-stdin")};
+    if (request.passphrase && !arguments.has("--allow-passphrase"))
+        return admin::cli::usage("A passphrase can be guessed by whoever has a copy of the disk.",
+                                 "Use --key-file, or add --allow-passphrase.");
+    if (const auto file = arguments.value("--key-file")) request.key_file = *file;
+    return initialise(request, output_of(arguments));
+}
+
+base::Status serve_agents(const Arguments& arguments) {
+    return serve(*arguments.value("--config"), insecure_listen(arguments));
+}
+
+base::Status check_config(const Arguments& arguments) {
+    const auto& words = arguments.operands();
+    if (words.empty() == !arguments.has("--config"))
+        return admin::cli::usage("One config file is needed.", "See `claviger help check-config`.");
+    const auto config = load_config(words.empty() ? *arguments.value("--config") : words[0]);
+    if (!config) return std::unexpected(config.error());
+    const auto facts = explain_config(*config, insecure_listen(arguments));
+    if (!facts) return std::unexpected(facts.error());
+    if (arguments.has("--json"))
+        std::cout << nlohmann::json{{"valid", true}, {"facts", *facts}}.dump() << std::endl;
+    else
+        for (const auto& fact : *facts) std::cout << fact << '\n';
+    return {};
 }
 
 base::Status pin_status(const Arguments& arguments) {
@@ -66,35 +99,22 @@ base::Status doctor(const Arguments& arguments) {
 }
 
 using Run = base::Status (*)(const Arguments&);
-const std::map<std::string, Run, std::less<>> kCommands = {
-    {"backup verify", backup_verify}, {"backup restore", backup_restore}, {"doctor", doctor}, {"fsck", fsck},
-    {"pin status", pin_status},       {"pin accept", pin_accept},
+const std::map<std::string_view, Run> kCommands = {
+    {"init", init},
+    {"serve", serve_agents},
+    {"check-config", check_config},
+    {"backup verify", backup_verify},
+    {"backup restore", backup_restore},
+    {"doctor", doctor},
+    {"fsck", fsck},
+    {"pin status", pin_status},
+    {"pin accept", pin_accept},
 };
 
 }  // namespace
 
-std::optional<int> run_operator_command(const std::vector<std::string>& words) {
-    const auto words_of_name = [&](std::size_t count) {
-        std::string name;
-        for (std::size_t i = 0; i < std::min(count, words.size()); ++i)
-            name += (name.empty() ? "" : " ") + words[i];
-        return name;
-    };
-    auto found = kCommands.find(words_of_name(2));
-    if (found == kCommands.end()) found = kCommands.find(words_of_name(1));
-    if (found == kCommands.end()) return std::nullopt;
-    if (std::ranges::find(words, "--help") != words.end() || std::ranges::find(words, "-h") != words.end()) {
-        std::cout << admin::cli::help_text(found->first);
-        return 0;
-    }
-    const auto invocation = admin::cli::parse_invocation(words);
-    if (!invocation || invocation->command == nullptr) {
-        if (!invocation) report(std::unexpected(invocation.error()));
-        return kNotUnderstood;
-    }
-    const auto done = found->second(invocation->arguments);
-    const int code = report(done);
-    return !done && done.error().code == admin::cli::kUsageCode ? kNotUnderstood : code;
+base::Status run_operator_command(const admin::cli::Arguments& arguments) {
+    return kCommands.at(arguments.command().name)(arguments);
 }
 
 }  // namespace claviger::server

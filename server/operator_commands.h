@@ -1,13 +1,12 @@
-// Commands of two words, and doctor, that work beside the server: pins, backups, the host.
+// Commands that work without the admin API: making and running a store, its config, pins, backups, the host.
 #pragma once
 
-#include <optional>
-#include <string>
-#include <vector>
+#include "admin/cli/arguments.h"
+#include "base/result.h"
 
 namespace claviger::server {
 
-/// The exit code, or nothing when the words are another command's. 2: not understood.
-std::optional<int> run_operator_command(const std::vector<std::string>& words);
+/// An admin::cli::RunHere.
+base::Status run_operator_command(const admin::cli::Arguments& arguments);
 
 }  // namespace claviger::server

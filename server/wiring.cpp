@@ -1,7 +1,9 @@
 #include "server/wiring.h"
 
 #include "admin/api/api.h"
+#include "base/id.h"
 #include "base/log.h"
+#include "crypto/random.h"
 #include "crypto/secret.h"
 #include "oauth/web_url.h"
 #include "proxy/error_reply.h"
@@ -256,7 +258,8 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     net::Server admin(
         pointers(workers), server_limits(*config),
         [&](const net::Request& request, net::ResponseWriter& writer) { return api.handle(request, writer); },
-        [&](const net::Request& head, const net::Worker&) { return api.knows(head); });
+        [&](const net::Request& head, const net::Worker&) { return api.knows(head); },
+        [] { return crypto::random_id<base::RequestId>().text(); });
     agents_seen = &agents;
     admin_seen = &admin;
 

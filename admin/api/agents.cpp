@@ -118,6 +118,7 @@ net::awaitable<Answered> update_agent(Call& call) {
 }
 
 net::awaitable<Answered> archive_agent(Call& call) {
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     vault::Agent agent;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find<vault::Agent>(change.catalog(), call.workspace(), call.ids[0]);

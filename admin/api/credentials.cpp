@@ -214,7 +214,7 @@ net::awaitable<Answered> update_credential(Call& call) {
         return update(change, before, updated, std::move(replaced), deadline);
     });
     if (!stored) co_return std::unexpected(stored.error());
-    if (updated.version != before.version) close_connections(call, before);
+    if (updated.version != before.version) close_connections(call, {before});
     siblings.push_back(updated.id);
     for (const auto& id : siblings)
         if (call.grants != nullptr) call.grants->touched(id);
@@ -222,6 +222,7 @@ net::awaitable<Answered> update_credential(Call& call) {
 }
 
 net::awaitable<Answered> archive_credential(Call& call) {
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     vault::Credential before, credential;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find_credential(call, change.catalog());
@@ -236,7 +237,7 @@ net::awaitable<Answered> archive_credential(Call& call) {
         return purged;
     });
     if (!stored) co_return std::unexpected(stored.error());
-    close_connections(call, before);
+    close_connections(call, {before});
     if (call.grants != nullptr) call.grants->touched(credential.id);
     co_return shown_answer(call, credential);
 }
@@ -256,7 +257,7 @@ net::awaitable<Answered> delete_credential(Call& call) {
         return erase_credential(change, gone);
     });
     if (!stored) co_return std::unexpected(stored.error());
-    close_connections(call, gone);
+    close_connections(call, {gone});
     if (call.grants != nullptr) call.grants->touched(gone.id);
     co_return answer({{"id", call.ids[1]}, {"type", "vault_credential_deleted"}});
 }

@@ -79,6 +79,7 @@ net::awaitable<Answered> update_environment(Call& call) {
 }
 
 net::awaitable<Answered> archive_environment(Call& call) {
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     vault::Environment environment;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find<vault::Environment>(change.catalog(), call.workspace(), call.ids[0]);

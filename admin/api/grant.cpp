@@ -242,6 +242,7 @@ base::Result<vault::Ref<vault::Credential>> find_granted(const Call& call, const
 using Hold = base::Status (*)(vault::Change&, const vault::Credential&);
 
 net::awaitable<Answered> hold(Call& call, Hold apply) {
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     base::CredentialId id;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find_granted(call, change.catalog());

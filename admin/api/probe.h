@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace claviger::admin::api {
 
@@ -17,14 +18,18 @@ struct ProbeAnswer {
 };
 
 struct Probe {
+    static constexpr std::string_view kFirstMethod = "server/discover";
+    std::string_view method = kFirstMethod;  // whose answer decided
     enum class Verdict { valid, refused, forbidden, unknown } verdict = Verdict::unknown;
     std::optional<ProbeAnswer> answer;  // none: the server was not reached
     std::string_view failure;           // the Error's code then
     std::uint64_t response_bytes = 0;
 };
 
-/// Sends `initialize` with the secret and ends the session that it may have opened. `private_addresses` as
-/// for calls.
+/// Asks `server/discover` and, when that shows no server of the modern era, `initialize`; then `tools/list`,
+/// whose answer decides, because some servers let everybody come as far as that. Ends the session that it may
+/// have opened. Each request has the settings' probe_timeout, answer included. `private_addresses` as for
+/// calls.
 net::awaitable<Probe> probe(Call& call, const vault::Credential& credential,
                             const vault::SecretParts& secrets, net::PrivateAddresses private_addresses);
 

@@ -84,7 +84,7 @@ net::awaitable<base::Result<vault::Credential>> promote(Call& call, std::uint64_
         return announce_rotation(change, Action::promote, promoted);
     });
     if (!stored) co_return std::unexpected(stored.error());
-    close_connections(call, before);
+    close_connections(call, {before});
     co_return promoted;
 }
 
@@ -179,7 +179,7 @@ net::awaitable<Answered> roll_credential_back(Call& call) {
         return announce_rotation(change, Action::roll_back, credential);
     });
     if (!stored) co_return std::unexpected(stored.error());
-    close_connections(call, before);
+    close_connections(call, {before});
     co_return answer(shown(call, credential, "rolled_back", {}));
 }
 
@@ -227,12 +227,13 @@ Json shown_rotation(const vault::Catalog& catalog, const vault::Credential& cred
     return json;
 }
 
-void close_connections(const Call& call, const vault::Credential& credential) {
+void close_connections(const Call& call, const std::vector<vault::Credential>& credentials) {
+    std::vector<std::string> partitions;
+    for (const auto& credential : credentials) partitions.push_back(vault::connection_partition(credential));
     for (auto* worker : call.workers)
-        worker->deliver(
-            [worker, &pool_of = call.pool_of, partition = vault::connection_partition(credential)] {
-                pool_of(*worker).retire(partition);
-            });
+        worker->deliver([worker, &pool_of = call.pool_of, partitions] {
+            for (const auto& partition : partitions) pool_of(*worker).retire(partition);
+        });
 }
 
 }  // namespace claviger::admin::api

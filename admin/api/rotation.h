@@ -4,6 +4,8 @@
 
 #include "admin/api/call.h"
 
+#include <vector>
+
 namespace claviger::admin::api {
 
 net::awaitable<Answered> rotate_credential(Call& call);
@@ -15,8 +17,8 @@ net::awaitable<Answered> retire_credential(Call& call);
 /// none.
 Json shown_rotation(const vault::Catalog& catalog, const vault::Credential& credential);
 
-/// Closes the upstream connections of the version that the credential names, on every worker: idle ones now,
+/// Closes the upstream connections of the versions that the credentials name, on every worker: idle ones now,
 /// busy ones when their call has ended. Never waits.
-void close_connections(const Call& call, const vault::Credential& credential);
+void close_connections(const Call& call, const std::vector<vault::Credential>& credentials);
 
 }  // namespace claviger::admin::api

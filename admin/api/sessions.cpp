@@ -215,6 +215,7 @@ net::awaitable<Answered> update_session(Call& call) {
 }
 
 net::awaitable<Answered> archive_session(Call& call) {
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     vault::Session session;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find<vault::Session>(change.catalog(), call.workspace(), call.ids[0]);

@@ -94,6 +94,7 @@ base::Status rotate_key_of(vault::Change& change, const base::VaultId& id) {
 net::awaitable<Answered> shred_vault(Call& call) {
     if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     Shredded shredded{.kind = ObjectKind::vault};
+    std::vector<vault::Credential> in_use;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find<vault::Vault>(change.catalog(), call.workspace(), call.ids[0]);
         if (!found) return std::unexpected(found.error());
@@ -102,9 +103,11 @@ net::awaitable<Answered> shred_vault(Call& call) {
         const auto record = vault::record_shredding(change, **found);
         if (!record) return std::unexpected(record.error());
         shredded.record = record->id;
+        in_use = credentials_in_use(change.catalog(), (*found)->id);
         return erase_vault(change, **found);
     });
     if (!stored) co_return std::unexpected(stored.error());
+    close_connections(call, in_use);
     co_return co_await answer_with_stages(call, std::move(shredded), call.ids[0]);
 }
 
@@ -129,7 +132,7 @@ net::awaitable<Answered> shred_credential(Call& call) {
     });
     if (!stored) co_return std::unexpected(stored.error());
     if (call.rotations != nullptr) call.rotations->wake();
-    close_connections(call, gone);
+    close_connections(call, {gone});
     if (call.grants != nullptr) call.grants->touched(gone.id);
     co_return co_await answer_with_stages(call, std::move(shredded), call.ids[1]);
 }

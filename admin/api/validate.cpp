@@ -34,13 +34,13 @@ vault::LogEntry entry_of(const Call& call, const vault::Credential& credential) 
     entry.vault = credential.vault.raw;
     entry.credential = credential.id.raw;
     entry.credential_version = credential.version;
-    entry.method = call.records.access_log().fingerprint("method", "initialize");
+    entry.method = call.records.access_log().fingerprint("method", Probe::kFirstMethod);
     entry.source = call.actor.source;
     return entry;
 }
 
 net::awaitable<base::Result<std::uint64_t>> note(Call& call, const vault::LogEntry& entry) {
-    const std::array<vault::NamedFingerprint, 3> names{{{entry.method, "initialize"}, {}, {}}};
+    const std::array<vault::NamedFingerprint, 3> names{{{entry.method, Probe::kFirstMethod}, {}, {}}};
     co_return co_await net::await_callback<base::Result<std::uint64_t>>(
         call.worker,
         [&](vault::Appended appended) { call.records.ledger().append(entry, names, std::move(appended)); });
@@ -97,7 +97,7 @@ Json shown(const Probe& probe) {
                     {"content_type", probe.answer->content_type},
                     {"body", probe.answer->body},
                     {"body_truncated", probe.answer->body_truncated}};
-    return {{"method", "initialize"}, {"http_response", std::move(response)}};
+    return {{"method", probe.method}, {"http_response", std::move(response)}};
 }
 
 net::awaitable<base::Result<Probe>> probe_on_record(Call& call, const vault::Credential& credential) {
@@ -128,6 +128,7 @@ net::awaitable<base::Result<Probe>> probe_on_record(Call& call, const vault::Cre
 }
 
 net::awaitable<Answered> validate_credential(Call& call) {
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     auto found = find_credential(call, call.catalog());
     if (!found) co_return std::unexpected(found.error());
     auto credential = *found;

@@ -3,6 +3,7 @@
 #include "admin/api/announce.h"
 #include "admin/api/fields.h"
 #include "admin/api/page.h"
+#include "admin/api/rotation.h"
 #include "admin/api/shown.h"
 
 #include "crypto/random.h"
@@ -68,6 +69,13 @@ base::Status take_out_of_bindings(vault::Change& change, const vault::Vault& vau
 }
 
 }  // namespace
+
+std::vector<vault::Credential> credentials_in_use(const vault::Catalog& catalog, const base::VaultId& vault) {
+    std::vector<vault::Credential> in_use;
+    for (const auto& credential : credentials_of(catalog, vault))
+        if (!credential->archived) in_use.push_back(*credential);
+    return in_use;
+}
 
 base::Status erase_vault(vault::Change& change, const vault::Vault& vault) {
     for (const auto& credential : credentials_of(change.catalog(), vault.id)) {
@@ -141,24 +149,31 @@ net::awaitable<Answered> update_vault(Call& call) {
 }
 
 net::awaitable<Answered> archive_vault(Call& call) {
+    if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     vault::Vault vault;
+    std::vector<vault::Credential> in_use;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find<vault::Vault>(change.catalog(), call.workspace(), call.ids[0]);
         if (!found) return std::unexpected(found.error());
         vault = **found;
+        in_use = credentials_in_use(change.catalog(), vault.id);
         return vault.archived ? base::Status() : archive(change, vault);
     });
     if (!stored) co_return std::unexpected(stored.error());
+    close_connections(call, in_use);
     co_return answer(shown_vault(vault));
 }
 
 net::awaitable<Answered> delete_vault(Call& call) {
+    std::vector<vault::Credential> in_use;
     const auto stored = co_await change(call, [&](vault::Change& change) -> base::Status {
         const auto found = find<vault::Vault>(change.catalog(), call.workspace(), call.ids[0]);
         if (!found) return std::unexpected(found.error());
+        in_use = credentials_in_use(change.catalog(), (*found)->id);
         return erase_vault(change, **found);
     });
     if (!stored) co_return std::unexpected(stored.error());
+    close_connections(call, in_use);
     co_return answer({{"id", call.ids[0]}, {"type", "vault_deleted"}});
 }
 

@@ -26,18 +26,8 @@ int exit_code(const base::Error& error) {
     return kRefused;
 }
 
-int fail(const base::Error& error, bool as_json, std::ostream& err) {
-    if (as_json) {
-        auto document = json::parse(error.detail, nullptr, false);
-        if (!document.is_object())
-            document = {{"type", "error"},
-                        {"error", {{"type", error.code}, {"message", error.message}, {"hint", error.hint}}}};
-        err << document.dump(2, ' ', false, json::error_handler_t::replace) << "\n";
-    } else {
-        err << "claviger: " << error.message << "\n";
-        if (!error.hint.empty()) err << "  " << error.hint << "\n";
-    }
-    return exit_code(error);
+bool wants_json(const std::vector<std::string>& args) {
+    return std::ranges::find(args, "--json") != args.end();
 }
 
 base::Result<AdminClient> connect(const Arguments& arguments, std::ostream& err) {
@@ -61,23 +51,41 @@ base::Result<AdminClient> connect(const Arguments& arguments, std::ostream& err)
 
 }  // namespace
 
-int run_cli(const std::vector<std::string>& args, int input, std::ostream& out, std::ostream& err) {
-    const bool as_json = std::ranges::find(args, "--json") != args.end();
+int fail(const base::Error& error, const std::vector<std::string>& args, std::ostream& err) {
+    auto document = json::parse(error.detail, nullptr, false);  // what the server said, or words of a library
+    const bool said = document.is_object();
+    if (wants_json(args)) {
+        if (!said)
+            document = {{"type", "error"},
+                        {"error", {{"type", error.code}, {"message", error.message}, {"hint", error.hint}}}};
+        if (!said && !error.detail.empty()) document["error"]["detail"] = error.detail;
+        err << document.dump(2, ' ', false, json::error_handler_t::replace) << std::endl;
+    } else {
+        err << "claviger: " << error.message << "\n";
+        if (!error.hint.empty()) err << "  " << error.hint << "\n";
+        if (!said && !error.detail.empty()) err << "  (" << error.code << ": " << error.detail << ")\n";
+    }
+    return exit_code(error);
+}
+
+int run_cli(const std::vector<std::string>& args, RunHere run_here, int input, std::ostream& out,
+            std::ostream& err) {
     auto invocation = parse_invocation(args);
-    if (!invocation) return fail(invocation.error(), as_json, err);
+    if (!invocation) return fail(invocation.error(), args, err);
     if (invocation->command == nullptr) {
         out << help_text(invocation->topic);
         return kDone;
     }
     if (invocation->command->run == nullptr) {
-        out << help_text(invocation->command->name);
-        return kNotUnderstood;
+        const auto done = run_here(invocation->arguments);
+        return done ? kDone : fail(done.error(), args, err);
     }
     auto client = connect(invocation->arguments, err);
-    if (!client) return fail(client.error(), as_json, err);
-    Context context{std::move(invocation->arguments), *std::move(client), Screen(out, err, as_json), input};
+    if (!client) return fail(client.error(), args, err);
+    Context context{std::move(invocation->arguments), *std::move(client), Screen(out, err, wants_json(args)),
+                    input};
     const auto done = invocation->command->run(context);
-    return done ? kDone : fail(done.error(), as_json, err);
+    return done ? kDone : fail(done.error(), args, err);
 }
 
 }  // namespace claviger::admin::cli

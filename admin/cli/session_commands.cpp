@@ -32,6 +32,29 @@ base::Status take_lifetime(const Arguments& arguments, json& body, const char* f
     return {};
 }
 
+constexpr std::size_t kMostVaults = 50;  // of a session
+
+/// What the environment binds, in its order, without what is archived.
+base::Result<json> bound_vaults(Context& context, const std::string& environment) {
+    const auto bound = context.api.get("/v1/environments/" + environment);
+    if (!bound) return bound;
+    auto vaults = json::array();
+    for (const auto& id : bound->value("vault_bindings", json::array())) {
+        const auto vault = context.api.get(std::string(kVaults.path) + "/" + id.get<std::string>());
+        if (!vault) return vault;
+        if (vault->value("archived_at", json()).is_null())
+            vaults.push_back(id);
+        else
+            context.screen.err() << "Vault " << cell_text(vault->at("display_name")) << " (" << cell_text(id)
+                                 << ") is archived, so the session goes without it.\n";
+    }
+    if (vaults.size() > kMostVaults)
+        return usage("The environment binds " + std::to_string(vaults.size()) +
+                         " vaults, and a session takes at most " + std::to_string(kMostVaults) + ".",
+                     "Name those that this run needs with --vault, in order of priority.");
+    return vaults;
+}
+
 base::Result<json> body_from(Context& context) {
     const auto& arguments = context.arguments;
     json body = json::object();
@@ -46,9 +69,9 @@ base::Result<json> body_from(Context& context) {
         if (!vaults) return std::unexpected(vaults.error());
         body["vault_ids"] = *vaults;
     } else {
-        const auto bound = context.api.get("/v1/environments/" + *environment);
+        auto bound = bound_vaults(context, *environment);
         if (!bound) return bound;
-        body["vault_ids"] = bound->value("vault_bindings", json::array());
+        body["vault_ids"] = *std::move(bound);
     }
     if (const auto title = arguments.value("--title")) body["title"] = *title;
     if (const auto source = arguments.value("--source")) body["source"] = *source;
@@ -154,7 +177,9 @@ std::vector<Command> session_commands() {
          {},
          {{"--agent", "AGENT", "id or name of the agent", false, true},
           {"--environment", "ENVIRONMENT", "id or name of the environment", false, true},
-          {"--vault", "VAULT", "vault to use, in order of priority (default: all that the environment binds)",
+          {"--vault", "VAULT",
+           "vault to use, in order of priority (default: all that the environment binds, without archived "
+           "ones)",
            true},
           {"--title", "TEXT", "what the run is about"},
           {"--parent", "SESSION", "session that started this one"},

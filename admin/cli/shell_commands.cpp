@@ -12,7 +12,7 @@ base::Status completion(Context& context) {
     const auto script = completion_script(shell);
     if (!script)
         return usage("There is no completion for '" + shell + "'.", "There is for bash, zsh and fish.");
-    context.screen.line(*script);
+    context.screen.done({{"script", *script}}, *script);
     return {};
 }
 
@@ -21,7 +21,8 @@ base::Status help(Context& context) {
     for (const auto& word : context.arguments.operands()) name += (name.empty() ? "" : " ") + word;
     if (!name.empty() && find_command(name) == nullptr && !is_group(name))
         return usage("There is no command '" + name + "'.", "See `claviger help`.");
-    context.screen.line(help_text(name));
+    const auto text = help_text(name);
+    context.screen.done({{"help", text}}, text);
     return {};
 }
 
@@ -37,7 +38,7 @@ std::vector<Command> shell_commands() {
         {"completion",
          "Print the completion script of a shell.",
          {{"SHELL", "bash, zsh or fish"}},
-         {},
+         {{"--json", "", "print JSON instead of text"}},
          "source <(claviger completion bash)",
          completion,
          false},
@@ -46,7 +47,7 @@ std::vector<Command> shell_commands() {
          {{"COMMAND", "such as vault, or vault create", Operand::Count::optional},
           {"WORD", "the command's second word", Operand::Count::optional},
           {"WORD", "the command's third word", Operand::Count::optional}},
-         {},
+         {{"--json", "", "print JSON instead of text"}},
          "claviger help credential create",
          help,
          false},

@@ -15,15 +15,21 @@ namespace {
 
 constexpr const char* kToken = "xoxp-CANARY/4+7~token";
 
-/// An MCP server of one answer. It says what it was asked.
+using Script = std::function<net::Response(const net::Request&)>;
+
+std::string field(const net::Request& request, const char* name) {
+    return std::string(request.headers.find(name).value_or(""));
+}
+
+/// An MCP server that answers as its script says. It says what it was asked.
 class Upstream {
 public:
     struct Seen {
-        std::string method, authorization, session, body;
+        std::string verb, method, authorization, session, version, named;
     };
 
-    explicit Upstream(net::Response answer)
-        : answer_(std::move(answer)),
+    explicit Upstream(Script script)
+        : script_(std::move(script)),
           server_({&loop_.worker}, net::ServerLimits{},
                   [this](const net::Request& request, net::ResponseWriter& writer) {
                       return serve(request, writer);
@@ -37,38 +43,116 @@ public:
         const std::lock_guard lock(mutex_);
         return seen_;
     }
+    /// The verbs of HTTP and the methods of JSON-RPC, in order.
+    std::vector<std::string> asked() {
+        std::vector<std::string> asked;
+        for (const auto& one : seen()) asked.push_back(one.method.empty() ? one.verb : one.method);
+        return asked;
+    }
 
 private:
     net::awaitable<void> serve(const net::Request& request, net::ResponseWriter& writer) {
+        const auto message = json::parse(request.body, nullptr, false);
         {
             const std::lock_guard lock(mutex_);
-            const auto field = [&](const char* name) {
-                return std::string(request.headers.find(name).value_or(""));
-            };
-            seen_.push_back({request.method, field("Authorization"), field("Mcp-Session-Id"), request.body});
+            seen_.push_back({request.method, message.is_object() ? message.value("method", "") : "",
+                             field(request, "Authorization"), field(request, "Mcp-Session-Id"),
+                             field(request, "MCP-Protocol-Version"), field(request, "Mcp-Method")});
         }
-        co_await writer.send(answer_);
+        const auto response = script_(request);
+        co_await writer.send(response);
     }
 
     test::Loop loop_;
-    net::Response answer_;
+    Script script_;
     std::mutex mutex_;
     std::vector<Seen> seen_;
     net::Server server_;
 };
 
-net::Response answer(unsigned status, std::string_view type, std::string body,
-                     std::string_view session = "") {
+net::Response answer(unsigned status, std::string_view type, std::string body) {
     net::Response response;
     response.status = status;
     response.headers.add("Content-Type", type);
-    if (!session.empty()) response.headers.add("Mcp-Session-Id", session);
     response.body = std::move(body);
     return response;
 }
 
-const std::string kResult =
-    R"({"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{}}})";
+/// Whatever it is asked.
+Script always(unsigned status, std::string_view type, std::string body) {
+    return [=](const net::Request&) { return answer(status, type, body); };
+}
+
+enum class Framing { json, stream };
+
+net::Response rpc(const json& question, unsigned status, const char* outcome, json value,
+                  Framing framing = Framing::json) {
+    auto text = json{{"jsonrpc", "2.0"}, {"id", question["id"]}, {outcome, std::move(value)}}.dump();
+    if (framing == Framing::json) return answer(status, "application/json", std::move(text));
+    return answer(status, "text/event-stream", ": hi\n\nevent: message\ndata: " + text + "\n\n");
+}
+
+const json kTools{{"tools", json::array()}};
+const char* const kSession = "session-7";
+
+/// As a server of 2025-06-18 answers.
+net::Response legacy(const net::Request& request, Framing framing = Framing::json) {
+    if (request.method == "DELETE") return answer(204, "text/plain", "");
+    const auto question = json::parse(request.body);
+    if (question["method"] == "initialize") {
+        auto opened = rpc(question, 200, "result",
+                          {{"protocolVersion", "2025-06-18"}, {"capabilities", json::object()}}, framing);
+        opened.headers.add("Mcp-Session-Id", kSession);
+        return opened;
+    }
+    if (field(request, "Mcp-Session-Id") != kSession)
+        return rpc(question, 400, "error", {{"code", -32000}, {"message", "No valid session ID provided"}});
+    if (question["method"] == "notifications/initialized") return answer(202, "text/plain", "");
+    return rpc(question, 200, "result", kTools, framing);
+}
+
+/// As a server of 2026-07-28 answers that knows no other era.
+net::Response modern(const net::Request& request) {
+    if (request.method != "POST") return answer(405, "text/plain", "");
+    const auto question = json::parse(request.body);
+    const auto refuse = [&](unsigned status, int code) {
+        return rpc(question, status, "error", {{"code", code}, {"message", "refused"}});
+    };
+    const auto meta = question["params"].value("_meta", json::object());
+    if (meta.value("io.modelcontextprotocol/protocolVersion", "") != "2026-07-28" ||
+        !meta.contains("io.modelcontextprotocol/clientCapabilities"))
+        return refuse(400, -32602);
+    if (field(request, "MCP-Protocol-Version") != "2026-07-28" ||
+        field(request, "Mcp-Method") != question["method"].get<std::string>())
+        return refuse(400, -32020);
+    if (question["method"] == "server/discover")
+        return rpc(question, 200, "result",
+                   {{"resultType", "complete"},
+                    {"supportedVersions", {"2026-07-28"}},
+                    {"capabilities", {{"tools", json::object()}}}});
+    if (question["method"] == "tools/list") return rpc(question, 200, "result", kTools);
+    return refuse(404, -32601);
+}
+
+net::Response dual(const net::Request& request) {
+    return request.method == "POST" && field(request, "MCP-Protocol-Version") == "2026-07-28"
+               ? modern(request)
+               : legacy(request);
+}
+
+/// As `server` answers, but for one method.
+Script but(Script server, std::string method, Script other) {
+    return [=](const net::Request& request) {
+        const auto question = json::parse(request.body, nullptr, false);
+        return question.is_object() && question["method"] == method ? other(request) : server(request);
+    };
+}
+
+Script rpc_error(unsigned status, int code) {
+    return [=](const net::Request& request) {
+        return rpc(json::parse(request.body), status, "error", {{"code", code}, {"message", "no"}});
+    };
+}
 
 enum class Grant { bare, refreshable };
 
@@ -109,40 +193,127 @@ vault::SecretParts parts_of(std::string_view token) {
 
 }  // namespace
 
-TEST_CASE("A server that answers initialize makes the credential valid, and its session is ended",
-          "[admin]") {
+TEST_CASE("A server of either era that lists its tools makes the credential valid", "[admin]") {
     ApiWorld world;
-    const auto json_answer = GENERATE(true, false);
-    Upstream upstream(json_answer ? answer(200, "application/json", kResult, "session-7")
-                                  : answer(200, "text/event-stream",
-                                           ": hi\n\nevent: message\ndata: " + kResult + "\n\n", "session-7"));
-    const auto done = validate(world, upstream.url());
+    struct Row {
+        const char* what;
+        Script server;
+        std::vector<std::string> asked;
+    };
+    const std::vector<std::string> modern_way{"server/discover", "tools/list"};
+    const std::vector<std::string> legacy_way{"server/discover", "initialize", "notifications/initialized",
+                                              "tools/list", "DELETE"};
+    const Row rows[] = {
+        {"modern", modern, modern_way},
+        {"legacy", [](const net::Request& request) { return legacy(request); }, legacy_way},
+        {"legacy, in streams", [](const net::Request& request) { return legacy(request, Framing::stream); },
+         legacy_way},
+        {"dual", dual, modern_way},
+        {"legacy, and fails at what it does not know",
+         but(dual, "server/discover", always(500, "text/plain", "oops")), legacy_way},
+        {"legacy, and demands tokens for that only",
+         but(dual, "server/discover", always(401, "text/plain", "")), legacy_way},
+        {"modern without tools", but(modern, "tools/list", rpc_error(404, -32601)), modern_way},
+        {"legacy without tools", but(dual, "server/discover", rpc_error(200, -32601)), legacy_way},
+        {"many tools",
+         but(modern, "tools/list",
+             [](const net::Request& request) {
+                 return rpc(json::parse(request.body), 200, "result",
+                            {{"tools", {{{"name", std::string(500'000, 'x')}}}}});
+             }),
+         modern_way},
+    };
+    for (const auto& row : rows) {
+        INFO(row.what);
+        Upstream upstream(row.server);
+        const auto done = validate(world, upstream.url());
+        CHECK(done.verdict["type"] == "vault_credential_validation");
+        CHECK(done.verdict["credential_id"] == done.credential["id"]);
+        CHECK(done.verdict["vault_id"] == done.credential["vault_id"]);
+        CHECK(done.verdict["validated_at"] == base::to_rfc3339(world.clock.now()));
+        CHECK(done.verdict["status"] == "valid");
+        CHECK(done.verdict["has_refresh_token"] == false);
+        CHECK(done.verdict["mcp_probe"].is_null());
+        CHECK(done.verdict["refresh"].is_null());
+        CHECK(upstream.asked() == row.asked);
+        for (const auto& one : upstream.seen()) CHECK(one.authorization == std::string("Bearer ") + kToken);
+    }
+}
 
-    CHECK(done.verdict["type"] == "vault_credential_validation");
-    CHECK(done.verdict["credential_id"] == done.credential["id"]);
-    CHECK(done.verdict["vault_id"] == done.credential["vault_id"]);
-    CHECK(done.verdict["validated_at"] == base::to_rfc3339(world.clock.now()));
-    CHECK(done.verdict["status"] == "valid");
-    CHECK(done.verdict["has_refresh_token"] == false);
-    CHECK(done.verdict["mcp_probe"].is_null());
-    CHECK(done.verdict["refresh"].is_null());
-
+TEST_CASE("A probe of a legacy server keeps to its session", "[admin]") {
+    ApiWorld world;
+    Upstream upstream([](const net::Request& request) { return legacy(request); });
+    validate(world, upstream.url());
     const auto seen = upstream.seen();
-    REQUIRE(seen.size() == 2);
-    CHECK(seen[0].authorization == std::string("Bearer ") + kToken);
-    CHECK(json::parse(seen[0].body)["method"] == "initialize");
-    CHECK(seen[1].method == "DELETE");
-    CHECK(seen[1].session == "session-7");
+    REQUIRE(seen.size() == 5);
+    CHECK(seen[1].session.empty());
+    CHECK(seen[1].version.empty());
+    for (const std::size_t later : {2, 3, 4}) {
+        CHECK(seen[later].session == kSession);
+        CHECK(seen[later].version == "2025-06-18");
+    }
+}
+
+TEST_CASE("A server that lets everybody in is asked for what it gives to those it knows", "[admin]") {
+    ApiWorld world;
+    struct Row {
+        const char* what;
+        Script server;
+        unsigned status;
+        const char* verdict;
+        const char* method;
+    };
+    const auto refusal = [](unsigned status) { return always(status, "application/json", "{}"); };
+    const Row rows[] = {
+        {"open initialize",
+         but([](const auto& request) { return legacy(request); }, "tools/list", refusal(401)), 401, "invalid",
+         "tools/list"},
+        {"open initialize, forbidden tools",
+         but([](const auto& request) { return legacy(request); }, "tools/list", refusal(403)), 403, "invalid",
+         "tools/list"},
+        {"open discovery", but(modern, "tools/list", refusal(401)), 401, "invalid", "tools/list"},
+        {"tools that fail", but(modern, "tools/list", rpc_error(200, -32603)), 200, "unknown", "tools/list"},
+        {"modern, closed", but(modern, "server/discover", refusal(401)), 401, "invalid", "server/discover"},
+        {"modern, forbidden", but(modern, "server/discover", refusal(403)), 403, "invalid",
+         "server/discover"},
+        {"legacy, closed",
+         but([](const auto& request) { return legacy(request); }, "initialize", refusal(401)), 401, "invalid",
+         "initialize"},
+    };
+    for (const auto& row : rows) {
+        INFO(row.what);
+        Upstream upstream(row.server);
+        const auto done = validate(world, upstream.url());
+        CHECK(done.verdict["status"] == row.verdict);
+        CHECK(done.verdict["mcp_probe"]["method"] == row.method);
+        CHECK(done.verdict["mcp_probe"]["http_response"]["status_code"] == row.status);
+        // A session that was opened is ended all the same.
+        const auto seen = upstream.seen();
+        if (upstream.asked() == std::vector<std::string>{"server/discover", "initialize",
+                                                         "notifications/initialized", "tools/list", "DELETE"})
+            CHECK(seen.back().session == kSession);
+        else
+            CHECK(seen.back().verb == "POST");
+    }
+}
+
+TEST_CASE("A server that sends without end is left in time", "[admin]") {
+    ApiWorld world;
+    Upstream upstream(always(200, "application/json", std::string(3'000'000, ' ')));
+    const auto done = validate(world, upstream.url());
+    CHECK(done.verdict["status"] == "unknown");
+    CHECK(done.verdict["mcp_probe"]["http_response"]["body_truncated"] == true);
+    CHECK(done.log[0]["response_bytes"].get<std::uint64_t>() < 2 * 1'100'000);
 }
 
 TEST_CASE("A probe is on record before the credential is opened, and its outcome after", "[admin]") {
     ApiWorld world;
-    Upstream upstream(answer(200, "application/json", kResult));
+    Upstream upstream(modern);
     const auto done = validate(world, upstream.url());
     REQUIRE(done.log.size() == 3);  // created, intent, outcome
     CHECK(done.log[1]["kind"] == "use_intent");
     CHECK(done.log[1]["action"] == "validate");
-    CHECK(done.log[1]["method"] == "initialize");
+    CHECK(done.log[1]["method"] == "server/discover");
     CHECK(done.log[1]["credential_version"] == 1);
     CHECK(done.log[0]["kind"] == "use_outcome");
     CHECK(done.log[0]["intent_position"] == done.log[1]["position"]);
@@ -173,14 +344,14 @@ TEST_CASE("Every other answer becomes the verdict that is documented for it", "[
         {302, "text/plain", "", Grant::bare, "unknown", false},
         {404, "text/html", "<html>", Grant::bare, "unknown", false},
         {200, "text/html", "<html>", Grant::bare, "unknown", false},
-        {200, "application/json", R"({"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"x"}})",
+        {200, "application/json", R"({"jsonrpc":"2.0","id":2,"error":{"code":-1,"message":"x"}})",
          Grant::bare, "unknown", false},
-        {200, "application/json", R"({"jsonrpc":"2.0","id":2,"result":{}})", Grant::bare, "unknown", false},
+        {200, "application/json", R"({"jsonrpc":"2.0","id":99,"result":{}})", Grant::bare, "unknown", false},
         {200, "text/event-stream", ": nothing\n\n", Grant::bare, "unknown", false},
     };
     for (const auto& row : rows) {
         INFO(row.status << " " << row.body);
-        Upstream upstream(answer(row.status, row.type, row.body));
+        Upstream upstream(always(row.status, row.type, row.body));
         const auto done = validate(world, upstream.url(), row.grant);
         CHECK(done.verdict["status"] == row.verdict);
         CHECK(done.verdict["has_refresh_token"] == (row.grant == Grant::refreshable));
@@ -201,7 +372,7 @@ TEST_CASE("Every other answer becomes the verdict that is documented for it", "[
 TEST_CASE("A server that cannot be reached leaves the verdict open", "[admin]") {
     std::string url;
     {
-        const Upstream gone(answer(200, "text/plain", ""));
+        const Upstream gone(always(200, "text/plain", ""));
         url = gone.url();
     }
     ApiWorld world;
@@ -214,7 +385,7 @@ TEST_CASE("A server that cannot be reached leaves the verdict open", "[admin]") 
 
 TEST_CASE("A private address is probed only where calls may go to it", "[admin]") {
     ApiWorld world(net::PrivateAddresses::refuse);
-    Upstream upstream(answer(200, "application/json", kResult));
+    Upstream upstream(dual);
     CHECK(validate(world, upstream.url()).verdict["status"] == "unknown");
     CHECK(upstream.seen().empty());
 
@@ -234,7 +405,7 @@ TEST_CASE("A private address is probed only where calls may go to it", "[admin]"
 TEST_CASE("What the server says comes back cut and without the secrets", "[admin]") {
     ApiWorld world;
     const std::string echo = std::string("your token is ") + kToken + " and REFRESH-CANARY. ";
-    Upstream upstream(answer(401, "text/plain", echo + std::string(10'000, 'x')));
+    Upstream upstream(always(401, "text/plain", echo + std::string(10'000, 'x')));
     const auto done = validate(world, upstream.url(), Grant::refreshable);
     const auto& response = done.verdict["mcp_probe"]["http_response"];
     CHECK(response["body"].get<std::string>().starts_with("your token is [redacted] and [redacted]. xxx"));

@@ -1,3 +1,5 @@
+#include "tests/net/client_world.h"
+#include "tests/net/raw_upstream.h"
 #include "tests/support/admin_api_world.h"
 #include "tests/support/spec.h"
 
@@ -235,4 +237,32 @@ TEST_CASE("Every change of a vault is in the access log", "[admin]") {
     CHECK(log["data"][0]["actor"]["type"] == "api_key");
     CHECK(log["data"][0]["source"] == "192.0.2.7");
     CHECK(log["data"][0]["object"] == json{{"type", "vault"}, {"id", vault["id"]}});
+}
+
+TEST_CASE("A vault that goes takes the connections of its credentials with it, and no others", "[admin]") {
+    ApiWorld world;
+    test::RawUpstream upstream([](test::Peer& peer) {
+        while (!peer.request().empty()) peer.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    const auto idle = [&] { return world.loop.call([&] { return world.pool->idle_connections(); }); };
+    const auto connect = [&](const json& credential) {
+        const test::Call call{.origin = {false, "127.0.0.1", upstream.port()},
+                              .options = {.partition = credential["id"].get<std::string>() + ".1",
+                                          .private_addresses = net::PrivateAddresses::allow,
+                                          .on_cancellable = {}},
+                              .fields = {}};
+        const auto outcome = world.loop.await<test::Outcome>(
+            [&](net::Worker& worker) { return test::perform(worker, *world.pool, call); });
+        REQUIRE(outcome.status == 200);
+    };
+    const auto vault = world.new_vault(), other = world.new_vault("Bob");
+    connect(world.new_bearer(vault["id"], "https://a.example/mcp"));
+    connect(world.new_bearer(vault["id"], "https://b.example/mcp"));
+    connect(world.new_bearer(other["id"]));
+    REQUIRE(idle() == 3);
+
+    SECTION("archived") { world.post(path_of(vault) + "/archive"); }
+    SECTION("deleted") { world.remove(path_of(vault)); }
+    SECTION("shredded") { world.post(path_of(vault) + "/shred"); }
+    CHECK(idle() == 1);
 }

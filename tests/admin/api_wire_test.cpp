@@ -210,6 +210,42 @@ TEST_CASE("A body that is not one JSON object is refused with its reason", "[adm
     CHECK(world.get("/v1/vaults")["data"].empty());
 }
 
+TEST_CASE("A field that no route knows is refused by name, also where nothing is to be sent", "[admin]") {
+    ApiWorld world;
+    const std::string vault = world.new_vault()["id"];
+    const auto oauth = world.post(
+        "/v1/vaults/" + vault + "/credentials",
+        {{"auth",
+          {{"type", "mcp_oauth"}, {"mcp_server_url", "https://a.example/mcp"}, {"access_token", "token"}}}});
+    const auto session = world.new_session();
+    const auto at = [](std::string_view list, const json& object) {
+        return "/v1/" + std::string(list) + "/" + object["id"].get<std::string>();
+    };
+    const auto credential = at("vaults/" + vault + "/credentials", oauth);
+    const std::string agent = "/v1/agents/" + session["agent"]["id"].get<std::string>();
+    const std::string environment = "/v1/environments/" + session["environment_id"].get<std::string>();
+    const std::vector<std::string> bare{"/v1/vaults/" + vault + "/archive",
+                                        credential + "/archive",
+                                        environment + "/archive",
+                                        agent + "/archive",
+                                        at("sessions", session) + "/archive",
+                                        credential + "/mcp_oauth_validate",
+                                        credential + "/suspend",
+                                        credential + "/resume",
+                                        credential + "/shred",
+                                        "/v1/vaults/" + vault + "/shred",
+                                        "/v1/purge",
+                                        "/v1/fence/lift"};
+    for (const auto& target : bare) {
+        INFO(target);
+        const auto reply = world.call("POST", target, {{"unheard_of", 1}});
+        CHECK(reply.status == 400);
+        CHECK(reply.message() == "unheard_of: is not a known field here");
+    }
+    for (const auto& kept : {"/v1/vaults/" + vault, credential, environment, agent, at("sessions", session)})
+        CHECK(world.get(kept)["archived_at"].is_null());
+}
+
 TEST_CASE("An encoded body is refused before it is read", "[admin]") {
     ApiWorld world;
     const auto reply = world.call_as(world.admin_key, "POST", "/v1/vaults", {{"display_name", "a"}},

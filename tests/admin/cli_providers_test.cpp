@@ -20,7 +20,7 @@ struct Run {
 };
 Run run(const std::vector<std::string>& words) {
     std::ostringstream out, err;
-    const int code = run_cli(words, -1, out, err);
+    const int code = run_cli(words, nullptr, -1, out, err);
     return {code, out.str(), err.str()};
 }
 

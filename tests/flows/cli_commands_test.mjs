@@ -224,6 +224,26 @@ describe('the command line', () => {
         assert.match(await good(['session', 'list', '--archived']), /terminated/);
     });
 
+    it('opens sessions with the bound vaults that can be used', async () => {
+        const { admin } = claviger;
+        const [kept, gone] = [await json(['vault', 'create', 'kept']), await json(['vault', 'create', 'gone'])];
+        await admin('POST', '/v1/environments', { name: 'half', vault_bindings: [gone.id, kept.id] });
+        await good(['vault', 'archive', 'gone']);
+        const opened = await cli(['session', 'create', '--agent', 'worker', '--environment', 'half', '--json']);
+        assert.equal(opened.code, 0, opened.stderr);
+        assert.deepEqual(JSON.parse(opened.stdout).vault_ids, [kept.id]);
+        assert.equal(opened.stderr, `Vault gone (${gone.id}) is archived, so the session goes without it.\n`);
+
+        const many = [];
+        for (let i = 0; i < 51; ++i) many.push((await admin('POST', '/v1/vaults', { display_name: `of many ${i}` })).id);
+        await admin('POST', '/v1/environments', { name: 'crowd', vault_bindings: many });
+        const create = ['session', 'create', '--agent', 'worker', '--environment', 'crowd'];
+        assert.match(await refused(2, create), /binds 51 vaults, and a session takes at most 50.*--vault/s);
+        assert.deepEqual((await json([...create, '--vault', many[50]])).vault_ids, [many[50]]);
+        await admin('POST', `/v1/vaults/${many[0]}/archive`);
+        assert.deepEqual((await json(create)).vault_ids, many.slice(1));
+    });
+
     it('never makes a token that it cannot save', async () => {
         writeFileSync(path.join(folder, 'taken'), 'precious');
         const count = async () => (await json(['session', 'list', '--archived', '--limit', '0'])).data.length;
@@ -294,6 +314,42 @@ describe('the command line', () => {
         } finally {
             stranger.close();
         }
+    });
+
+    it('says everything as JSON when it is asked to, also what went wrong', async () => {
+        const { help } = await json(['help']);
+        const names = help.slice(help.indexOf('\nCommands\n')).match(/(?<=^  )[a-z][a-z-]*( [a-z-]+)*(?=  +)/gm);
+        assert.ok(names.length > 70, names.join(', '));
+        for (const name of names) {
+            const fault = JSON.parse(await refused(2, [...name.split(' '), '--json', '--no-such-flag']));
+            assert.deepEqual([fault.type, fault.error.type], ['error', 'cli.usage']);
+            assert.match(fault.error.message, /--no-such-flag/, name);
+        }
+        assert.equal(JSON.parse(await refused(2, ['nothing', '--json'])).error.type, 'cli.usage');
+
+        writeFileSync(path.join(folder, 'wrong.jsonc'), '{"data_dir": 7}');
+        const missing = ['--config', 'missing.jsonc'];
+        for (const words of [
+            ['init', '--data', 'admin.key', '--key-file', 'new.key'],
+            ['init', '--data', 'new'],
+            ['serve', ...missing],
+            ['check-config', 'wrong.jsonc'],
+            ['fsck', '--data', 'missing', '--key-file', 'missing'],
+            ['doctor', ...missing],
+            ['pin', 'status', ...missing],
+            ['pin', 'accept', ...missing, '--root', '00'.repeat(32)],
+            ['backup', 'verify', 'missing'],
+            ['backup', 'restore', 'missing', ...missing],
+        ]) {
+            const done = await cli([...words, '--json']);
+            assert.deepEqual([done.code, done.stdout], [1, ''], `${words.join(' ')}: ${done.stderr}`);
+            const { type, error } = JSON.parse(done.stderr);
+            assert.deepEqual([type, typeof error.type, typeof error.message], ['error', 'string', 'string']);
+            assert.notEqual(error.type, 'cli.usage');
+        }
+        const checked = await json(['check-config', path.join(claviger.folder, 'claviger.jsonc')]);
+        assert.equal(checked.valid, true);
+        assert.ok(checked.facts.some((fact) => fact.startsWith('agents: 127.0.0.1:')));
     });
 
     it('warns of a key file that others may read', async () => {

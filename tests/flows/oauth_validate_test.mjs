@@ -4,6 +4,8 @@ import { after, before, describe, it } from 'node:test';
 import { freePort, makeStore, serve } from './harness.mjs';
 import { callWell, connected, startAuthorizationServer } from './oauth_world.mjs';
 
+const asksOfStrangers = 2; // server/discover and initialize
+
 describe('mcp_oauth_validate', () => {
     let as;
     let store;
@@ -33,7 +35,10 @@ describe('mcp_oauth_validate', () => {
 
     it('is valid when the probe passes', async () => {
         const granted = await connected(claviger, as);
+        const before = (await as.seen()).length;
         const { status, mcp_probe, refresh, has_refresh_token } = await validate(granted);
+        const asked = (await as.seen()).slice(before);
+        assert.deepEqual(asked.map(({ rpc, live }) => [rpc, live]), [['server/discover', true], ['tools/list', true]]);
         assert.deepEqual({ status, mcp_probe, refresh, has_refresh_token }, { status: 'valid', mcp_probe: null, refresh: null, has_refresh_token: true });
     });
 
@@ -95,7 +100,7 @@ describe('mcp_oauth_validate', () => {
     for (const status_code of [429, 500, 503])
         it(`is unknown when the server answers ${status_code}`, async () => {
             const granted = await connected(claviger, as);
-            await as.resourceMode({ answers: { count: 1, status: status_code, body: `busy ${granted.tokens.access_token}` } });
+            await as.resourceMode({ answers: { count: asksOfStrangers, status: status_code, body: `busy ${granted.tokens.access_token}` } });
             const { status, mcp_probe, refresh } = await validate(granted);
             assert.deepEqual([status, mcp_probe.http_response.status_code, refresh], ['unknown', status_code, null]);
             assert.match(mcp_probe.http_response.body, /^busy /);
@@ -103,14 +108,14 @@ describe('mcp_oauth_validate', () => {
 
     it('is invalid when the server answers 403', async () => {
         const granted = await connected(claviger, as);
-        await as.resourceMode({ answers: { count: 1, status: 403, body: 'no' } });
+        await as.resourceMode({ answers: { count: asksOfStrangers, status: 403, body: 'no' } });
         const { status, mcp_probe, refresh } = await validate(granted);
         assert.deepEqual([status, mcp_probe.http_response.status_code, refresh], ['invalid', 403, null]);
     });
 
     it('cuts what is long', async () => {
         const granted = await connected(claviger, as);
-        await as.resourceMode({ answers: { count: 1, status: 500, body: 'x'.repeat(100_000) } });
+        await as.resourceMode({ answers: { count: asksOfStrangers, status: 500, body: 'x'.repeat(100_000) } });
         const { mcp_probe } = await validate(granted);
         assert.equal(mcp_probe.http_response.body_truncated, true);
         assert.ok(mcp_probe.http_response.body.length <= 4096);

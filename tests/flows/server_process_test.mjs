@@ -351,6 +351,33 @@ describe('a server in use', () => {
         await claviger.stop();
     });
 
+    it('names every answer of the admin listener, also what no route ever sees', async () => {
+        const claviger = await startClaviger();
+        const { hostname, port } = new URL(claviger.adminUrl);
+        const said = (bytes) =>
+            new Promise((resolve, reject) => {
+                const socket = net.connect(Number(port), hostname);
+                let text = '';
+                socket.on('data', (part) => (text += part)).on('end', () => resolve(text)).on('error', reject);
+                socket.write(bytes);
+            });
+        const head = (line, ...fields) => [line, 'Host: 127.0.0.1', ...fields, '', ''].join('\r\n');
+        const key = `x-api-key: ${claviger.admin_api_key}`;
+        for (const [status, type, bytes] of [
+            [400, 'invalid_request_error', head('GET  /v1/vaults HTTP/1.1')],
+            [413, 'request_too_large', head('POST /v1/vaults HTTP/1.1', key, 'Content-Length: 999999999')],
+            [414, 'invalid_request_error', head(`GET /${'x'.repeat(9_000)} HTTP/1.1`)],
+            [431, 'invalid_request_error', head('GET /v1/vaults HTTP/1.1', `x-long: ${'x'.repeat(40_000)}`)],
+        ]) {
+            const answer = await said(bytes);
+            assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `));
+            const [, id] = /\r\nrequest-id: (req_01[1-9A-Za-z]{22})\r\n/.exec(answer) ?? assert.fail(answer);
+            const body = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')));
+            assert.deepEqual([body.error.type, body.request_id], [type, id]);
+        }
+        await claviger.stop();
+    });
+
     it('puts its start and its end on record', async () => {
         const made = await store();
         const child = await start(made);

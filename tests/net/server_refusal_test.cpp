@@ -161,16 +161,21 @@ net::ServerLimits small_limits() {
 }  // namespace
 
 TEST_CASE("Whatever two parsers could read differently is refused, and the server goes on", "[net]") {
-    std::atomic<int> handled{0};
+    const bool with_ids = GENERATE(true, false);
+    std::atomic<int> handled{0}, ids{0};
+    net::NewRequestId new_id;
+    if (with_ids) new_id = [&] { return "req_" + std::to_string(++ids); };
     test::Loop loop;
-    net::Server server({&loop.worker}, small_limits(),
-                       [&](const net::Request&, net::ResponseWriter& writer) -> net::awaitable<void> {
-                           ++handled;
-                           net::Response response;
-                           response.body = "served";
-                           const auto done = co_await writer.send(response);
-                           static_cast<void>(done);
-                       });
+    net::Server server(
+        {&loop.worker}, small_limits(),
+        [&](const net::Request&, net::ResponseWriter& writer) -> net::awaitable<void> {
+            ++handled;
+            net::Response response;
+            response.body = "served";
+            const auto done = co_await writer.send(response);
+            static_cast<void>(done);
+        },
+        {}, new_id);
     REQUIRE(server.listen("127.0.0.1", 0, nullptr));
 
     for (const auto& row : bad_inputs()) {
@@ -188,9 +193,14 @@ TEST_CASE("Whatever two parsers could read differently is refused, and the serve
         CHECK(handled == 0);
         if (row.status != 0) {
             CHECK(answer.find("\r\nConnection: close\r\n") != std::string::npos);
-            CHECK(test::body_of(answer).starts_with(
-                R"({"type":"error","error":{"type":"invalid_request_error","message":")"));
-            CHECK(test::body_of(answer).ends_with(R"("},"request_id":null})"));
+            const std::string type = row.status == 413 ? "request_too_large" : "invalid_request_error";
+            CHECK(test::body_of(answer).starts_with(R"({"type":"error","error":{"type":")" + type +
+                                                    R"(","message":")"));
+            const auto id = "req_" + std::to_string(ids);
+            CHECK(test::body_of(answer).ends_with(R"("},"request_id":)" +
+                                                  (with_ids ? '"' + id + '"' : std::string("null")) + "}"));
+            const std::string field = with_ids ? "\r\nrequest-id: " + id + "\r\n" : "\r\nrequest-id: ";
+            CHECK((answer.find(field) != std::string::npos) == with_ids);
         }
 
         test::RawClient next(server.port());

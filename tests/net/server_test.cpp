@@ -40,7 +40,7 @@ struct Site {
               [this](const net::Request& request, net::ResponseWriter& writer) {
                   return handle(request, writer, loop.worker);
               },
-              std::move(knows)) {
+              std::move(knows), [] { return std::string("req_own"); }) {
         REQUIRE(server.listen("127.0.0.1", 0, nullptr));
     }
     test::RawClient connect() {
@@ -57,6 +57,12 @@ net::awaitable<void> echo(const net::Request& request, net::ResponseWriter& writ
     response.body = request.method + " " + request.target + " " + request.body;
     const auto done = co_await writer.send(response);
     static_cast<void>(done);
+}
+
+/// Whether an answer of the server's own is named in its header and in its body.
+bool carries_its_id(const std::string& answer) {
+    return answer.find("\r\nrequest-id: req_own\r\n") != std::string::npos &&
+           test::body_of(answer).ends_with(R"("},"request_id":"req_own"})");
 }
 
 /// As Linux has it (linux/tcp.h, which clashes with the C library's).
@@ -337,7 +343,8 @@ TEST_CASE("A handler that fails costs its own answer only", "[net][server]") {
         CHECK(test::status_of(answer) == 500);
         CHECK(test::body_of(answer) ==
               R"({"type":"error","error":{"type":"api_error",)"
-              R"("message":"The request could not be processed."},"request_id":null})");
+              R"("message":"The request could not be processed."},"request_id":"req_own"})");
+        CHECK(carries_its_id(answer));
     }
     for (const std::string target : {"/half", "/short", "/abort"}) {
         auto client = site.connect();
@@ -518,7 +525,9 @@ TEST_CASE("Whoever sends too slowly is sent away", "[net][server]") {
     SECTION("before the body is complete") {
         auto client = site.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhello");
-        CHECK(test::status_of(client.rest()) == 408);
+        const auto answer = client.rest();
+        CHECK(test::status_of(answer) == 408);
+        CHECK(carries_its_id(answer));
         CHECK(client.ended());
     }
     SECTION("between two requests, silently") {
@@ -578,7 +587,11 @@ TEST_CASE("Connections beyond the limit are told to come back later", "[net][ser
     }
     {
         auto three = site.connect();
-        CHECK(test::status_of(three.rest()) == 503);
+        const auto answer = three.rest();
+        CHECK(test::status_of(answer) == 503);
+        CHECK_THAT(test::body_of(answer),
+                   Catch::StartsWith(R"({"type":"error","error":{"type":"api_error")"));
+        CHECK(carries_its_id(answer));
         CHECK(three.ended());
     }
     CHECK(site.server.counters().refused == 1);
