@@ -145,8 +145,8 @@ McpEndpoint::McpEndpoint(const std::vector<std::unique_ptr<Lane>>& lanes, const 
                          ProxyCounters& counters)
     : lanes_(lanes), settings_(settings), counters_(counters) {}
 
-void McpEndpoint::end_streams() const {
-    for (const auto& lane : lanes_) lane->worker.deliver([&streams = lane->streams] { streams.end_all(); });
+void McpEndpoint::stop(CallsUnderWay::Stop what) const {
+    for (const auto& lane : lanes_) lane->worker.deliver([&calls = lane->calls, what] { calls.stop(what); });
 }
 
 bool McpEndpoint::knows(const net::Request& head, const net::Worker& worker) const {

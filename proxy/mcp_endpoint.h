@@ -19,9 +19,9 @@ public:
     net::awaitable<void> handle(const net::Request& request, net::ResponseWriter& writer) const;
     /// Whether the request bears a session token that is good now. On that worker.
     bool knows(const net::Request& head, const net::Worker& worker) const;
-    /// Ends the streams that no call waits for, and refuses new ones, so that a server that stops need not
-    /// wait for them. Any thread, while the workers exist; does not block.
-    void end_streams() const;
+    /// Claviger stops: ends the streams that no call waits for, or all that is with a server, each with its
+    /// answer, and refuses new ones. Any thread, while the workers exist; does not block.
+    void stop(CallsUnderWay::Stop what) const;
 
 private:
     struct Destination {

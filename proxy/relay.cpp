@@ -20,7 +20,6 @@ constexpr std::size_t kGatherBytes = 64 * 1024;   // answers up to this size go 
 constexpr std::uint64_t kFilteredTtlMs = 30'000;  // how long a client may keep a filtered tool list
 constexpr std::size_t kErrorDepth = 64;
 constexpr std::chrono::milliseconds kDrain{1'000};
-constexpr std::chrono::minutes kLastAnswers{1};  // for calls with a value that has just been retired
 
 bool is_message(std::string_view body) {
     return valid_json(body, kErrorDepth) && member(body, "jsonrpc").has_value();
@@ -175,7 +174,7 @@ private:
 
     net::awaitable<void> send(net::Response response) {
         relayed_.bytes += response.body.size();
-        if (!plan_.client_gone) co_await writer_.send(response);
+        if (heard()) co_await writer_.send(response);
     }
 
     net::awaitable<void> fail(const base::Error& error) {
@@ -224,7 +223,8 @@ private:
             response.headers.add("Mcp-Session-Id", *session);
         co_await send(std::move(response));
         if (events_) co_return;
-        answer_.idle_limit(kDrain);  // a body read to its end leaves a connection that can serve again
+        answer_.idle_limit(kDrain);
+        plan_.cancellation.limit(kDrain);  // a body read to its end leaves a connection that can serve again
         for (std::size_t read = 0; read <= kGatherBytes;) {
             const auto part = co_await answer_.next();
             if (!part || part->empty()) co_return;
@@ -238,9 +238,10 @@ private:
         const std::size_t most = plan_.filters_list ? lane_.settings.list_bytes : kGatherBytes;
         bool ended = false;
         while (!ended && response.body.size() <= most) {
+            watch_if_waiting();
             const auto part = co_await answer_.next();
             if (!part) {
-                co_await fail(broken_stream(part.error()));
+                co_await fail(broken_stream(plan_.cancellation.reason(part.error())));
                 co_return;
             }
             response.body += *part;
@@ -272,7 +273,7 @@ private:
             response.status = relayed_.status;
             response.headers = std::move(headers_);
             relayed_.bytes += response.body.size();
-            if (!plan_.client_gone) co_await writer_.send(response);
+            if (heard()) co_await writer_.send(response);
         }
     }
 
@@ -295,27 +296,33 @@ private:
             const bool go_on =
                 co_await (end ? emit_last(redactor_.finish(*part)) : emit(redactor_.pass(*part)));
             if (!go_on || end) co_return;
-            part = co_await answer_.next();
+            watch_if_waiting();
+            part = unless_ended(co_await answer_.next());
             end = part && (part->empty() || answer_.ended());
             if (part) part = handles_.pass(*part);
         }
     }
 
     /// Its head goes out with the first bytes.
-    void begin() { agent_lost_ = !writer_.start(relayed_.status, headers_, std::nullopt); }
+    void begin() { note(writer_.start(relayed_.status, headers_, std::nullopt)); }
 
-    bool heard() const { return !agent_lost_ && !plan_.client_gone; }
+    void note(const base::Status& written) {
+        if (!written) plan_.cancellation.lose_client();
+    }
+    bool heard() const { return !plan_.cancellation.client_gone; }
 
     /// Writes to the agent unless it is gone; says whether there is still a reason to read on.
     net::awaitable<bool> emit(std::string_view bytes) {
         relayed_.bytes += bytes.size();
         if (heard() && !bytes.empty()) {
             const auto written = co_await writer_.write(bytes);
-            if (!written) agent_lost_ = true;
+            note(written);
         }
         if (heard()) co_return true;
-        if (!plan_.outlives_client) relayed_.failure = "client.gone";
-        co_return plan_.outlives_client;
+        unheard_ += bytes.size();
+        const bool go_on = plan_.cancellation.outlives_client && unheard_ <= lane_.settings.abandoned_bytes;
+        if (!go_on) relayed_.failure = "client.gone";
+        co_return go_on;
     }
 
     /// The same, and ends the answer. That nobody heard an end without bytes changes nothing.
@@ -323,34 +330,26 @@ private:
         relayed_.bytes += bytes.size();
         if (heard()) {
             const auto written = co_await writer_.finish(bytes);
-            if (!written) agent_lost_ = true;
+            note(written);
         }
-        if (!bytes.empty() && !heard() && !plan_.outlives_client) relayed_.failure = "client.gone";
+        if (!bytes.empty() && !heard() && !plan_.cancellation.outlives_client)
+            relayed_.failure = "client.gone";
         co_return false;
     }
 
-    /// Whether the stream may go on. A call whose answer is still due gets a moment when its value is
-    /// retired.
-    base::Status stands() const {
-        if (auto allowed = still_allowed(lane_, plan_.context, plan_.server); !allowed) return allowed;
-        const bool is_call = plan_.due == Due::response && plan_.rpc_method != kListen;
-        return lane_.contexts.value_stands(plan_.context, plan_.server,
-                                           is_call ? kLastAnswers : std::chrono::minutes(0));
-    }
-
-    /// A stream may outlast what allowed it: nothing that comes after a revocation passes, and one that was
-    /// cut off for it says so.
-    base::Result<std::string_view> unless_revoked(base::Result<std::string_view> part) const {
-        if (part && part->empty()) return part;
-        if (auto allowed = stands(); !allowed) return std::unexpected(std::move(allowed).error());
+    /// What takes long may outlast what allowed it: nothing that comes after a revocation passes, and what
+    /// was cut off says why.
+    base::Result<std::string_view> unless_ended(base::Result<std::string_view> part) const {
+        if (!part) return std::unexpected(plan_.cancellation.reason(part.error()));
+        if (part->empty()) return part;
+        if (auto allowed = plan_.cancellation.stands(); !allowed)
+            return std::unexpected(std::move(allowed).error());
         return part;
     }
 
-    /// Ends the stream, also while nothing comes on it, when it may not go on.
-    void watch() {
-        watched_.emplace(lane_.streams, OpenStreams::Stream{.look = [this] {
-                             if (!stands()) answer_.cancel();
-                         }});
+    /// Silence is no reason to go on.
+    void watch_if_waiting() {
+        if (!answer_.ready()) plan_.cancellation.watch();
     }
 
     /// Reads the stream of an initialize up to its answer, whose revision goes into the session id.
@@ -382,7 +381,7 @@ private:
             co_return std::string_view(read_);
         }
         if (after_begun_) co_return *std::exchange(after_begun_, std::nullopt);
-        if (!watched_ && !answer_.ready()) watch();
+        watch_if_waiting();
         co_return co_await answer_.next();
     }
 
@@ -393,11 +392,14 @@ private:
     net::awaitable<void> events() {
         if (opens_session()) co_await read_revision();
         begin();
-        if (waits()) agent_lost_ = !co_await writer_.write({});
+        if (waits()) {
+            const auto written = co_await writer_.write({});
+            note(written);
+        }
         net::SseWatcher watcher(plan_.id);
         std::optional<base::Error> broken;
         for (bool end = false; !end;) {
-            auto part = unless_revoked(co_await next_part());
+            auto part = unless_ended(co_await next_part());
             end = part && (part->empty() || all_read());
             if (part) part = handles_.pass(*part);
             if (!part) {
@@ -410,8 +412,13 @@ private:
             const bool go_on = co_await (complete ? emit_last(bytes) : emit(bytes));
             if (!go_on) co_return;
         }
-        if (broken && !plan_.stopping) relayed_.failure = broken->code;
+        if (broken && !ends_in_order()) relayed_.failure = broken->code;
         co_await emit_last(lacks_response(watcher) ? missing_response(broken, watcher.between_events()) : "");
+    }
+
+    /// A stopping server takes nothing from those who wait for nothing.
+    bool ends_in_order() const {
+        return plan_.cancellation.stopping && (plan_.due == Due::stream || plan_.rpc_method == kListen);
     }
 
     /// A legacy client that holds an event id comes back for the rest; everybody else would wait for ever.
@@ -424,7 +431,7 @@ private:
         const base::Error closed{base::ErrorKind::unavailable, "upstream.closed",
                                  "The server ended the stream without answering the call."};
         const auto error = broken_stream(broken ? *broken : closed);
-        const bool ends_here = plan_.stopping && plan_.rpc_method == kListen;
+        const bool ends_here = ends_in_order() && plan_.rpc_method == kListen;
         relayed_.failure = ends_here ? std::string_view() : error.code;
         return (between_events ? "" : "\n\n") +
                (ends_here ? listen_result(plan_.id) : error_event(plan_.id, error));
@@ -432,12 +439,15 @@ private:
 
     net::awaitable<void> filtered_events() {
         begin();
-        if (waits()) agent_lost_ = !co_await writer_.write({});
+        if (waits()) {
+            const auto written = co_await writer_.write({});
+            note(written);
+        }
         net::SseSplitter splitter(lane_.settings.list_bytes);
         bool answered = false, resumable = false;
         std::optional<base::Error> broken;
         while (!broken) {
-            const auto part = unless_revoked(co_await next_part());
+            const auto part = unless_ended(co_await next_part());
             if (!part) {
                 broken = part.error();
                 break;
@@ -461,7 +471,7 @@ private:
                 if (!go_on) co_return;
             }
         }
-        if (broken && !plan_.stopping) relayed_.failure = broken->code;
+        if (broken && !ends_in_order()) relayed_.failure = broken->code;
         const bool lacking =
             plan_.due == Due::response && !answered && (plan_.era == Era::modern || !resumable);
         co_await emit_last(lacking ? missing_response(broken, true) : "");
@@ -515,8 +525,7 @@ private:
     Relayed relayed_;
     std::string begun_, read_;  // of a stream, before its head went out
     std::optional<base::Result<std::string_view>> after_begun_;
-    std::optional<OpenStreams::Entry> watched_;
-    bool agent_lost_ = false;
+    std::size_t unheard_ = 0;  // bytes that came when the agent had gone
 };
 
 }  // namespace

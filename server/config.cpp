@@ -192,6 +192,8 @@ base::Result<Config> parse_config(std::string_view text, const std::filesystem::
     known.number("upstream.connect_timeout_ms", config.upstream_connect, 100, 600'000);
     known.number("upstream.head_timeout_ms", config.upstream_head, 100, 3'600'000);
     known.number("upstream.stream_idle_ms", config.upstream_stream_idle, 1'000, 86'400'000);
+    known.number("upstream.total_timeout_ms", config.upstream_total, 1'000, 604'800'000);
+    known.number("upstream.abandoned_ms", config.upstream_abandoned, 1'000, 86'400'000);
     known.number("upstream.connections_per_origin", config.upstream_connections, 1, 65'536);
     known.number("upstream.idle_connections_per_origin", config.upstream_idle_connections, 0, 65'536);
     known.number("limits.header_bytes", config.limit_header_bytes, 1'024, 1'048'576);

@@ -46,6 +46,8 @@ struct Config {
     std::chrono::milliseconds upstream_connect{10'000};
     std::chrono::milliseconds upstream_head{300'000};
     std::chrono::milliseconds upstream_stream_idle{600'000};
+    std::chrono::milliseconds upstream_total{3'600'000};
+    std::chrono::milliseconds upstream_abandoned{300'000};
     std::size_t upstream_connections = 512;  // per origin and worker
     std::size_t upstream_idle_connections = 256;
 

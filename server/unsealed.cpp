@@ -23,6 +23,8 @@ proxy::ProxySettings proxy_settings(const Config& config) {
         config.upstream_allow_private ? net::PrivateAddresses::allow : net::PrivateAddresses::refuse;
     settings.head_timeout = config.upstream_head;
     settings.stream_idle = config.upstream_stream_idle;
+    settings.total = config.upstream_total;
+    settings.abandoned = config.upstream_abandoned;
     settings.json_depth = config.limit_json_depth;
     return settings;
 }

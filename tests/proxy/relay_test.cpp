@@ -377,6 +377,118 @@ TEST_CASE("A modern client that leaves cancels the call, a legacy one does not",
     CHECK(outcome.response_bytes > kResult.size());  // read to its end, although nobody was there
 }
 
+TEST_CASE("A call has an end, however its answer comes", "[proxy][relay]") {
+    struct Row {
+        std::string_view what, begun, more;
+        unsigned status;
+    };
+    const std::string json =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{";
+    const std::string events =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: hi\n\n";
+    const std::string long_json = json + std::string(100'000, ' ');
+    const Row rows[] = {{"as a head that does not come", "", "", 200},
+                        {"as JSON, byte by byte", json, " ", 200},
+                        {"as long JSON, which has begun", long_json, " ", 200},
+                        {"as events, one after another", events, ": more\n\n", 200}};
+    const auto& row = rows[GENERATE(0, 1, 2, 3)];
+    INFO(row.what);
+    std::atomic<bool> ended{false};
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+                        if (peer.request().empty()) return;
+                        peer.write(row.begun);
+                        std::thread dripping([&] {
+                            while (!ended) {
+                                peer.write(row.more);
+                                std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                            }
+                        });
+                        ended = peer.client_closed();
+                        dripping.join();
+                    }),
+                    {.total = std::chrono::seconds(1)});
+    const auto reply = gateway.post(call_of("deploy"));
+    CHECK(reply.status == row.status);
+    if (row.begun == long_json) {
+        CHECK_FALSE(reply.complete);  // what has begun cannot be taken back
+    } else {
+        CHECK(reply.complete);
+        const auto at = reply.body.rfind("{\"jsonrpc\"");
+        REQUIRE(at != reply.body.npos);
+        const auto error = json::parse(reply.body.substr(at))["error"];
+        CHECK(error["code"] == 50401);
+        CHECK(error["data"]["hint"].get<std::string>().find("carried out") != std::string::npos);
+    }
+    CHECK(test::soon([&] { return ended.load(); }));
+    CHECK(reason_of(gateway.calls(2)[1]) == "upstream.timeout");
+}
+
+TEST_CASE("Streams that nobody waits for have no such end", "[proxy][relay]") {
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+                        peer.request();
+                        peer.write(sse_answer(": hi\n\n"));
+                        std::this_thread::sleep_for(std::chrono::milliseconds(2'500));
+                        peer.write(": still here\n\n");
+                    }),
+                    {.total = std::chrono::seconds(1)});
+    CHECK(gateway.send("GET", "").body == ": hi\n\n: still here\n\n");
+}
+
+TEST_CASE("An answer that nobody hears is read for a while only", "[proxy][relay]") {
+    const bool fast = GENERATE(true, false);
+    const std::string event = ": " + std::string(fast ? 10'000 : 10, 'x') + "\n\n";
+    std::atomic<bool> ended{false};
+    std::atomic<std::size_t> sent{0};
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+                        if (peer.request().empty()) return;
+                        peer.write(sse_answer(": begun\n\n"));
+                        std::thread writing([&] {
+                            while (!ended) {
+                                peer.write(event);
+                                sent += event.size();
+                                if (!fast) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                            }
+                        });
+                        ended = peer.client_closed();
+                        writing.join();
+                    }),
+                    {.abandoned = fast ? std::chrono::minutes(5) : std::chrono::seconds(1),
+                     .abandoned_bytes = 1'000'000});
+    {
+        auto client = gateway.connect();
+        client.send(gateway.request_text("POST", call_of("deploy"), {}));
+        CHECK(client.until(": begun").ends_with(": begun"));
+    }
+    const auto outcome = gateway.calls(2)[1];
+    CHECK(reason_of(outcome) == "client.gone");
+    CHECK((outcome.response_bytes > 1'000'000) == fast);
+    CHECK(test::soon([&] { return ended.load(); }));
+}
+
+TEST_CASE("Long JSON ends with what allowed it", "[proxy][relay]") {
+    std::atomic<bool> go_on{false};
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+        peer.request();
+        peer.write(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"first\":1" +
+            std::string(100'000, ' '));
+        test::soon([&] { return go_on.load(); });
+        peer.write(R"(,"second":2})");
+        peer.client_closed();
+    }));
+    auto client = gateway.connect();
+    client.send(gateway.request_text("POST", call_of("deploy"), {}));
+    client.until("first");
+
+    gateway.session.archived = gateway.clock.now();
+    gateway.store(gateway.session);
+    const bool silent = GENERATE(true, false);
+    if (!silent) go_on = true;
+    CHECK(client.rest().find("second") == std::string::npos);
+    CHECK(reason_of(gateway.calls(2)[1]) == "session.terminated");
+    go_on = true;
+}
+
 TEST_CASE("What comes on a stream after a revocation reaches nobody", "[proxy][relay]") {
     std::atomic<bool> go_on{false};
     Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {

@@ -108,7 +108,8 @@ FieldList modern_fields(std::string_view method, std::string_view name) {
 
 Gateway::Gateway(Answering answering) : Gateway(script_of(seen, std::move(answering))) {}
 
-Gateway::Gateway(RawUpstream::Script script) : upstream_(std::move(script)) {
+Gateway::Gateway(RawUpstream::Script script, proxy::ProxySettings settings)
+    : settings_(std::move(settings)), upstream_(std::move(script)) {
     std::vector<vault::SealInput> inputs;
     inputs.push_back(key_file());
     REQUIRE(vault::Records::initialise(engine, inputs, crypto::PassphraseStrength::only_for_tests, clock));
