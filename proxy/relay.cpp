@@ -31,6 +31,23 @@ bool begins_message(std::string_view body) {
     return first != body.npos && (body[first] == '{' || body[first] == '[');
 }
 
+constexpr std::size_t kShortText = 256;
+
+bool names_session(std::string_view text) {
+    constexpr std::string_view word = "session";
+    const auto same = [](char a, char b) { return (a | 0x20) == b; };
+    return std::ranges::search(text, word, same).begin() != text.end();
+}
+
+/// How servers say with 400 that they do not know a session (mcp.md 11.2): as an error that answers no
+/// message, or in a few words.
+bool refuses_session(std::string_view body, std::string_view id) {
+    if (!is_message(body)) return body.size() <= kShortText && names_session(body);
+    const auto error = member(body, "error");
+    const auto message = error ? member(*error, "message") : std::nullopt;
+    return message && (id.empty() || response_id(body) != id) && names_session(*message);
+}
+
 /// Statuses that mean something to MCP clients and may pass (mcp.md 8.2); every other failure is wrapped.
 bool passes(unsigned status) {
     for (const unsigned known : {200U, 202U, 204U, 400U, 404U, 405U, 406U, 415U})
@@ -195,10 +212,19 @@ private:
         return send(std::move(response));
     }
 
+    /// However the server said it, there is one way to tell a client to initialize again (mcp.md 5).
+    net::awaitable<void> session_lost() {
+        relayed_.failure = "session.unknown";
+        return send(error_reply(plan_.id, 404, -32001, "Session not found"));
+    }
+
     net::awaitable<void> error_answer() {
         net::Response response;
         response.status = relayed_.status;
-        while (type_ == MediaType::json) {
+        plan_.cancellation.limit(lane_.settings.stream_idle);  // of a GET, too: an error is no stream
+        const bool in_session = plan_.era == Era::legacy && !plan_.session_in.empty();
+        const bool may_refuse_session = in_session && relayed_.status == 400;
+        while (may_refuse_session || type_ == MediaType::json) {
             const auto part = co_await answer_.next();
             if (!part || part->empty() || response.body.size() + part->size() > kGatherBytes) {
                 if (!part || !part->empty()) response.body.clear();  // not a whole message
@@ -206,7 +232,13 @@ private:
             }
             response.body += *part;
         }
-        if (!is_message(response.body)) {
+        const bool message = type_ == MediaType::json && is_message(response.body);
+        if ((may_refuse_session && refuses_session(response.body, plan_.id)) ||
+            (in_session && relayed_.status == 404 && !message)) {
+            co_await session_lost();
+            co_return;
+        }
+        if (!message) {
             co_await wrapped();
             co_return;
         }

@@ -656,6 +656,64 @@ TEST_CASE("An agent holds a sealed session id, and only its own", "[proxy][relay
     CHECK(gateway.seen.count() == before);
 }
 
+TEST_CASE("A session that its server no longer knows is gone for the agent, however the server says it",
+          "[proxy][relay]") {
+    const auto rpc = [](std::string_view id, std::string_view message) {
+        return R"({"jsonrpc":"2.0","id":)" + std::string(id) + R"(,"error":{"code":-32000,"message":")" +
+               std::string(message) + "\"}}";
+    };
+    const auto bad_request = [](const test::FieldList& fields, std::string_view body) {
+        return http_answer("400 Bad Request", fields, body);
+    };
+    const test::FieldList html{{"Content-Type", "text/html; charset=utf-8"}};
+    struct Row {
+        std::string_view what, method;
+        std::string answer;
+        unsigned status;
+        int code;
+        std::string_view reason;
+    };
+    const Row rows[] = {
+        {"404 in HTML", "POST", http_answer("404 Not Found", html, kHtml), 404, -32001, "session.unknown"},
+        {"404 without a body", "GET", http_answer("404 Not Found", {}, ""), 404, -32001, "session.unknown"},
+        {"400 as the SDK's examples have it", "POST",
+         bad_request(kJson, rpc("null", "Bad Request: No valid session ID provided")), 404, -32001,
+         "session.unknown"},
+        {"400 with an id of the server's own", "POST",
+         bad_request(kJson, rpc("\"server-error\"", "Unknown Session")), 404, -32001, "session.unknown"},
+        {"400 in a few words", "GET", bad_request(html, "Invalid or missing session ID"), 404, -32001,
+         "session.unknown"},
+        {"404 in JSON-RPC", "POST", http_answer("404 Not Found", kJson, rpc("null", "Not found")), 404,
+         -32000, ""},
+        {"400 that answers the message", "POST", bad_request(kJson, rpc("1", "Invalid session")), 400, -32000,
+         ""},
+        {"400 about something else", "POST", bad_request(kJson, rpc("null", "Parse error")), 400, -32000, ""},
+        {"400 in HTML", "POST", bad_request(html, kHtml), 400, 50201, "upstream.failed"},
+        {"400 in many words", "POST", bad_request(html, "session" + std::string(300, '.')), 400, 50201,
+         "upstream.failed"},
+        {"405", "GET", http_answer("405 Method Not Allowed", html, "no session"), 405, 50201,
+         "upstream.failed"},
+    };
+    std::string answer = json_answer(kResult, {{"Mcp-Session-Id", "upstream-session-1"}});
+    Gateway gateway([&](const std::string&) { return answer; });
+    const auto session = gateway.post(call_of("deploy")).field("Mcp-Session-Id");
+    std::size_t entries = 2;
+    for (const auto& row : rows) {
+        INFO(row.what);
+        answer = row.answer;
+        const auto body = row.method == "POST" ? call_of("deploy") : std::string();
+        const auto reply = gateway.send(row.method, body, {{"Mcp-Session-Id", session}});
+        CHECK(reply.status == row.status);
+        REQUIRE(json::accept(reply.body));
+        CHECK(json::parse(reply.body)["error"]["code"] == row.code);
+        CHECK(reason_of(gateway.calls(entries += 2).back()) == row.reason);
+        const auto outside = gateway.send(row.method, body);  // of a session: there is none to lose
+        CHECK(outside.status == std::stoul(row.answer.substr(9, 3)));
+        CHECK(json::parse(outside.body)["error"]["code"] != -32001);
+        gateway.calls(entries += 2);
+    }
+}
+
 TEST_CASE("Modern messages know no session ids", "[proxy][relay]") {
     Gateway gateway(
         [](const std::string&) { return json_answer(kResult, {{"Mcp-Session-Id", "upstream-session-1"}}); });
