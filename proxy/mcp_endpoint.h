@@ -28,8 +28,10 @@ private:
         std::shared_ptr<const SessionContext> context;
         const ServerContext* server = nullptr;  // in the context
     };
+    /// Who asks, as a browser says with the Origin.
+    enum class Asking { no_page, allowed_page, foreign_page };
     /// Whom the request is for, or the answer to one that is for nobody. Counts what it refuses.
-    std::optional<net::Response> find(Lane& lane, const net::Request& request,
+    std::optional<net::Response> find(Lane& lane, const net::Request& request, Asking asking,
                                       Destination& destination) const;
     net::awaitable<void> message(Lane& lane, const net::Request& request, net::ResponseWriter& writer,
                                  const Destination& to) const;

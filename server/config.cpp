@@ -78,7 +78,6 @@ public:
         text(name + ".address", out.address);
         number(name + ".port", out.port, 0, 65'535);
         texts(name + ".allowed_hosts", out.allowed_hosts);
-        texts(name + ".allowed_origins", out.allowed_origins);
         text(name + ".public_url", out.public_url);
         const auto files = [&out]() -> TlsFiles& { return out.tls ? *out.tls : out.tls.emplace(); };
         add(name + ".tls.certificate", "a path",
@@ -186,6 +185,7 @@ base::Result<Config> parse_config(std::string_view text, const std::filesystem::
     known.flag("seal.pkcs11.unseal_at_start", config.pkcs11_at_start);
     known.number("threads", config.threads, 0, 256);
     known.listener("agents", config.agents);
+    known.texts("agents.allowed_origins", config.allowed_origins);
     known.listener("admin", config.admin);
     known.flag("upstream.allow_private", config.upstream_allow_private);
     known.path("upstream.ca_file", config.upstream_ca_file);

@@ -99,6 +99,8 @@ describe('a server that cannot start', () => {
         ['no store', /There is no store/, (made) => renameSync(made.data, `${made.data}.away`)],
         ['a certificate that is not there', /certificate/, (made) =>
             made.save({ agents: { port: 0, tls: { certificate: 'no.pem', private_key: 'no.key' } } })],
+        ['origins for the admin listener', /admin\.allowed_origins is not a known setting/, (made) =>
+            made.save({ admin: { port: 0, allowed_origins: [] } })],
         ['a local socket path that is a folder', /socket path is taken/, (made) => mkdirSync(made.socket)],
     ];
     for (const [what, words, spoil] of refusals) {
