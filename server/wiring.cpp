@@ -328,7 +328,10 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
         if (records_gate.load() != nullptr) unsealed->endpoint().stop(what);
     };
     stop_calls(proxy::CallsUnderWay::Stop::streams);
-    drain_all(agents, admin, local, config->drain, [&] { stop_calls(proxy::CallsUnderWay::Stop::all); });
+    drain_all(agents, admin, local, config->drain, [&] {
+        stop_calls(proxy::CallsUnderWay::Stop::all);
+        if (records_gate.load() != nullptr) unsealed->grants().end_waiting();
+    });
     if (records_gate.load() != nullptr) unsealed->outbox().drain(config->drain);
     if (records_gate.load() != nullptr) unsealed->grants().drain();  // an answer on its way is not lost
     if (records_gate.load() != nullptr) unsealed->connect_upkeep().drain();
