@@ -32,6 +32,7 @@ using namespace std::chrono_literals;
 
 constexpr int kBacklog = 4096;
 constexpr int kAcceptsInARow = 64;
+constexpr auto kLastAnswers = 1s;   // what drain() waits for those who still answer when its grace is over
 constexpr auto kAfterClosing = 2s;  // what drain() waits for handlers whose connections it has closed
 constexpr std::string_view kUnixPrefix = "unix:";
 
@@ -392,10 +393,14 @@ void Server::State::close_all() {
     for (const auto& shard : shards) shard->worker.deliver([shard] { shard->close_all(); });
 }
 
-void Server::drain(std::chrono::milliseconds grace) {
+void Server::drain(std::chrono::milliseconds grace, const std::function<void()>& overdue) {
     state_->stop_accepting();
     for (const auto& shard : state_->shards) shard->worker.deliver([shard] { shard->drain(); });
     if (state_->wait_for_sessions(grace)) return;
+    if (overdue) {
+        overdue();
+        if (state_->wait_for_sessions(kLastAnswers)) return;
+    }
     state_->close_all();
     if (!state_->wait_for_sessions(kAfterClosing))
         base::log(base::LogLevel::warning, "server.drain_incomplete",

@@ -129,6 +129,12 @@ base::Status Refresher::start() {
     return {};
 }
 
+void Refresher::end_waiting() {
+    const std::lock_guard lock(state_->mutex);
+    for (auto& [id, flight] : state_->flights)
+        for (auto& waiter : flight->waiters) waiter.until = {};
+}
+
 void Refresher::drain() {
     std::vector<Wake> unlucky;
     std::unique_lock lock(state_->mutex);

@@ -84,6 +84,9 @@ public:
 
     /// Commits what the journal holds, then plans refreshes in the background. Blocks for the disk.
     base::Status start();
+    /// Calls that wait now are told at the next tick that they waited for nothing; the attempts go on. Any
+    /// thread.
+    void end_waiting();
     /// No attempt begins any more; returns when the running ones have ended, which takes no longer than a
     /// token request. Not on a worker.
     void drain();

@@ -12,22 +12,42 @@ vault::Fingerprint Fingerprints::of(std::string_view name) {
     return known_.emplace(std::string(name), log_.fingerprint(domain_, name)).first->second;
 }
 
-void OpenStreams::end_all() {
-    ended_ = true;
-    const Streams streams = *streams_;  // a stream may leave the list while another is being ended
-    for (const auto& stream : streams)
-        if (stream.end) stream.end();
+void CallsUnderWay::Link::leave() {
+    previous->next = next;
+    next->previous = previous;
+    previous = next = this;
 }
 
-void OpenStreams::look_regularly(net::Worker& worker) {
+void CallsUnderWay::Link::join(Link& ring) {
+    leave();
+    previous = ring.previous;
+    next = &ring;
+    previous->next = next->previous = this;
+}
+
+template <class Act>
+void CallsUnderWay::for_each(Link& ring, Act act) {
+    Link walked;  // what is still to be visited: any of them may go, and others come, meanwhile
+    walked.join(ring);
+    ring.leave();
+    while (walked.next != &walked) {
+        auto& one = static_cast<One&>(*walked.next);
+        one.join(ring);
+        act(one);
+    }
+}
+
+void CallsUnderWay::stop(Stop what) {
+    stopped_ = what;
+    for_each(*ring_, [what](One& one) { one.stop(what); });
+}
+
+void CallsUnderWay::look_regularly(net::Worker& worker) {
     // The worker outlives the lane, and calls until it stops.
-    worker.every(std::chrono::seconds(1), [known = std::weak_ptr(streams_)] {
-        const auto streams = known.lock();
-        if (!streams) return;
-        for (auto next = streams->begin(); next != streams->end();) {
-            const auto stream = next++;  // it may leave the list
-            if (stream->look) stream->look();
-        }
+    worker.every(std::chrono::seconds(1), [known = std::weak_ptr(ring_)] {
+        const auto ring = known.lock();
+        const auto now = std::chrono::steady_clock::now();
+        if (ring) for_each(*ring, [now](One& one) { one.look(now); });
     });
 }
 
@@ -56,7 +76,7 @@ Lane::Lane(net::Worker& worker_, vault::Records& records_, const ProxySettings& 
       methods(records_.access_log(), "method"),
       tools(records_.access_log(), "tool"),
       entries(worker_, records_.ledger()) {
-    streams.look_regularly(worker_);
+    calls.look_regularly(worker_);
 }
 
 }  // namespace claviger::proxy

@@ -12,7 +12,6 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
-#include <list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,11 +21,14 @@
 namespace claviger::proxy {
 
 struct ProxySettings {
-    std::vector<std::string> allowed_hosts;    // Host names agents may use besides the loopback names
-    std::vector<std::string> allowed_origins;  // exact Origin values of browsers besides loopback ones
+    std::vector<std::string> allowed_hosts = {};    // Host names agents may use besides the loopback names
+    std::vector<std::string> allowed_origins = {};  // exact Origin values of browsers besides loopback ones
     net::PrivateAddresses private_upstreams = net::PrivateAddresses::refuse;
     std::chrono::milliseconds head_timeout{300'000};  // from sending a call to the head of its answer
     std::chrono::milliseconds stream_idle{600'000};   // without a byte of a call's answer
+    std::chrono::milliseconds total{3'600'000};       // of a call, but for streams that nobody waits for
+    std::chrono::milliseconds abandoned{300'000};     // of a call whose legacy client has gone, from then on
+    std::size_t abandoned_bytes = 8 * 1024 * 1024;    // of its answer that are still read
     std::size_t list_bytes = 8 * 1024 * 1024;         // a tools/list answer that has to be filtered
     std::size_t json_depth = 64;
 };
@@ -56,42 +58,54 @@ private:
     std::unordered_map<std::string, vault::Fingerprint, Hash, std::equal_to<>> known_;
 };
 
-/// The streams of a worker, for those who have to end them. Not thread safe.
-class OpenStreams {
-public:
-    struct Stream {
-        std::function<void()> end = {};   // Claviger stops; empty: it ends by itself. Called at most once
-        std::function<void()> look = {};  // to be ended if it may not go on; about once a second
+/// The calls of a worker that are with their servers, for those who have to end them. Not thread safe.
+class CallsUnderWay {
+    /// Of a ring, which holds together whoever leaves it: a suspended call goes with its worker, after the
+    /// lane.
+    struct Link {
+        Link() = default;
+        ~Link() { leave(); }
+        Link(const Link&) = delete;
+        Link& operator=(const Link&) = delete;
+        void leave();
+        void join(Link& ring);
+
+        Link* previous = this;
+        Link* next = this;
     };
 
-private:
-    using Streams = std::list<Stream>;
-
 public:
-    /// From now until it goes, one stream.
-    class Entry {
+    /// Which calls are stopped, because Claviger is.
+    enum class Stop { none, streams, all };
+
+    /// From now until it goes, one of them. In the call's own frame, because every call has one.
+    class One : private Link {
     public:
-        Entry(OpenStreams& streams, Stream stream)
-            : streams_(streams.streams_), at_(streams_->insert(streams_->end(), std::move(stream))) {}
-        ~Entry() { streams_->erase(at_); }
-        Entry(const Entry&) = delete;
-        Entry& operator=(const Entry&) = delete;
+        explicit One(CallsUnderWay& calls) { join(*calls.ring_); }
+        /// About once a second: to end the call if it may not go on.
+        virtual void look(std::chrono::steady_clock::time_point now) = 0;
+        virtual void stop(Stop what) = 0;
+
+    protected:
+        ~One() = default;
 
     private:
-        std::shared_ptr<Streams>
-            streams_;  // also while a suspended call goes with its worker, after the lane
-        Streams::iterator at_;
+        friend class CallsUnderWay;
     };
 
     /// Has each of them looked at from now on.
     void look_regularly(net::Worker& worker);
-    void end_all();
-    /// end_all() was called: no stream should begin any more.
-    bool ended() const { return ended_; }
+    /// Ends these; no such call should begin any more.
+    void stop(Stop what);
+    Stop stopped() const { return stopped_; }
 
 private:
-    std::shared_ptr<Streams> streams_ = std::make_shared<Streams>();
-    bool ended_ = false;
+    template <class Act>
+    static void for_each(Link& ring, Act act);
+
+    std::shared_ptr<Link> ring_ =
+        std::make_shared<Link>();  // with the worker's clock, which outlives the lane
+    Stop stopped_ = Stop::none;
 };
 
 /// Entries of one worker on their way to the log. They are handed over together, so that they share a commit:
@@ -131,7 +145,7 @@ struct Lane {
     net::ClientPool pool;
     SessionContexts contexts;
     Fingerprints methods, tools;
-    OpenStreams streams;
+    CallsUnderWay calls;
     OutgoingEntries entries;
     Nonces nonces;
     oauth::Refresher* grants = nullptr;  // set before the first call; null: tokens are used as they are

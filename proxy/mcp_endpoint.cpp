@@ -4,6 +4,7 @@
 #include "proxy/eras.h"
 #include "proxy/error_reply.h"
 #include "proxy/json_rpc.h"
+#include "proxy/page_writer.h"
 #include "proxy/tool_call.h"
 
 #include <algorithm>
@@ -59,13 +60,11 @@ bool host_is_ours(const net::Request& request, const ProxySettings& settings) {
            });
 }
 
-bool origin_is_allowed(const net::Request& request, const ProxySettings& settings) {
-    const auto origin = request.headers.find("Origin");
-    if (!origin) return true;
-    const auto scheme = origin->find("://");
-    if (scheme != std::string_view::npos && is_loopback_name(without_port(origin->substr(scheme + 3))))
+bool origin_is_allowed(std::string_view origin, const ProxySettings& settings) {
+    const auto scheme = origin.find("://");
+    if (scheme != std::string_view::npos && is_loopback_name(without_port(origin.substr(scheme + 3))))
         return true;
-    return std::ranges::find(settings.allowed_origins, *origin) != settings.allowed_origins.end();
+    return std::ranges::find(settings.allowed_origins, origin) != settings.allowed_origins.end();
 }
 
 /// The token of the one `Authorization: Bearer`; empty when there is none.
@@ -145,8 +144,8 @@ McpEndpoint::McpEndpoint(const std::vector<std::unique_ptr<Lane>>& lanes, const 
                          ProxyCounters& counters)
     : lanes_(lanes), settings_(settings), counters_(counters) {}
 
-void McpEndpoint::end_streams() const {
-    for (const auto& lane : lanes_) lane->worker.deliver([&streams = lane->streams] { streams.end_all(); });
+void McpEndpoint::stop(CallsUnderWay::Stop what) const {
+    for (const auto& lane : lanes_) lane->worker.deliver([&calls = lane->calls, what] { calls.stop(what); });
 }
 
 bool McpEndpoint::knows(const net::Request& head, const net::Worker& worker) const {
@@ -155,14 +154,15 @@ bool McpEndpoint::knows(const net::Request& head, const net::Worker& worker) con
     return lane != lanes_.end() && (*lane)->contexts.find(bearer_token(head.headers)).has_value();
 }
 
-std::optional<net::Response> McpEndpoint::find(Lane& lane, const net::Request& request,
+std::optional<net::Response> McpEndpoint::find(Lane& lane, const net::Request& request, Asking asking,
                                                Destination& destination) const {
-    if (!host_is_ours(request, settings_) || !origin_is_allowed(request, settings_)) {
+    if (!host_is_ours(request, settings_) || asking == Asking::foreign_page) {
         counters_.invalid.fetch_add(1, std::memory_order_relaxed);
         return error_reply("", 403, -32600, "The Host or Origin of this request is not allowed here.",
                            "request.origin",
                            "Use a name listed in agents.allowed_hosts or agents.allowed_origins.");
     }
+    if (asking == Asking::allowed_page && is_preflight(request)) return preflight_reply();
     const auto path = request.path();
     if (!path.starts_with(kPrefix) || path.size() == kPrefix.size())
         return error_reply("", 404, 40401, "There is nothing here; MCP servers are at /mcp/{server}.",
@@ -189,12 +189,19 @@ net::awaitable<void> McpEndpoint::handle(const net::Request& request, net::Respo
     if (lane == lanes_.end())
         co_return;  // a listener of a worker without a lane: wiring forbids it, the writer answers 500
 
+    std::unique_ptr<PageWriter> page;  // on the heap, because agents are seldom pages
+    auto asking = Asking::no_page;
+    if (const auto origin = request.headers.find("Origin")) {
+        asking = origin_is_allowed(*origin, settings_) ? Asking::allowed_page : Asking::foreign_page;
+        if (asking == Asking::allowed_page) page = std::make_unique<PageWriter>(writer, *origin);
+    }
+    net::ResponseWriter& agent = page ? *page : writer;
     Destination to;
-    if (const auto refused = find(**lane, request, to)) {
-        co_await writer.send(*refused);
+    if (const auto refused = find(**lane, request, asking, to)) {
+        co_await agent.send(*refused);
         co_return;
     }
-    co_await message(**lane, request, writer, to);
+    co_await message(**lane, request, agent, to);
 }
 
 net::awaitable<void> McpEndpoint::message(Lane& lane, const net::Request& request,

@@ -19,17 +19,19 @@ public:
     net::awaitable<void> handle(const net::Request& request, net::ResponseWriter& writer) const;
     /// Whether the request bears a session token that is good now. On that worker.
     bool knows(const net::Request& head, const net::Worker& worker) const;
-    /// Ends the streams that no call waits for, and refuses new ones, so that a server that stops need not
-    /// wait for them. Any thread, while the workers exist; does not block.
-    void end_streams() const;
+    /// Claviger stops: ends the streams that no call waits for, or all that is with a server, each with its
+    /// answer, and refuses new ones. Any thread, while the workers exist; does not block.
+    void stop(CallsUnderWay::Stop what) const;
 
 private:
     struct Destination {
         std::shared_ptr<const SessionContext> context;
         const ServerContext* server = nullptr;  // in the context
     };
+    /// Who asks, as a browser says with the Origin.
+    enum class Asking { no_page, allowed_page, foreign_page };
     /// Whom the request is for, or the answer to one that is for nobody. Counts what it refuses.
-    std::optional<net::Response> find(Lane& lane, const net::Request& request,
+    std::optional<net::Response> find(Lane& lane, const net::Request& request, Asking asking,
                                       Destination& destination) const;
     net::awaitable<void> message(Lane& lane, const net::Request& request, net::ResponseWriter& writer,
                                  const Destination& to) const;

@@ -19,7 +19,6 @@ constexpr std::size_t kGatherBytes = 64 * 1024;   // answers up to this size go 
 constexpr std::uint64_t kFilteredTtlMs = 30'000;  // how long a client may keep a filtered tool list
 constexpr std::size_t kErrorDepth = 64;
 constexpr std::chrono::milliseconds kDrain{1'000};
-constexpr std::chrono::minutes kLastAnswers{1};  // for calls with a value that has just been retired
 
 bool is_message(std::string_view body) {
     return valid_json(body, kErrorDepth) && member(body, "jsonrpc").has_value();
@@ -29,6 +28,23 @@ bool is_message(std::string_view body) {
 bool begins_message(std::string_view body) {
     const auto first = body.find_first_not_of(" \t\r\n");
     return first != body.npos && (body[first] == '{' || body[first] == '[');
+}
+
+constexpr std::size_t kShortText = 256;
+
+bool names_session(std::string_view text) {
+    constexpr std::string_view word = "session";
+    const auto same = [](char a, char b) { return (a | 0x20) == b; };
+    return std::ranges::search(text, word, same).begin() != text.end();
+}
+
+/// How servers say with 400 that they do not know a session (mcp.md 11.2): as an error that answers no
+/// message, or in a few words.
+bool refuses_session(std::string_view body, std::string_view id) {
+    if (!is_message(body)) return body.size() <= kShortText && names_session(body);
+    const auto error = member(body, "error");
+    const auto message = error ? member(*error, "message") : std::nullopt;
+    return message && (id.empty() || response_id(body) != id) && names_session(*message);
 }
 
 /// Statuses that mean something to MCP clients and may pass (mcp.md 8.2); every other failure is wrapped.
@@ -178,7 +194,7 @@ private:
 
     net::awaitable<void> send(net::Response response) {
         relayed_.bytes += response.body.size();
-        if (!plan_.client_gone) co_await writer_.send(response);
+        if (heard()) co_await writer_.send(response);
     }
 
     net::awaitable<void> fail(const base::Error& error) {
@@ -201,10 +217,19 @@ private:
         return send(std::move(response));
     }
 
+    /// However the server said it, there is one way to tell a client to initialize again (mcp.md 5).
+    net::awaitable<void> session_lost() {
+        relayed_.failure = "session.unknown";
+        return send(error_reply(plan_.id, 404, -32001, "Session not found"));
+    }
+
     net::awaitable<void> error_answer() {
         net::Response response;
         response.status = relayed_.status;
-        while (type_ == MediaType::json) {
+        plan_.cancellation.limit(lane_.settings.stream_idle);  // of a GET, too: an error is no stream
+        const bool in_session = plan_.era == Era::legacy && !plan_.session_in.empty();
+        const bool may_refuse_session = in_session && relayed_.status == 400;
+        while (may_refuse_session || type_ == MediaType::json) {
             const auto part = co_await answer_.next();
             if (!part || part->empty() || response.body.size() + part->size() > kGatherBytes) {
                 if (!part || !part->empty()) response.body.clear();  // not a whole message
@@ -212,7 +237,13 @@ private:
             }
             response.body += *part;
         }
-        if (!is_message(response.body)) {
+        const bool message = type_ == MediaType::json && is_message(response.body);
+        if ((may_refuse_session && refuses_session(response.body, plan_.id)) ||
+            (in_session && relayed_.status == 404 && !message)) {
+            co_await session_lost();
+            co_return;
+        }
+        if (!message) {
             co_await wrapped();
             co_return;
         }
@@ -229,7 +260,8 @@ private:
             response.headers.add("Mcp-Session-Id", *session);
         co_await send(std::move(response));
         if (events_) co_return;
-        answer_.idle_limit(kDrain);  // a body read to its end leaves a connection that can serve again
+        answer_.idle_limit(kDrain);
+        plan_.cancellation.limit(kDrain);  // a body read to its end leaves a connection that can serve again
         for (std::size_t read = 0; read <= kGatherBytes;) {
             const auto part = co_await answer_.next();
             if (!part || part->empty()) co_return;
@@ -243,9 +275,10 @@ private:
         const std::size_t most = plan_.filters_list ? lane_.settings.list_bytes : kGatherBytes;
         bool ended = false;
         while (!ended && response.body.size() <= most) {
+            watch_if_waiting();
             const auto part = co_await answer_.next();
             if (!part) {
-                co_await fail(broken_stream(part.error()));
+                co_await fail(broken_stream(plan_.cancellation.reason(part.error())));
                 co_return;
             }
             response.body += *part;
@@ -277,7 +310,7 @@ private:
             response.status = relayed_.status;
             response.headers = std::move(headers_);
             relayed_.bytes += response.body.size();
-            if (!plan_.client_gone) co_await writer_.send(response);
+            if (heard()) co_await writer_.send(response);
         }
     }
 
@@ -300,27 +333,33 @@ private:
             const bool go_on =
                 co_await (end ? emit_last(redactor_.finish(*part)) : emit(redactor_.pass(*part)));
             if (!go_on || end) co_return;
-            part = co_await answer_.next();
+            watch_if_waiting();
+            part = unless_ended(co_await answer_.next());
             end = part && (part->empty() || answer_.ended());
             if (part) part = handles_.pass(*part);
         }
     }
 
     /// Its head goes out with the first bytes.
-    void begin() { agent_lost_ = !writer_.start(relayed_.status, headers_, std::nullopt); }
+    void begin() { note(writer_.start(relayed_.status, headers_, std::nullopt)); }
 
-    bool heard() const { return !agent_lost_ && !plan_.client_gone; }
+    void note(const base::Status& written) {
+        if (!written) plan_.cancellation.lose_client();
+    }
+    bool heard() const { return !plan_.cancellation.client_gone; }
 
     /// Writes to the agent unless it is gone; says whether there is still a reason to read on.
     net::awaitable<bool> emit(std::string_view bytes) {
         relayed_.bytes += bytes.size();
         if (heard() && !bytes.empty()) {
             const auto written = co_await writer_.write(bytes);
-            if (!written) agent_lost_ = true;
+            note(written);
         }
         if (heard()) co_return true;
-        if (!plan_.outlives_client) relayed_.failure = "client.gone";
-        co_return plan_.outlives_client;
+        unheard_ += bytes.size();
+        const bool go_on = plan_.cancellation.outlives_client && unheard_ <= lane_.settings.abandoned_bytes;
+        if (!go_on) relayed_.failure = "client.gone";
+        co_return go_on;
     }
 
     /// The same, and ends the answer. That nobody heard an end without bytes changes nothing.
@@ -328,34 +367,26 @@ private:
         relayed_.bytes += bytes.size();
         if (heard()) {
             const auto written = co_await writer_.finish(bytes);
-            if (!written) agent_lost_ = true;
+            note(written);
         }
-        if (!bytes.empty() && !heard() && !plan_.outlives_client) relayed_.failure = "client.gone";
+        if (!bytes.empty() && !heard() && !plan_.cancellation.outlives_client)
+            relayed_.failure = "client.gone";
         co_return false;
     }
 
-    /// Whether the stream may go on. A call whose answer is still due gets a moment when its value is
-    /// retired.
-    base::Status stands() const {
-        if (auto allowed = still_allowed(lane_, plan_.context, plan_.server); !allowed) return allowed;
-        const bool is_call = plan_.due == Due::response && plan_.rpc_method != kListen;
-        return lane_.contexts.value_stands(plan_.context, plan_.server,
-                                           is_call ? kLastAnswers : std::chrono::minutes(0));
-    }
-
-    /// A stream may outlast what allowed it: nothing that comes after a revocation passes, and one that was
-    /// cut off for it says so.
-    base::Result<std::string_view> unless_revoked(base::Result<std::string_view> part) const {
-        if (part && part->empty()) return part;
-        if (auto allowed = stands(); !allowed) return std::unexpected(std::move(allowed).error());
+    /// What takes long may outlast what allowed it: nothing that comes after a revocation passes, and what
+    /// was cut off says why.
+    base::Result<std::string_view> unless_ended(base::Result<std::string_view> part) const {
+        if (!part) return std::unexpected(plan_.cancellation.reason(part.error()));
+        if (part->empty()) return part;
+        if (auto allowed = plan_.cancellation.stands(); !allowed)
+            return std::unexpected(std::move(allowed).error());
         return part;
     }
 
-    /// Ends the stream, also while nothing comes on it, when it may not go on.
-    void watch() {
-        watched_.emplace(lane_.streams, OpenStreams::Stream{.look = [this] {
-                             if (!stands()) answer_.cancel();
-                         }});
+    /// Silence is no reason to go on.
+    void watch_if_waiting() {
+        if (!answer_.ready()) plan_.cancellation.watch();
     }
 
     /// Reads the stream of an initialize up to its answer, whose revision goes into the session id.
@@ -387,7 +418,7 @@ private:
             co_return std::string_view(read_);
         }
         if (after_begun_) co_return *std::exchange(after_begun_, std::nullopt);
-        if (!watched_ && !answer_.ready()) watch();
+        watch_if_waiting();
         co_return co_await answer_.next();
     }
 
@@ -398,11 +429,14 @@ private:
     net::awaitable<void> events() {
         if (opens_session()) co_await read_revision();
         begin();
-        if (waits()) agent_lost_ = !co_await writer_.write({});
+        if (waits()) {
+            const auto written = co_await writer_.write({});
+            note(written);
+        }
         net::SseWatcher watcher(plan_.id);
         std::optional<base::Error> broken;
         for (bool end = false; !end;) {
-            auto part = unless_revoked(co_await next_part());
+            auto part = unless_ended(co_await next_part());
             end = part && (part->empty() || all_read());
             if (part) part = handles_.pass(*part);
             if (!part) {
@@ -415,7 +449,7 @@ private:
             const bool go_on = co_await (complete ? emit_last(bytes) : emit(bytes));
             if (!go_on) co_return;
         }
-        if (broken && !plan_.stopping) relayed_.failure = broken->code;
+        if (broken && !ends_in_order()) relayed_.failure = broken->code;
         co_await emit_last(lacks_response(watcher) ? missing_response(broken, watcher.between_events()) : "");
     }
 
@@ -426,6 +460,11 @@ private:
                (!plan_.session_in.empty() || headers_.find("Mcp-Session-Id"));
     }
 
+    /// A stopping server takes nothing from those who wait for nothing.
+    bool ends_in_order() const {
+        return plan_.cancellation.stopping && (plan_.due == Due::stream || plan_.rpc_method == kListen);
+    }
+
     bool lacks_response(const net::SseWatcher& watcher) const {
         return plan_.due == Due::response && !watcher.answered() && !comes_back(watcher.resumable());
     }
@@ -434,7 +473,7 @@ private:
         const base::Error closed{base::ErrorKind::unavailable, "upstream.closed",
                                  "The server ended the stream without answering the call."};
         const auto error = broken_stream(broken ? *broken : closed);
-        const bool ends_here = plan_.stopping && plan_.rpc_method == kListen;
+        const bool ends_here = ends_in_order() && plan_.rpc_method == kListen;
         relayed_.failure = ends_here ? std::string_view() : error.code;
         return (between_events ? "" : "\n\n") +
                (ends_here ? listen_result(plan_.id) : error_event(plan_.id, error));
@@ -442,12 +481,15 @@ private:
 
     net::awaitable<void> filtered_events() {
         begin();
-        if (waits()) agent_lost_ = !co_await writer_.write({});
+        if (waits()) {
+            const auto written = co_await writer_.write({});
+            note(written);
+        }
         net::SseSplitter splitter(lane_.settings.list_bytes);
         bool answered = false, resumable = false;
         std::optional<base::Error> broken;
         while (!broken) {
-            const auto part = unless_revoked(co_await next_part());
+            const auto part = unless_ended(co_await next_part());
             if (!part) {
                 broken = part.error();
                 break;
@@ -471,7 +513,7 @@ private:
                 if (!go_on) co_return;
             }
         }
-        if (broken && !plan_.stopping) relayed_.failure = broken->code;
+        if (broken && !ends_in_order()) relayed_.failure = broken->code;
         const bool lacking = plan_.due == Due::response && !answered && !comes_back(resumable);
         co_await emit_last(lacking ? missing_response(broken, true) : "");
     }
@@ -525,8 +567,7 @@ private:
     Relayed relayed_;
     std::string begun_, read_;  // of a stream, before its head went out
     std::optional<base::Result<std::string_view>> after_begun_;
-    std::optional<OpenStreams::Entry> watched_;
-    bool agent_lost_ = false;
+    std::size_t unheard_ = 0;  // bytes that came when the agent had gone
 };
 
 }  // namespace

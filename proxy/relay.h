@@ -4,6 +4,7 @@
 
 #include "net/client.h"
 #include "net/http.h"
+#include "proxy/cancellation.h"
 #include "proxy/error_reply.h"
 #include "proxy/handles.h"
 #include "proxy/lane.h"
@@ -15,9 +16,6 @@
 #include <string_view>
 
 namespace claviger::proxy {
-
-/// A stream that goes on until somebody ends it.
-inline constexpr std::string_view kListen = "subscriptions/listen";
 
 /// What the server owes: a response to a request, the event stream of a GET, or nothing but a status.
 enum class Due { response, stream, nothing };
@@ -31,16 +29,13 @@ struct RelayPlan {
     std::string_view rpc_method;  // of the message; of GET and DELETE the same
     Asked asked;
     Due due;
-    std::string_view id;   // JSON text of the request's id; empty when no response is due
-    bool filters_list;     // tool lists may come, and must be cut down
-    bool outlives_client;  // legacy POST: a disconnect is not a cancellation, so the upstream is read to its
-                           // end
-    bool in_batch;         // no event ids: the agent could fetch only a part of the batch with them
+    std::string_view id;  // JSON text of the request's id; empty when no response is due
+    bool filters_list;    // tool lists may come, and must be cut down
+    bool in_batch;        // no event ids: the agent could fetch only a part of the batch with them
     std::string_view
         session_in;  // the agent's Mcp-Session-Id and what it stands for, so that the same id goes back
     std::string_view upstream_session_in;
-    const bool& client_gone;  // these become true while the relay waits
-    const bool& stopping;     // the answer was cancelled because Claviger stops
+    Cancellation& cancellation;  // may end the answer while the relay waits
 };
 
 /// For the outcome entry.

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "policy/policy.h"
+#include "proxy/cancellation.h"
 #include "proxy/departure.h"
 #include "proxy/handles.h"
 #include "proxy/proof.h"
@@ -228,45 +229,7 @@ struct Carried {
     std::uint32_t redactions = 0;
 };
 
-/// A stream that nobody waits for the end of must not keep a server from stopping.
-bool is_endless(const Call& call) { return call.request.method == "GET" || call.message.method == kListen; }
-
-/// Ends the server's part of a call when its client goes or Claviger stops. `call` and `writer` must live as
-/// long.
-class Cancellation {
-public:
-    Cancellation(Lane& lane, const Call& call, net::ResponseWriter& writer)
-        : writer_(writer),
-          // Modern: the client closing its stream is the cancel signal. Legacy: only GET streams end with
-          // their client (mcp.md 8.2).
-          outlives_client(call.era == Era::legacy && call.request.method == "POST") {
-        if (is_endless(call))
-            open_stream_.emplace(lane.streams, OpenStreams::Stream{.end = [this] {
-                                     stopping = true;
-                                     if (cancel_) cancel_();
-                                 }});
-        writer.on_client_gone([this] {
-            client_gone = true;
-            if (!outlives_client && cancel_) cancel_();
-        });
-    }
-    ~Cancellation() { writer_.on_client_gone(nullptr); }
-    Cancellation(const Cancellation&) = delete;
-    Cancellation& operator=(const Cancellation&) = delete;
-
-    void use(std::function<void()> cancel) { cancel_ = std::move(cancel); }
-
-private:
-    net::ResponseWriter& writer_;
-    std::function<void()> cancel_;
-    std::optional<OpenStreams::Entry> open_stream_;
-
-public:
-    const bool outlives_client;
-    bool client_gone = false, stopping = false;
-};
-
-RelayPlan plan_of(const Call& call, const LegacySession& session, const Cancellation& cancellation) {
+RelayPlan plan_of(const Call& call, const LegacySession& session, Cancellation& cancellation) {
     // The stream of a GET may bring a tool list that was asked for before it.
     const bool lists_tools = call.message.method == "tools/list" || call.request.method == "GET";
     return {.context = *call.context,
@@ -278,12 +241,10 @@ RelayPlan plan_of(const Call& call, const LegacySession& session, const Cancella
             .due = due_to(call),
             .id = call.message.id,
             .filters_list = call.server.filters_tools && lists_tools,
-            .outlives_client = cancellation.outlives_client,
             .in_batch = call.in_batch,
             .session_in = session.given,
             .upstream_session_in = session.upstream,
-            .client_gone = cancellation.client_gone,
-            .stopping = cancellation.stopping};
+            .cancellation = cancellation};
 }
 
 net::awaitable<void> answer_error(const Call& call, const base::Error& error, net::ResponseWriter& writer) {
@@ -293,22 +254,30 @@ net::awaitable<void> answer_error(const Call& call, const base::Error& error, ne
     co_await writer.send(reply);
 }
 
-net::awaitable<void> answer_stopping(const Call& call, net::ResponseWriter& writer) {
-    const auto reply = error_reply(call.message.id, {ErrorKind::unavailable, "server.stopping",
-                                                     "Claviger is stopping.", "Try again in a moment."});
-    co_await writer.send(reply);
+/// Claviger stops: nothing was sent, or only what nobody waits for.
+net::awaitable<Carried> not_begun(const Call& call, net::ResponseWriter& writer) {
+    const base::Error stopping{ErrorKind::unavailable, "server.stopping", "Claviger is stopping.",
+                               "Try again in a moment."};
+    co_await answer_error(call, stopping, writer);
+    co_return Carried{{.failure = is_endless(call) ? std::string_view() : stopping.code}};
+}
+
+bool may_begin(const Lane& lane, const Call& call) {
+    const auto stopped = lane.calls.stopped();
+    return stopped == CallsUnderWay::Stop::none ||
+           (stopped == CallsUnderWay::Stop::streams && !is_endless(call));
 }
 
 /// The server gave no answer.
 net::awaitable<Carried> unanswered(const Call& call, const base::Error& error,
                                    const Cancellation& cancellation, net::ResponseWriter& writer) {
-    if (cancellation.stopping) {
-        co_await answer_stopping(call, writer);
-        co_return Carried{};
-    }
-    base::log_error("upstream.failed", error);
-    if (!cancellation.client_gone) co_await answer_error(call, error, writer);
-    co_return Carried{{.failure = error.code}};
+    if (cancellation.stopping && is_endless(call)) co_return co_await not_begun(call, writer);
+    auto reason = cancellation.reason(error);
+    if (reason.code != error.code)
+        reason.hint = "The call may have been carried out; check before calling again.";
+    if (!cancellation.stopping) base::log_error("upstream.failed", reason);
+    if (!cancellation.client_gone) co_await answer_error(call, reason, writer);
+    co_return Carried{{.failure = reason.code}};
 }
 
 /// Looks whether the server refused the token. Without a failure the answer is the agent's; with one the
@@ -328,11 +297,8 @@ net::awaitable<Carried> refused_token(Lane& lane, const Call& call, const Cancel
 
 /// The part after the intent is durable; gives what the outcome entry says.
 net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer& message,
-                                  net::ResponseWriter& writer) {
-    if (is_endless(call) && lane.streams.ended()) {
-        co_await answer_stopping(call, writer);
-        co_return Carried{};
-    }
+                                  net::ResponseWriter& writer, Cancellation::Time started) {
+    if (!may_begin(lane, call)) co_return co_await not_begun(call, writer);
     const vault::VersionCalls::One in_use(
         *call.server.calls, is_endless(call) ? std::optional(call.context->session->id) : std::nullopt);
     Departure departure(lane.worker);
@@ -341,7 +307,7 @@ net::awaitable<Carried> carry_out(Lane& lane, const Call& call, const ForServer&
         co_return Carried{{.failure = ready.error().code}};
     }
     Redactor redactor(std::shared_ptr<const SecretForms>(departure.token, &departure.token->forms));
-    Cancellation cancellation(lane, call, writer);
+    Cancellation cancellation(lane, call, writer, started);
     const auto& server = call.server;
     const net::SendOptions options{
         .partition = server.partition,
@@ -482,7 +448,7 @@ net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& c
     }
     counters.allowed.fetch_add(1, std::memory_order_relaxed);
 
-    const auto carried = co_await carry_out(lane, call, message, writer);
+    const auto carried = co_await carry_out(lane, call, message, writer, started);
     conclude(lane, counters, call, entry, *intent, carried, started);
     if (carried.again != Again::no) co_await run_again(lane, counters, call, carried, writer);
 }

@@ -78,7 +78,6 @@ public:
         text(name + ".address", out.address);
         number(name + ".port", out.port, 0, 65'535);
         texts(name + ".allowed_hosts", out.allowed_hosts);
-        texts(name + ".allowed_origins", out.allowed_origins);
         text(name + ".public_url", out.public_url);
         const auto files = [&out]() -> TlsFiles& { return out.tls ? *out.tls : out.tls.emplace(); };
         add(name + ".tls.certificate", "a path",
@@ -186,12 +185,15 @@ base::Result<Config> parse_config(std::string_view text, const std::filesystem::
     known.flag("seal.pkcs11.unseal_at_start", config.pkcs11_at_start);
     known.number("threads", config.threads, 0, 256);
     known.listener("agents", config.agents);
+    known.texts("agents.allowed_origins", config.allowed_origins);
     known.listener("admin", config.admin);
     known.flag("upstream.allow_private", config.upstream_allow_private);
     known.path("upstream.ca_file", config.upstream_ca_file);
     known.number("upstream.connect_timeout_ms", config.upstream_connect, 100, 600'000);
     known.number("upstream.head_timeout_ms", config.upstream_head, 100, 3'600'000);
     known.number("upstream.stream_idle_ms", config.upstream_stream_idle, 1'000, 86'400'000);
+    known.number("upstream.total_timeout_ms", config.upstream_total, 1'000, 604'800'000);
+    known.number("upstream.abandoned_ms", config.upstream_abandoned, 1'000, 86'400'000);
     known.number("upstream.connections_per_origin", config.upstream_connections, 1, 65'536);
     known.number("upstream.idle_connections_per_origin", config.upstream_idle_connections, 0, 65'536);
     known.number("limits.header_bytes", config.limit_header_bytes, 1'024, 1'048'576);

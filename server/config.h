@@ -22,8 +22,7 @@ struct ListenerConfig {
     std::string address;     // numeric: "127.0.0.1", "::1", "0.0.0.0"
     std::uint16_t port = 0;  // 0: the system chooses
     std::optional<TlsFiles> tls = {};
-    std::vector<std::string> allowed_hosts = {};    // Host names besides the loopback ones
-    std::vector<std::string> allowed_origins = {};  // exact Origin values of browsers besides loopback ones
+    std::vector<std::string> allowed_hosts = {};  // Host names besides the loopback ones
     std::string public_url = {};  // what agents or admins type; empty: made of address and port
 };
 
@@ -39,13 +38,16 @@ struct Config {
     bool pkcs11_at_start = false;                                 // seal.pkcs11.unseal_at_start
     unsigned threads = 0;                                         // 0: one per core
     ListenerConfig agents{.address = "127.0.0.1", .port = 8700};  // where agents speak MCP
-    ListenerConfig admin{.address = "127.0.0.1", .port = 8701};   // admin API
+    std::vector<std::string> allowed_origins = {};  // of pages that may call besides loopback ones, exactly
+    ListenerConfig admin{.address = "127.0.0.1", .port = 8701};  // admin API
 
     bool upstream_allow_private = false;  // every environment may reach private addresses and plain http
     std::optional<std::filesystem::path> upstream_ca_file;  // instead of the system's store
     std::chrono::milliseconds upstream_connect{10'000};
     std::chrono::milliseconds upstream_head{300'000};
     std::chrono::milliseconds upstream_stream_idle{600'000};
+    std::chrono::milliseconds upstream_total{3'600'000};
+    std::chrono::milliseconds upstream_abandoned{300'000};
     std::size_t upstream_connections = 512;  // per origin and worker
     std::size_t upstream_idle_connections = 256;
 

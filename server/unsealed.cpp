@@ -18,11 +18,13 @@ proxy::ProxySettings proxy_settings(const Config& config) {
     proxy::ProxySettings settings;
     settings.allowed_hosts = config.agents.allowed_hosts;
     settings.allowed_hosts.push_back(config.agents.address);
-    settings.allowed_origins = config.agents.allowed_origins;
+    settings.allowed_origins = config.allowed_origins;
     settings.private_upstreams =
         config.upstream_allow_private ? net::PrivateAddresses::allow : net::PrivateAddresses::refuse;
     settings.head_timeout = config.upstream_head;
     settings.stream_idle = config.upstream_stream_idle;
+    settings.total = config.upstream_total;
+    settings.abandoned = config.upstream_abandoned;
     settings.json_depth = config.limit_json_depth;
     return settings;
 }

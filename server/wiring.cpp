@@ -112,10 +112,11 @@ void reload(const std::filesystem::path& config_file, net::TlsServer* agents, ne
 }
 
 /// All at once, because each of them may use up the whole grace.
-void drain_all(net::Server& agents, net::Server& admin, net::Server& local, std::chrono::milliseconds grace) {
+void drain_all(net::Server& agents, net::Server& admin, net::Server& local, std::chrono::milliseconds grace,
+               const std::function<void()>& end_calls) {
     std::thread admins([&] { admin.drain(grace); });
     std::thread locals([&] { local.drain(std::chrono::milliseconds(0)); });
-    agents.drain(grace);
+    agents.drain(grace, end_calls);
     admins.join();
     locals.join();
 }
@@ -326,8 +327,14 @@ base::Status serve(const std::filesystem::path& config_file, InsecureListen inse
     {
         const std::lock_guard no_more(unsealing);  // what was opened meanwhile is closed in order, too
     }
-    if (records_gate.load() != nullptr) unsealed->endpoint().end_streams();
-    drain_all(agents, admin, local, config->drain);
+    const auto stop_calls = [&](proxy::CallsUnderWay::Stop what) {
+        if (records_gate.load() != nullptr) unsealed->endpoint().stop(what);
+    };
+    stop_calls(proxy::CallsUnderWay::Stop::streams);
+    drain_all(agents, admin, local, config->drain, [&] {
+        stop_calls(proxy::CallsUnderWay::Stop::all);
+        if (records_gate.load() != nullptr) unsealed->grants().end_waiting();
+    });
     if (records_gate.load() != nullptr) unsealed->outbox().drain(config->drain);
     if (records_gate.load() != nullptr) unsealed->grants().drain();  // an answer on its way is not lost
     if (records_gate.load() != nullptr) unsealed->connect_upkeep().drain();

@@ -89,6 +89,7 @@ constexpr std::string_view kReasonCodes[] = {
     "grant.journal_unavailable",
     "grant.revoked_upstream",
     "credential.retired",
+    "server.stopping",
 };
 
 template <class Enum>

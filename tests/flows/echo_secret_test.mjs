@@ -14,7 +14,7 @@ import {
     startNode,
     tracesOf,
 } from './harness.mjs';
-import { modernHeaders, modernRequest, post } from './wire.mjs';
+import { modernHeaders, modernRequest, post, rpc } from './wire.mjs';
 
 const secret = freshSecret('hostile???');
 const residentLimitMiB = 1536; // generous, for a binary built with sanitizers
@@ -27,13 +27,15 @@ describe('A hostile upstream', () => {
     before(async () => {
         upstream = await startNode('hostile_upstream.mjs');
         control = async () => (await fetch(`http://127.0.0.1:${upstream.ready.control_port}`)).json();
-        claviger = await startClaviger();
-        granted = await grant(claviger, {
+        claviger = await startClaviger({ config: { upstream: { abandoned_ms: 1_000 } } });
+        granted = await granting(claviger);
+    });
+    const granting = (to) =>
+        grant(to, {
             url: `http://127.0.0.1:${upstream.ready.port}/mcp`,
             token: secret,
             serverName: 'hostile',
         });
-    });
 
     const call = (tool, options) =>
         post(
@@ -246,17 +248,22 @@ describe('A hostile upstream', () => {
     });
 
     describe('whose answer never ends', () => {
-        for (const tool of ['endless_json', 'endless_sse', 'endless_line', 'never']) {
-            it(`${tool}: when the agent leaves, the upstream is left too`, async () => {
+        const tools = ['endless_json', 'endless_sse', 'endless_line', 'never'];
+        for (const [era, tool] of ['modern', 'legacy'].flatMap((each) => tools.map((tool) => [each, tool]))) {
+            const soon = era === 'modern' ? 'at once' : 'after a while';
+            it(`${tool}: when the agent of the ${era} era leaves, the upstream is left ${soon}`, async () => {
                 const target = new URL(granted.endpoint);
-                const body = JSON.stringify(modernRequest(1, 'tools/call', { name: tool, arguments: {} }));
+                const params = { name: tool, arguments: {} };
+                const body = JSON.stringify(
+                    era === 'modern' ? modernRequest(1, 'tools/call', params) : rpc(1, 'tools/call', params),
+                );
                 const head = {
                     host: target.host,
                     authorization: `Bearer ${granted.sessionToken}`,
                     'content-type': 'application/json',
                     accept: 'application/json, text/event-stream',
                     'content-length': Buffer.byteLength(body),
-                    ...modernHeaders('tools/call', tool),
+                    ...(era === 'modern' ? modernHeaders('tools/call', tool) : {}),
                 };
                 const received = [];
                 const agent = net.connect(Number(target.port), target.hostname);
@@ -291,6 +298,22 @@ describe('A hostile upstream', () => {
                 assert.deepEqual(tracesOf(secret, Buffer.concat(received)), []);
             });
         }
+
+        it('the agent that stays is told when its time is over', async () => {
+            const impatient = await startClaviger({ config: { upstream: { total_timeout_ms: 1_000 } } });
+            const { endpoint, sessionToken } = await granting(impatient);
+            for (const tool of ['never', 'endless_sse']) {
+                const answer = await post(
+                    endpoint,
+                    sessionToken,
+                    modernRequest(`call-${tool}`, 'tools/call', { name: tool, arguments: {} }),
+                    modernHeaders('tools/call', tool),
+                );
+                nothingLeaked(answer);
+                clearError(answer, tool);
+                assert.equal(answer.message.error.data.code, 'upstream.timeout');
+            }
+        });
     });
 
     it('that answers twice cannot slip its second answer under the next call', async () => {

@@ -223,6 +223,18 @@ describe('A token endpoint that fails', () => {
             assert.equal(used, fingerprint(access_token));
         });
 
+        it('does not leave the call without an answer when the server stops', async () => {
+            const stopping = await startClaviger({ config: { limits: { drain_ms: 1_000 } } });
+            const granted = await connected(stopping, as, { dead: true, fault: { hold: 'after' } });
+            const pending = call(granted, 'pending');
+            await as.held();
+            stopping.child.kill('SIGTERM');
+            const { message } = await pending;
+            assert.equal(message.error.data.code, 'grant.refreshing');
+            await as.release();
+            assert.deepEqual(await stopping.child.exited, { code: 0, signal: null });
+        });
+
         it('is waited for when the server stops, so that nothing is lost (49)', async () => {
             const store = await makeStore({ config: { limits: { drain_ms: 10_000 } } });
             const first = await serve(store);

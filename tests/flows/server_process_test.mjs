@@ -99,6 +99,8 @@ describe('a server that cannot start', () => {
         ['no store', /There is no store/, (made) => renameSync(made.data, `${made.data}.away`)],
         ['a certificate that is not there', /certificate/, (made) =>
             made.save({ agents: { port: 0, tls: { certificate: 'no.pem', private_key: 'no.key' } } })],
+        ['origins for the admin listener', /admin\.allowed_origins is not a known setting/, (made) =>
+            made.save({ admin: { port: 0, allowed_origins: [] } })],
         ['a local socket path that is a folder', /socket path is taken/, (made) => mkdirSync(made.socket)],
     ];
     for (const [what, words, spoil] of refusals) {
@@ -255,25 +257,27 @@ describe('a server in use', () => {
     });
     after(() => upstream.stop());
 
-    it('ends within its grace, whatever hangs and streams', async () => {
+    it('ends after its grace, whatever hangs and streams, and owes nobody an answer', async () => {
         const claviger = await startClaviger({ config: { limits: { drain_ms: 1_000 }, log: { file: null } } });
-        const granted = await grant(claviger, { url: upstream.url, token: freshSecret() });
-        const call = (id, name, headers) =>
-            post(granted.endpoint, granted.sessionToken, rpc(id, 'tools/call', { name, arguments: {} }), headers).then(
-                (answer) => answer.text,
-                (error) => error.message,
-            );
-        const pending = [call(1, 'hangs'), call(2, 'hangs'), call(3, 'streams')];
-        pending.push(
-            post(granted.endpoint, granted.sessionToken, undefined, { accept: 'text/event-stream' }, 'GET').then(
-                (answer) => answer.text,
-                (error) => error.message,
-            ),
-        );
+        const { endpoint, sessionToken } = await grant(claviger, { url: upstream.url, token: freshSecret() });
+        const call = (id, name) => post(endpoint, sessionToken, rpc(id, 'tools/call', { name, arguments: {} }));
+        const calls = [call(1, 'hangs'), call(2, 'hangs'), call(3, 'streams')];
+        const stream = post(endpoint, sessionToken, undefined, { accept: 'text/event-stream' }, 'GET');
         await eventually('everything hangs', () => upstream.open.size === 4);
         claviger.child.kill('SIGTERM');
-        await ends(claviger.child, { withinMs: 5_000 });
-        await Promise.all(pending);
+        const took = await ends(claviger.child, { withinMs: 5_000 });
+        assert.ok(took >= 1_000, `the calls had only ${took} ms`);
+        for (const [at, pending] of calls.entries()) {
+            const answer = await pending;
+            assert.equal(answer.broken, undefined);
+            assert.equal(answer.status, at === 2 ? 200 : 503);
+            assert.equal(answer.message.id, at + 1);
+            assert.equal(answer.message.error.code, 50301);
+            assert.equal(answer.message.error.data.code, 'server.stopping');
+        }
+        const streamed = await stream;
+        assert.equal(streamed.broken, undefined);
+        assert.equal(streamed.text, ': open\n\n');
         await eventually('the upstream was let go', () => upstream.open.size === 0);
     });
 

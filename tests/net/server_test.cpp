@@ -695,6 +695,33 @@ TEST_CASE("Draining ends at its grace, whatever still runs", "[net][server]") {
     CHECK(test::status_of(client.rest()) == 0);
 }
 
+TEST_CASE("What outlasts the grace of a drain may still answer", "[net][server]") {
+    std::atomic<bool> running{false};
+    std::function<void(int)> wake;
+    Site site(
+        [&](const net::Request&, net::ResponseWriter& writer, net::Worker& worker) -> net::awaitable<void> {
+            co_await net::await_callback<int>(worker, [&](auto answer) {
+                wake = std::move(answer);
+                running = true;
+            });
+            net::Response late;
+            late.status = 503;
+            co_await writer.send(late);
+        });
+    auto client = site.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    REQUIRE(test::soon([&] { return running.load(); }));
+    bool told = false;
+    site.server.drain(100ms, [&] {
+        told = true;
+        wake(0);
+    });
+    CHECK(told);
+    CHECK(test::status_of(client.rest()) == 503);
+    if (!told) wake(0);
+    CHECK(site.server.counters().connections == 0);
+}
+
 TEST_CASE("A local socket is for its owner only, replaces a dead one and never follows a link",
           "[net][server]") {
     const auto directory =

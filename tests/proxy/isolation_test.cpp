@@ -301,3 +301,58 @@ TEST_CASE("A stopping server ends the streams that nobody waits for, and in good
         std::string::npos);
     for (const auto& entry : gateway.calls()) CHECK(vault::reason_code(entry.reason) != "upstream.cancelled");
 }
+
+TEST_CASE("A stopping server answers the calls that outlast its grace", "[proxy][lane]") {
+    std::atomic<int> waiting = 0;
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+        const auto request = peer.request();
+        if (request.empty()) return;
+        const auto is = [&](std::string_view tool) { return request.find(tool) != request.npos; };
+        const auto head = [](std::string_view type) {
+            return "HTTP/1.1 200 OK\r\nContent-Type: " + std::string(type) + "\r\nConnection: close\r\n\r\n";
+        };
+        if (is("half_json")) peer.write(head("application/json") + R"({"jsonrpc":"2.0",)");
+        if (is("streams")) peer.write(head("text/event-stream") + ": hi\n\n");
+        if (is("resumable")) peer.write(head("text/event-stream") + "id: 7\ndata:\n\n");
+        ++waiting;
+        peer.client_closed();
+    }));
+    const auto ask = [&](const std::string& body, const test::FieldList& fields = {}) {
+        auto client = gateway.connect();
+        REQUIRE(client.send(gateway.request_text("POST", body, fields)));
+        return client;
+    };
+    auto silent = ask(test::call_of("silent"));
+    auto half_json = ask(test::call_of("half_json"));
+    auto streams = ask(test::call_of("streams"));
+    auto modern_stream = ask(test::modern_call_of("streams"), test::modern_fields("tools/call", "streams"));
+    auto resumable = ask(test::call_of("resumable"));
+    auto batch = ask("[" + test::call_of("silent") + R"(,{"jsonrpc":"2.0","id":2,"method":"ping"}])");
+    REQUIRE(test::soon([&] { return waiting == 6; }));
+    streams.until(": hi\n\n");
+    modern_stream.until(": hi\n\n");
+    resumable.until("data:\n\n");
+
+    gateway.drain(std::chrono::milliseconds(100));
+    for (auto* client : {&silent, &half_json}) {
+        const auto reply = test::read_reply(client->rest());
+        CHECK(reply.status == 503);
+        CHECK(reply.complete);
+        CHECK(message_of(reply)["id"] == 1);
+        CHECK(message_of(reply)["error"]["code"] == 50301);
+        CHECK(message_of(reply)["error"]["data"]["code"] == "server.stopping");
+    }
+    for (auto* client : {&streams, &modern_stream}) {
+        const auto rest = client->rest();
+        CHECK(rest.find("data: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":50301,") != rest.npos);
+        CHECK(rest.ends_with("0\r\n\r\n"));
+    }
+    CHECK(resumable.rest() == "\r\n0\r\n\r\n");  // its client comes back with the event's id
+    const auto answers = json::parse(test::read_reply(batch.rest()).body);
+    REQUIRE(answers.size() == 2);
+    for (const auto& one : answers) CHECK(one["error"]["data"]["code"] == "server.stopping");
+    CHECK(waiting == 6);  // nothing more went out
+    for (const auto& entry : gateway.calls())
+        if (entry.kind == vault::EntryKind::use_outcome)
+            CHECK(vault::reason_code(entry.reason) == "server.stopping");
+}

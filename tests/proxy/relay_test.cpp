@@ -47,6 +47,12 @@ proxy::ProxySettings with_limits(std::chrono::milliseconds head, std::chrono::mi
     return settings;
 }
 
+proxy::ProxySettings ending_after(std::chrono::milliseconds total) {
+    auto settings = test::usual_settings();
+    settings.total = total;
+    return settings;
+}
+
 constexpr std::chrono::milliseconds kSoon{100}, kNever{3'600'000};
 const std::string kEventsHead =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
@@ -461,6 +467,120 @@ TEST_CASE("A modern client that leaves cancels the call, a legacy one does not",
     CHECK(outcome.response_bytes > kResult.size());  // read to its end, although nobody was there
 }
 
+TEST_CASE("A call has an end, however its answer comes", "[proxy][relay]") {
+    struct Row {
+        std::string_view what, begun, more;
+        unsigned status;
+    };
+    const std::string json =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{";
+    const std::string events =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: hi\n\n";
+    const std::string long_json = json + std::string(100'000, ' ');
+    const Row rows[] = {{"as a head that does not come", "", "", 200},
+                        {"as JSON, byte by byte", json, " ", 200},
+                        {"as long JSON, which has begun", long_json, " ", 200},
+                        {"as events, one after another", events, ": more\n\n", 200}};
+    const auto& row = rows[GENERATE(0, 1, 2, 3)];
+    INFO(row.what);
+    std::atomic<bool> ended{false};
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+                        if (peer.request().empty()) return;
+                        peer.write(row.begun);
+                        std::thread dripping([&] {
+                            while (!ended) {
+                                peer.write(row.more);
+                                std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                            }
+                        });
+                        ended = peer.client_closed();
+                        dripping.join();
+                    }),
+                    ending_after(std::chrono::seconds(1)));
+    const auto reply = gateway.post(call_of("deploy"));
+    CHECK(reply.status == row.status);
+    if (row.begun == long_json) {
+        CHECK_FALSE(reply.complete);  // what has begun cannot be taken back
+    } else {
+        CHECK(reply.complete);
+        const auto at = reply.body.rfind("{\"jsonrpc\"");
+        REQUIRE(at != reply.body.npos);
+        const auto error = json::parse(reply.body.substr(at))["error"];
+        CHECK(error["code"] == 50401);
+        CHECK(error["data"]["hint"].get<std::string>().find("carried out") != std::string::npos);
+    }
+    CHECK(test::soon([&] { return ended.load(); }));
+    CHECK(reason_of(gateway.calls(2)[1]) == "upstream.timeout");
+}
+
+TEST_CASE("Streams that nobody waits for have no such end", "[proxy][relay]") {
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+                        peer.request();
+                        peer.write(sse_answer(": hi\n\n"));
+                        std::this_thread::sleep_for(std::chrono::milliseconds(2'500));
+                        peer.write(": still here\n\n");
+                    }),
+                    ending_after(std::chrono::seconds(1)));
+    CHECK(gateway.send("GET", "").body == ": hi\n\n: still here\n\n");
+}
+
+TEST_CASE("An answer that nobody hears is read for a while only", "[proxy][relay]") {
+    const bool fast = GENERATE(true, false);
+    const std::string event = ": " + std::string(fast ? 10'000 : 10, 'x') + "\n\n";
+    std::atomic<bool> ended{false};
+    std::atomic<std::size_t> sent{0};
+    auto settings = test::usual_settings();
+    settings.abandoned = fast ? std::chrono::minutes(5) : std::chrono::seconds(1);
+    settings.abandoned_bytes = 1'000'000;
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+                        if (peer.request().empty()) return;
+                        peer.write(sse_answer(": begun\n\n"));
+                        std::thread writing([&] {
+                            while (!ended) {
+                                peer.write(event);
+                                sent += event.size();
+                                if (!fast) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                            }
+                        });
+                        ended = peer.client_closed();
+                        writing.join();
+                    }),
+                    settings);
+    {
+        auto client = gateway.connect();
+        client.send(gateway.request_text("POST", call_of("deploy"), {}));
+        CHECK(client.until(": begun").ends_with(": begun"));
+    }
+    const auto outcome = gateway.calls(2)[1];
+    CHECK(reason_of(outcome) == "client.gone");
+    CHECK((outcome.response_bytes > 1'000'000) == fast);
+    CHECK(test::soon([&] { return ended.load(); }));
+}
+
+TEST_CASE("Long JSON ends with what allowed it", "[proxy][relay]") {
+    std::atomic<bool> go_on{false};
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+        peer.request();
+        peer.write(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"first\":1" +
+            std::string(100'000, ' '));
+        test::soon([&] { return go_on.load(); });
+        peer.write(R"(,"second":2})");
+        peer.client_closed();
+    }));
+    auto client = gateway.connect();
+    client.send(gateway.request_text("POST", call_of("deploy"), {}));
+    client.until("first");
+
+    gateway.session.archived = gateway.clock.now();
+    gateway.store(gateway.session);
+    const bool silent = GENERATE(true, false);
+    if (!silent) go_on = true;
+    CHECK(client.rest().find("second") == std::string::npos);
+    CHECK(reason_of(gateway.calls(2)[1]) == "session.terminated");
+    go_on = true;
+}
+
 TEST_CASE("What comes on a stream after a revocation reaches nobody", "[proxy][relay]") {
     std::atomic<bool> go_on{false};
     Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
@@ -626,6 +746,64 @@ TEST_CASE("An agent holds a sealed session id, and only its own", "[proxy][relay
         CHECK(json::parse(refused.body)["id"] == 1);
     }
     CHECK(gateway.seen.count() == before);
+}
+
+TEST_CASE("A session that its server no longer knows is gone for the agent, however the server says it",
+          "[proxy][relay]") {
+    const auto rpc = [](std::string_view id, std::string_view message) {
+        return R"({"jsonrpc":"2.0","id":)" + std::string(id) + R"(,"error":{"code":-32000,"message":")" +
+               std::string(message) + "\"}}";
+    };
+    const auto bad_request = [](const test::FieldList& fields, std::string_view body) {
+        return http_answer("400 Bad Request", fields, body);
+    };
+    const test::FieldList html{{"Content-Type", "text/html; charset=utf-8"}};
+    struct Row {
+        std::string_view what, method;
+        std::string answer;
+        unsigned status;
+        int code;
+        std::string_view reason;
+    };
+    const Row rows[] = {
+        {"404 in HTML", "POST", http_answer("404 Not Found", html, kHtml), 404, -32001, "session.unknown"},
+        {"404 without a body", "GET", http_answer("404 Not Found", {}, ""), 404, -32001, "session.unknown"},
+        {"400 as the SDK's examples have it", "POST",
+         bad_request(kJson, rpc("null", "Bad Request: No valid session ID provided")), 404, -32001,
+         "session.unknown"},
+        {"400 with an id of the server's own", "POST",
+         bad_request(kJson, rpc("\"server-error\"", "Unknown Session")), 404, -32001, "session.unknown"},
+        {"400 in a few words", "GET", bad_request(html, "Invalid or missing session ID"), 404, -32001,
+         "session.unknown"},
+        {"404 in JSON-RPC", "POST", http_answer("404 Not Found", kJson, rpc("null", "Not found")), 404,
+         -32000, ""},
+        {"400 that answers the message", "POST", bad_request(kJson, rpc("1", "Invalid session")), 400, -32000,
+         ""},
+        {"400 about something else", "POST", bad_request(kJson, rpc("null", "Parse error")), 400, -32000, ""},
+        {"400 in HTML", "POST", bad_request(html, kHtml), 400, 50201, "upstream.failed"},
+        {"400 in many words", "POST", bad_request(html, "session" + std::string(300, '.')), 400, 50201,
+         "upstream.failed"},
+        {"405", "GET", http_answer("405 Method Not Allowed", html, "no session"), 405, 50201,
+         "upstream.failed"},
+    };
+    std::string answer = json_answer(kResult, {{"Mcp-Session-Id", "upstream-session-1"}});
+    Gateway gateway([&](const std::string&) { return answer; });
+    const auto session = gateway.post(call_of("deploy")).field("Mcp-Session-Id");
+    std::size_t entries = 2;
+    for (const auto& row : rows) {
+        INFO(row.what);
+        answer = row.answer;
+        const auto body = row.method == "POST" ? call_of("deploy") : std::string();
+        const auto reply = gateway.send(row.method, body, {{"Mcp-Session-Id", session}});
+        CHECK(reply.status == row.status);
+        REQUIRE(json::accept(reply.body));
+        CHECK(json::parse(reply.body)["error"]["code"] == row.code);
+        CHECK(reason_of(gateway.calls(entries += 2).back()) == row.reason);
+        const auto outside = gateway.send(row.method, body);  // of a session: there is none to lose
+        CHECK(outside.status == std::stoul(row.answer.substr(9, 3)));
+        CHECK(json::parse(outside.body)["error"]["code"] != -32001);
+        gateway.calls(entries += 2);
+    }
 }
 
 TEST_CASE("Modern messages know no session ids", "[proxy][relay]") {

@@ -551,3 +551,62 @@ TEST_CASE("A request that is wrong in itself gets a clear answer and leaves no t
                 {{":path", "/mcp/%75pstream"}, {"Origin", "http://localhost:3000"}, {"Host", "localhost:1"}})
             .status == 200);
 }
+
+TEST_CASE("Pages of allowed origins may call and read what comes back, and no others", "[proxy]") {
+    Gateway gateway(test::RawUpstream::Script([](test::Peer& peer) {
+                        const auto request = peer.request();
+                        if (request.empty()) return;
+                        peer.write(request.find("streams") == request.npos
+                                       ? test::json_answer("{}", {{"Access-Control-Allow-Origin", "*"}})
+                                       : test::sse_answer(": hi\n\n"));
+                    }),
+                    {.allowed_origins = {"https://inspector.example"}});
+    const std::string ping = R"({"jsonrpc":"2.0","id":1,"method":"ping"})";
+    const test::FieldList asks{{"Authorization", "(none)"},
+                               {"Access-Control-Request-Method", "POST"},
+                               {"Access-Control-Request-Headers", "authorization,mcp-session-id"}};
+    const auto from = [](std::string_view origin, test::FieldList fields) {
+        fields.emplace_back("Origin", std::string(origin));
+        return fields;
+    };
+    for (const auto* origin : {"https://inspector.example", "http://localhost:6274"}) {
+        INFO(origin);
+        const auto preflight = gateway.send("OPTIONS", "", from(origin, asks));
+        CHECK(preflight.status == 204);
+        CHECK(preflight.field("Access-Control-Allow-Origin") == origin);
+        CHECK(preflight.field("Access-Control-Allow-Methods") == "POST, GET, DELETE");
+        CHECK(preflight.field("Access-Control-Allow-Headers") == "Authorization, *");
+        CHECK(preflight.field("Access-Control-Max-Age") == "7200");
+        CHECK(preflight.field("Vary") == "Origin");
+        const test::AgentReply answers[] = {
+            gateway.post(ping, from(origin, {})),
+            gateway.post(call_of("streams"), from(origin, {})),
+            gateway.post(ping, from(origin, {{"Authorization", "(none)"}})),
+            gateway.post("{", from(origin, {})),
+            gateway.send("OPTIONS", "", from(origin, {})),
+        };
+        std::string statuses;
+        for (const auto& answer : answers) {
+            statuses += std::to_string(answer.status) + " ";
+            CHECK(answer.field("Access-Control-Allow-Origin") == origin);
+            CHECK(answer.field("Access-Control-Expose-Headers") ==
+                  "Mcp-Session-Id, WWW-Authenticate, Retry-After");
+            CHECK(answer.field("Access-Control-Allow-Credentials") == "(none)");
+            CHECK(answer.field("Vary") == "Origin");
+        }
+        CHECK(statuses == "200 200 401 400 405 ");
+    }
+    for (const auto* origin : {"https://inspector.example.evil", "http://inspector.example", "null"}) {
+        INFO(origin);
+        const auto preflight = gateway.send("OPTIONS", "", from(origin, asks));
+        CHECK(preflight.status == 403);
+        CHECK(preflight.head.find("Access-Control") == std::string::npos);
+    }
+    CHECK(gateway
+              .send("OPTIONS", "",
+                    from("http://localhost",
+                         {{"Host", "evil.example"}, {"Access-Control-Request-Method", "POST"}}))
+              .status == 403);
+    CHECK(gateway.send("OPTIONS", "", asks).status == 401);  // no page asks
+    CHECK(gateway.post(ping).head.find("Access-Control") == std::string::npos);
+}

@@ -68,9 +68,11 @@ public:
     AgentReply send(std::string_view method, std::string_view body, const FieldList& fields = {});
     std::string request_text(std::string_view method, std::string_view body, const FieldList& fields);
     RawClient connect() { return RawClient(server_->port()); }
-    void end_streams() { endpoint_->end_streams(); }
-    /// As a stopping server does; at the latest after `grace` everything is closed.
-    void drain(std::chrono::milliseconds grace) { server_->drain(grace); }
+    void end_streams() { endpoint_->stop(proxy::CallsUnderWay::Stop::streams); }
+    /// As a stopping server does when `grace` is over.
+    void drain(std::chrono::milliseconds grace) {
+        server_->drain(grace, [this] { endpoint_->stop(proxy::CallsUnderWay::Stop::all); });
+    }
 
     /// On the commit thread; fails the test when it fails.
     void change(const std::function<base::Status(vault::Change&)>& apply);

@@ -298,7 +298,7 @@ const tools = {
 
     // ── answers that never stop ──
     endless_json: (response, id, secret) =>
-        endless(response, 'endless_json', 'application/json', Buffer.from(`"${secret}",`.repeat(1000))),
+        endless(response, 'endless_json', 'application/json', Buffer.from(`[${`"${secret}",`.repeat(1000)}`)),
     endless_sse: (response, id, secret) =>
         endless(response, 'endless_sse', 'text/event-stream', Buffer.from(event(note(secret)).repeat(200))),
     endless_line: (response, id, secret) =>

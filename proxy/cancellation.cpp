@@ -1,0 +1,73 @@
+#include "proxy/cancellation.h"
+
+#include "proxy/token_verdict.h"
+
+#include <algorithm>
+
+namespace claviger::proxy {
+namespace {
+
+using base::ErrorKind;
+
+constexpr std::chrono::minutes kLastAnswers{1};  // for calls with a value that has just been retired
+
+}  // namespace
+
+bool is_endless(const Call& call) { return call.request.method == "GET" || call.message.method == kListen; }
+
+Cancellation::Cancellation(Lane& lane, const Call& call, net::ResponseWriter& writer, Time started)
+    : One(lane.calls),
+      lane_(lane),
+      call_(call),
+      writer_(writer),
+      endless_(is_endless(call)),
+      until_(endless_ ? Time::max() : started + lane.settings.total),
+      outlives_client(call.era == Era::legacy && call.request.method == "POST") {
+    writer.on_client_gone([this] { lose_client(); });
+}
+
+void Cancellation::lose_client() {
+    if (client_gone) return;
+    client_gone = true;
+    if (outlives_client)
+        limit(lane_.settings.abandoned);
+    else
+        cancel();
+}
+
+void Cancellation::cancel() {
+    if (cancel_) cancel_();
+}
+
+void Cancellation::limit(std::chrono::milliseconds from_now) {
+    until_ = std::min(until_, lane_.worker.now() + from_now);
+}
+
+base::Status Cancellation::stands() const {
+    if (auto allowed = still_allowed(lane_, *call_.context, call_.server); !allowed) return allowed;
+    return lane_.contexts.value_stands(*call_.context, call_.server,
+                                       endless_ ? std::chrono::minutes(0) : kLastAnswers);
+}
+
+base::Error Cancellation::reason(const base::Error& error) const {
+    if (stopping) return {ErrorKind::unavailable, "server.stopping", "Claviger is stopping."};
+    if (overdue_ && client_gone) return {ErrorKind::unavailable, "client.gone", "The client has gone."};
+    if (overdue_)
+        return {ErrorKind::unavailable, "upstream.timeout", "The call took longer than calls may take."};
+    if (!watched_) return error;
+    const auto allowed = stands();
+    return allowed ? error : allowed.error();
+}
+
+void Cancellation::look(Time now) {
+    overdue_ = overdue_ || now >= until_;
+    if (overdue_ || (watched_ && !stands())) cancel();
+}
+
+void Cancellation::stop(CallsUnderWay::Stop what) {
+    if (what != CallsUnderWay::Stop::all && !endless_) return;
+    stopping = true;
+    cancel();
+}
+
+}  // namespace claviger::proxy
