@@ -219,6 +219,10 @@ def check_behaviour(system, upstream):
             faults.append(f"{system.name}: a forbidden tool was answered {status}")
         if upstream.stats()["requests"] != arrived:
             faults.append(f"{system.name}: a refused call reached the upstream")
-    if system.name == "claviger" and SECRET.encode() in system.call("leak")[1]:
-        faults.append("claviger: the secret came back in an answer")
+    if system.name == "claviger":
+        status, body = system.call("leak")
+        if SECRET.encode() in body:
+            faults.append("claviger: the secret came back in an answer")
+        elif status != 200 or b"*" * len(SECRET) not in body:
+            faults.append(f"claviger: a secret said aloud was answered {status} without its mask: {body[:200]!r}")
     return faults

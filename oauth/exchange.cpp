@@ -58,7 +58,7 @@ net::awaitable<void> read_body(net::Worker& worker, net::Answer& answer,
 
 }  // namespace
 
-ExchangeAnswer& ExchangeAnswer::operator=(ExchangeAnswer&& other) {
+ExchangeAnswer& ExchangeAnswer::operator=(ExchangeAnswer&& other) noexcept {
     std::swap(body, other.body);  // so that what was here is wiped with `other`
     std::swap(headers, other.headers);
     delivery = other.delivery;

@@ -36,7 +36,7 @@ struct ExchangeRequest {
 struct ExchangeAnswer {
     ExchangeAnswer() = default;
     ExchangeAnswer(ExchangeAnswer&&) = default;
-    ExchangeAnswer& operator=(ExchangeAnswer&& other);
+    ExchangeAnswer& operator=(ExchangeAnswer&& other) noexcept;
     ~ExchangeAnswer();
 
     Delivery delivery = Delivery::not_sent;

@@ -48,8 +48,8 @@ Refusal unknown_route(const Match& found) {
     return refusal(
         ErrorKind::not_found, "request.not_found",
         "There is no such route. Claviger serves vaults, credentials, environments, agents, sessions, "
-        "the access log, API keys and workspaces; messages, models, files, events and everything else "
-        "that needs a model are not part of it.",
+        "webhooks, the access log, seal slots, keys, backups, API keys and workspaces; messages, models, "
+        "files, events and everything else that needs a model are not part of it.",
         "Use a second client with its own base URL for the hosted API.");
 }
 

@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <iostream>
 
 using namespace claviger;
 using namespace claviger::crypto;
@@ -40,7 +39,7 @@ struct SoftToken {
 
 bool installed() {
     if (std::filesystem::exists(kModule)) return true;
-    std::cout << "skipped: tokens (softhsm2 is not installed)\n";
+    test::skipped("SoftHSM2 is not installed");
     return false;
 }
 

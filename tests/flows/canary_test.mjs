@@ -1,21 +1,30 @@
 // Canary secrets in every field that takes one. Then everything that leaves the program is searched for them, in every
 // form: answers, errors, metrics, the access log, the program's log, its output, and each file of the data folder.
 import assert from 'node:assert/strict';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { freshSecret, makeStore, serve, tracesOf } from './harness.mjs';
+import { eventually, freshSecret, makeStore, serve, temporaryFolder, tracesOf } from './harness.mjs';
+import { getRoutes, secretPlaces, targetsOf } from './routes.mjs';
 import { modernHeaders, modernRequest, post, rpc } from './wire.mjs';
 
 const secrets = new Map(); // what it is -> the canary
 const heard = []; // { where, text, given }: every byte that was answered, and the one secret it may hold
 
-const plant = (what) => {
-    const canary = freshSecret(what.replaceAll(/[^a-z]/g, '_'));
+const plant = (what, canary = freshSecret(what.replaceAll(/[^a-z]/g, '_'))) => {
     secrets.set(what, canary);
     return canary;
 };
+
+/// Where strings stand in a body, as kSecretPlaces writes it, with each string.
+function* placesIn(value, at = []) {
+    if (typeof value === 'string') yield [at.join('.'), value];
+    else if (Array.isArray(value)) for (const item of value) yield* placesIn(item, at);
+    else for (const [key, item] of Object.entries(value ?? {})) yield* placesIn(item, [...at, key]);
+}
+const planted = new Set(); // places that took a canary
 
 function assertClean(where, bytes, given) {
     for (const [what, canary] of secrets)
@@ -73,7 +82,9 @@ describe('canary secrets', () => {
     let origin;
     let vault;
     const credentials = {};
+    const ids = {}; // the word before an id in a path -> what can stand there
     const tokens = [];
+    let connectUrl;
 
     /// Says anything to the admin API and remembers the whole answer. `given` is the secret this answer gives out.
     async function say(method, target, body, { key = claviger.admin_api_key, given, headers = {} } = {}) {
@@ -83,6 +94,8 @@ describe('canary secrets', () => {
             body: body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
         });
         const text = await response.text();
+        const canaries = new Set(secrets.values());
+        if (typeof body === 'object') for (const [place, value] of placesIn(body)) if (canaries.has(value)) planted.add(place);
         let json;
         try {
             json = JSON.parse(text);
@@ -91,7 +104,7 @@ describe('canary secrets', () => {
         }
         const head = [...response.headers].map(([name, value]) => `${name}: ${value}\n`).join('');
         const secret = given === undefined ? undefined : json?.[given];
-        if (secret !== undefined) secrets.set(`${given} of ${target}`, secret);
+        if (secret !== undefined) secrets.set(`${given} of ${target} (${secrets.size})`, secret);
         heard.push({ where: `${method} ${target} (${response.status})`, text: head + text, given: secret });
         return { status: response.status, json };
     }
@@ -104,7 +117,9 @@ describe('canary secrets', () => {
     before(async () => {
         echo = await startEcho();
         origin = `http://127.0.0.1:${echo.address().port}`;
-        store = await makeStore({ config: { log: { level: 'debug' } } });
+        store = await makeStore({
+            config: { log: { level: 'debug' }, webhooks: { allow_private: true }, backup: { dir: temporaryFolder() } },
+        });
         secrets.set('first admin key', store.admin_api_key);
         secrets.set('key file', readFileSync(path.join(store.folder, 'seal.key')).toString('latin1').trim());
         claviger = await serve(store);
@@ -228,21 +243,88 @@ describe('canary secrets', () => {
         throw new Error('the access log does not end');
     }
 
+    it('are taken in wherever the program takes secrets', async () => {
+        const at = `/v1/vaults/${vault.id}`;
+        const issuer = 'https://as.example.com';
+        const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+        const key = () => plant('private key', privateKey.export({ type: 'pkcs8', format: 'pem' }));
+        secrets.set('number of the private key', privateKey.export({ format: 'jwk' }).d);
+        const link = await made(
+            'POST', `${at}/connect_links`,
+            { server_url: `${origin}/link`, issuer, client: { client_id: 'c', client_secret: plant('client secret of a link') } },
+            { given: 'url' },
+        );
+        const signed = { client_id: 'c', private_key: key(), token_endpoint_auth_method: 'private_key_jwt' };
+        await made('POST', `${at}/connect_links`, { server_url: `${origin}/link`, issuer, client: signed }, { given: 'url' });
+        const exchanged = await say('POST', `${at}/connect_links`, {
+            server_url: `${origin}/link`,
+            issuer: origin,
+            grant: 'jwt_bearer',
+            client: { client_id: 'c', client_secret: plant('client secret of an exchange') },
+            exchange: { subject_token: plant('subject token') },
+        });
+        assert.equal(exchanged.status, 403, JSON.stringify(exchanged.json)); // the echo is no authorization server
+        const client = { issuer, client_id: 'by hand', client_secret: plant('client secret by hand'), token_endpoint_auth_method: 'client_secret_post' };
+        await made('POST', '/v1/oauth_clients', client);
+        await made('POST', '/v1/oauth_clients', { issuer: `${issuer}/other`, ...signed });
+
+        const staged = { auth: { type: 'static_bearer', token: plant('staged token') }, promote: false };
+        await made('POST', `${at}/credentials/${credentials.header.id}/rotate`, staged);
+        const gone = await made('POST', `${at}/credentials`, {
+            display_name: 'gone',
+            auth: { type: 'static_bearer', mcp_server_url: `${origin}/gone`, token: plant('shredded token') },
+        });
+        const { shredding_id } = await made('POST', `${at}/credentials/${gone.id}/shred`, { rotate_vault: false });
+        const hook = await made(
+            'POST', '/v1/webhooks',
+            { name: 'canary', url: `${origin}/hook`, enabled_events: ['vault.created'] },
+            { given: 'signing_secret' },
+        );
+
+        const { json } = await say('GET', '/v1/seal/slots');
+        const slot = json.slots[0].id;
+        const opening = (what) => plant(what, randomBytes(32).toString('base64url'));
+        const wrong = await say('POST', `/v1/seal/slots/${slot}/verify`, { opening_key: opening('opening key') });
+        assert.equal(wrong.status, 409, JSON.stringify(wrong.json));
+        const openings = { opening_keys: [{ slot, opening_key: opening('opening key of a rotation') }], paused: true };
+        const refused = await say('POST', '/v1/keys/root/rotate', openings);
+        assert.ok(refused.status >= 400 && refused.status < 500, JSON.stringify(refused.json));
+        const operation = await made('POST', '/v1/keys/root/rotate', { paused: true });
+        await made('POST', '/v1/backups', { name: 'canaries' });
+        await eventually('a backup', async () => (await say('GET', '/v1/backups')).json.newest.state === 'done', 30_000);
+
+        connectUrl = link.url;
+        assert.ok(secretPlaces.length > 10, `${secretPlaces.length} places`);
+        for (const place of secretPlaces) assert.ok(planted.has(place), `no canary was planted at ${place}`);
+
+        Object.assign(ids, {
+            vaults: [vault.id],
+            credentials: Object.values(credentials).filter(({ id }) => id.startsWith('vcrd_')).map(({ id }) => id),
+            environments: [credentials.environment.id],
+            agents: [credentials.agent.id],
+            sessions: [credentials.session.id],
+            connect_links: [link.id],
+            webhooks: [hook.id],
+            shreddings: [shredding_id],
+            operations: [operation.id],
+        });
+    });
+
     it('are shown by no endpoint', async () => {
-        const { session, agent, environment } = credentials;
-        for (const target of [
-            '/healthz', '/readyz', '/metrics', '/v1/vaults', `/v1/vaults/${vault.id}`, `/v1/vaults/${vault.id}/credentials`,
-            '/v1/environments', `/v1/environments/${environment.id}`, '/v1/agents', `/v1/agents/${agent.id}`,
-            `/v1/agents/${agent.id}/versions`, '/v1/sessions', `/v1/sessions/${session.id}`, `/v1/sessions/${session.id}/tokens`,
-            '/v1/api_keys', '/v1/workspaces', '/v1/access_log',
-        ]) {
-            const { status } = await say('GET', target);
-            assert.equal(status, 200, target);
+        assert.ok(getRoutes.length > 30, `${getRoutes.length} routes`);
+        for (const route of getRoutes) {
+            const answers = [];
+            for (const target of targetsOf(route, ids)) answers.push((await say('GET', target)).status);
+            assert.ok(answers.includes(200), `${route}: ${answers.length > 0 ? `answered ${answers}` : 'nothing is here to ask it for'}`);
+            assert.ok(answers.every((status) => status < 500), `${route} answered ${answers}`);
         }
-        for (const credential of Object.values(credentials).filter(({ id }) => id.startsWith('vcrd_'))) {
-            const at = `/v1/vaults/${vault.id}/credentials/${credential.id}`;
-            await say('GET', at);
-            await say('POST', at, { display_name: 'renamed' });
+        for (const target of ['/healthz', '/readyz', '/metrics']) assert.equal((await say('GET', target)).status, 200, target);
+        const { pathname } = new URL(connectUrl);
+        assert.equal((await say('GET', pathname)).status, 200);
+        await say('GET', pathname.slice(0, -1)); // another link than was made
+        for (const id of ids.credentials) {
+            const at = `/v1/vaults/${vault.id}/credentials/${id}`;
+            await say('POST', at, { display_name: `renamed ${id}` });
             await say('POST', `${at}/mcp_oauth_validate`, {});
         }
     });
@@ -305,7 +387,7 @@ describe('canary secrets', () => {
         await say('GET', '/metrics');
         assert.ok(heard.length > 100, `only ${heard.length} answers`);
         for (const { where, text, given } of heard) assertClean(where, text, given);
-        assert.equal(heard.filter(({ given }) => given !== undefined).length, 6, 'a secret is given out once, where it is made');
+        assert.equal(heard.filter(({ given }) => given !== undefined).length, 9, 'a secret is given out once, where it is made');
     });
 
     it('stand in no log, no output and no file of the data folder', async () => {

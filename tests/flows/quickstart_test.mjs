@@ -33,8 +33,35 @@ describe('deploy/quickstart', () => {
         assert.equal(done.code, 0, done.stdout + done.stderr);
         assert.equal(done.stdout.match(/^ +yes /gm).length, 6, done.stdout);
         assert.doesNotMatch(done.stdout, /^ +NO /m);
-        assert.match(done.stdout, /claviger log list/);
         for (const name of ['claviger', 'mcp-gitlab', 'gitlab']) assert.ok(alive(pidOf(name)), name);
+
+        const sections = done.stdout.split(/^(?=What |Everything )/m);
+        const section = (title) => sections.find((each) => each.startsWith(title)) ?? assert.fail(`no '${title}' in ${done.stdout}`);
+        const sent = section('What the agent sent:');
+        assert.match(sent, /^    POST http:\/\/127\.0\.0\.1:\d+\/mcp\/gitlab$/m);
+        assert.match(sent, /^    authorization: Bearer \S{1,15}…$/m);
+        assert.match(sent, /"method":"tools\/call","params":\{"name":"get_project"/);
+        assert.match(section('What the agent got:'), /^    name +lighthouse$/m);
+        assert.match(section('What the upstream received:'), /^    GET \/api\/v4\/projects\/42\S* +\S+: the stored token \(\d+ characters\)$/m);
+        assert.doesNotMatch(section('What the upstream received:'), /ANOTHER token/);
+        assert.match(section('What the access log says'), /get_project/);
+    });
+
+    it('says what to try next, and that works', async () => {
+        const next = screen.slice(screen.indexOf('Everything is left running. Next:'));
+        const [, url, key] = next.match(/export CLAVIGER_URL=(\S+) CLAVIGER_API_KEY_FILE=(.+)/) ?? assert.fail(screen);
+        const [, list] = next.match(/^ +\S+ (credential list --vault \S+)/m) ?? assert.fail(next);
+        const listed = await run(binary, list.split(' '), { env: { ...env, CLAVIGER_URL: url, CLAVIGER_API_KEY_FILE: key } });
+        assert.match(listed.stdout, /gitlab/, listed.stderr);
+        for (const command of ['log list --follow', 'help', 'deploy/quickstart --stop']) assert.ok(next.includes(` ${command} `), command);
+        const port = readFileSync(path.join(folder, 'agents.port'), 'utf8').trim();
+        assert.ok(next.includes(`http://127.0.0.1:${port}/mcp/gitlab\n`), next);
+        assert.ok(next.includes(path.join(folder, 'session.token')), next);
+    });
+
+    it('leaves the ports free that a configuration has by default', () => {
+        for (const name of ['agents', 'admin', 'gitlab', 'mcp-gitlab'])
+            assert.doesNotMatch(readFileSync(path.join(folder, `${name}.port`), 'utf8'), /^870[01]$/m, name);
     });
 
     it('takes seconds the second time, with the same server', async () => {
@@ -81,6 +108,18 @@ describe('deploy/quickstart', () => {
         assert.equal(done.code, 0, done.stdout + done.stderr);
         for (const pid of pids) assert.ok(!alive(pid), pid);
         assert.ok(!existsSync(path.join(folder, 'claviger.pid')));
+    });
+
+    it('ends with an error, and stops everything, when the access log does not have the use', async () => {
+        const forgetful = path.join(temporaryFolder(), 'claviger');
+        writeFileSync(forgetful, `#!/bin/sh\n[ "$1 $2" = 'log list' ] && exec echo '{"data": []}'\nexec '${binary}' "$@"\n`, { mode: 0o755 });
+        const done = await run(path.join(deploy, 'quickstart'), ['--once'], { env: { ...env, CLAVIGER_BIN: forgetful }, limitMs: 300_000 });
+        screen += done.stdout + done.stderr;
+        assert.equal(done.code, 1, done.stdout + done.stderr);
+        assert.match(done.stdout, /^ +NO +the access log has the use/m);
+        assert.match(done.stderr, /not everything was seen that should have been/);
+        assert.doesNotMatch(done.stdout, /Next:/);
+        for (const name of ['claviger', 'mcp-gitlab', 'gitlab']) assert.ok(!existsSync(path.join(folder, `${name}.pid`)), name);
     });
 
     it('never shows a secret on the screen', () => {

@@ -10,7 +10,7 @@ using namespace claviger::admin::api;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
-    (void)Query::parse(text);
+    [[maybe_unused]] const auto query = Query::parse(text);
     auto body = Body::parse(text);
     if (!body) return 0;
     Fields in(*body);

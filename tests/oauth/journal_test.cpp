@@ -190,9 +190,8 @@ TEST_CASE("A journal that cannot be written says so and keeps what it has", "[oa
     const auto folder = world.place.path() / "journal";
     fs::create_directory(folder);
     if (::mount("tmpfs", folder.c_str(), "tmpfs", 0, "size=16k") != 0) {
-        WARN("skipped: cannot mount a tmpfs here (" << std::strerror(errno)
-                                                    << "); run as root to test full disks");
-        return;
+        return test::skipped("a tmpfs cannot be mounted here; root may (" +
+                             std::string(std::strerror(errno)) + ")");
     }
     {
         const auto journal = world.journal();
@@ -216,9 +215,8 @@ TEST_CASE("Room that was taken for an answer is there when the disk is full", "[
     const auto folder = world.place.path() / "journal";
     fs::create_directory(folder);
     if (::mount("tmpfs", folder.c_str(), "tmpfs", 0, "size=512k") != 0) {
-        WARN("skipped: cannot mount a tmpfs here (" << std::strerror(errno)
-                                                    << "); run as root to test full disks");
-        return;
+        return test::skipped("a tmpfs cannot be mounted here; root may (" +
+                             std::string(std::strerror(errno)) + ")");
     }
     {
         const auto journal = world.journal();

@@ -28,6 +28,11 @@ crypto::Key opening_of_passphrase(const SlotSummary& slot) {
     return crypto::slot_key(slot.parameters, crypto::Secret::copy_of("correct horse battery staple")).value();
 }
 
+bool has_token(const test::keys::RotationWorld& people) {
+    if (!people.has_token()) test::skipped("SoftHSM2 is not installed");
+    return people.has_token();
+}
+
 /// Changes what a slot holds for an epoch to the wrap of another key, as a disk or memory that lies would.
 base::Status give_another_key(Change& now, std::uint64_t epoch, const crypto::Secret& key_file) {
     auto& transaction = now.transaction();
@@ -260,7 +265,7 @@ TEST_CASE("an older copy of a store gives out no number that a key of the newer 
         CHECK(epochs()[0].epoch == history + 2);
     }
     SECTION("because the token has keys of them, when it was put back by hand") {
-        if (!world.people.has_token()) return;
+        if (!has_token(world.people)) return;
         CHECK(copy.finished(root()).state == OperationState::succeeded);
         CHECK(epochs()[0].epoch == 3);
     }
@@ -271,7 +276,7 @@ TEST_CASE("an older copy of a store gives out no number that a key of the newer 
 
 TEST_CASE("a root key that cannot be prepared leaves no key in the token", "[vault][rotation]") {
     World world;
-    if (!world.people.has_token()) return;
+    if (!has_token(world.people)) return;
     NewSlot unknown{"behind the token", crypto::fresh_key_file_slot(), crypto::Key::generate()};
     base::RawId added{};
     REQUIRE(change(*world.store->records, [&](Change& now) -> base::Status {
@@ -413,10 +418,7 @@ TEST_CASE("a root key that was sealed into a slot wrongly is found with what peo
 TEST_CASE("a token that gives back another key than it was given takes part in no rotation",
           "[vault][rotation]") {
     World world;
-    if (!world.people.has_token()) {
-        WARN("skipped: SoftHSM2 is not installed");
-        return;
-    }
+    if (!has_token(world.people)) return;
     SlotAccess access = world.people.access();
     const auto slots = KeyRing::summary(world.engine).value()->slots;
     access.openings.emplace_back(slots[0].parameters.slot, opening_of_passphrase(slots[0]));
@@ -551,7 +553,7 @@ TEST_CASE("a rotation of the root key does not wait for those of vaults, nor the
         CHECK(running.finished(of_root).state == OperationState::succeeded);
         CHECK(last_entry_of(*of_root) < last_entry_of(*of_vault));
     }
-    if (world.people.has_token()) {
+    if (has_token(world.people)) {
         SECTION("the token that the root key needs is away for a while") {
             auto access = world.people.access();
             access.token = [] {
@@ -681,7 +683,7 @@ TEST_CASE("a store that lost its last commits opens through every slot, and goes
     for (std::size_t lost = 0; lost <= commits; ++lost) {
         INFO(lost << " commits are lost");
         const auto engine = without(lost);
-        if (world.people.has_token() && lost > 0) {
+        if (has_token(world.people) && lost > 0) {
             // The token has forgotten the key before; the others have not.
             for (const auto& way : world.people.ways_in(*engine))
                 if (way.slot != "token") REQUIRE(KeyRing::unseal(*engine, way.input()));

@@ -41,8 +41,8 @@ struct SmallDisk {
     explicit SmallDisk(const char* size_option) {
         mounted = ::mount("tmpfs", place.path.c_str(), "tmpfs", 0, size_option) == 0;
         if (!mounted)
-            WARN("skipped: cannot mount a tmpfs here (" << std::strerror(errno)
-                                                        << "); run as root to test full disks");
+            test::skipped("a tmpfs cannot be mounted here; root may (" + std::string(std::strerror(errno)) +
+                          ")");
     }
     ~SmallDisk() {
         if (mounted) ::umount2(place.path.c_str(), MNT_DETACH);
