@@ -308,12 +308,14 @@ TEST_CASE("A stopping server answers the calls that outlast its grace", "[proxy]
         const auto request = peer.request();
         if (request.empty()) return;
         const auto is = [&](std::string_view tool) { return request.find(tool) != request.npos; };
-        const auto head = [](std::string_view type) {
-            return "HTTP/1.1 200 OK\r\nContent-Type: " + std::string(type) + "\r\nConnection: close\r\n\r\n";
+        const auto head = [](std::string_view type, std::string_view more = {}) {
+            return "HTTP/1.1 200 OK\r\nContent-Type: " + std::string(type) + "\r\n" + std::string(more) +
+                   "Connection: close\r\n\r\n";
         };
         if (is("half_json")) peer.write(head("application/json") + R"({"jsonrpc":"2.0",)");
         if (is("streams")) peer.write(head("text/event-stream") + ": hi\n\n");
-        if (is("resumable")) peer.write(head("text/event-stream") + "id: 7\ndata:\n\n");
+        if (is("resumable"))
+            peer.write(head("text/event-stream", "Mcp-Session-Id: s\r\n") + "id: 7\ndata:\n\n");
         ++waiting;
         peer.client_closed();
     }));
