@@ -23,6 +23,7 @@ namespace {
 constexpr std::uint64_t kLogRows = 5;
 constexpr std::uint64_t kMetaRows = 17;
 constexpr int kAttempts = 20;
+constexpr std::uint64_t kFeedCommits = 16, kFeedTrimEvery = 8;
 
 /// With writev, so that faults injected into write() hit only the engine.
 void say(const std::string& line) {
@@ -46,6 +47,12 @@ Bytes log_key(std::uint64_t seq, std::uint64_t row) {
     return key;
 }
 
+/// What batch `seq` or one before it has the feed forget; every kFeedTrimEvery-th has something to forget.
+std::uint64_t feed_trimmed_to(std::uint64_t seq) {
+    const auto trimming = seq - seq % kFeedTrimEvery;
+    return trimming > kFeedCommits ? trimming - kFeedCommits : 0;
+}
+
 /// Rows in all column families; every 16th batch is large enough to fill memory tables quickly.
 Batch numbered(std::uint64_t seq, int attempt) {
     const auto label = text(seq, attempt);
@@ -55,6 +62,7 @@ Batch numbered(std::uint64_t seq, int attempt) {
     batch.put(Table::meta, std::to_string(seq % kMetaRows), label);
     batch.put(Table::value, "value", label + Bytes(seq % 16 == 0 ? 1'500'000 : 1'000, ' '));
     batch.put(Table::tile, log_key(seq, 0), label);
+    batch.trim_feed(feed_trimmed_to(seq));
     return batch;
 }
 
@@ -122,13 +130,16 @@ void check(const char* directory) {
         complain("the value is not that of batch " + label);
     if (row(*engine, Table::log, log_key(last + 1, 0)) != "(absent)")
         complain("rows of a batch beyond the last commit");
-    std::uint64_t next = 1;
-    const auto visited = engine->changes_after(0, [&](std::uint64_t seq, Table, ByteView) {
-        if (seq > next) ++next;
-        return seq == next;
+    const auto trimmed = feed_trimmed_to(last);
+    auto followed = trimmed;
+    const auto visited = engine->changes_after(trimmed, [&](std::uint64_t seq, Table, ByteView) {
+        if (seq > followed) ++followed;
+        return seq == followed;
     });
-    if (!visited || (last > 0 && next != last))
-        complain("the feed has a gap at commit " + std::to_string(next));
+    if (!visited || followed != last) complain("the feed has a gap at commit " + std::to_string(followed));
+    if (trimmed > 0 &&
+        engine->changes_after(trimmed - 1, [](std::uint64_t, Table, ByteView) { return true; }))
+        complain("the feed was not trimmed to commit " + std::to_string(trimmed));
     std::printf("%llu\n", static_cast<unsigned long long>(last));
 }
 
