@@ -3,8 +3,11 @@
 #include "tests/net/raw_upstream.h"
 #include "tests/support/spec.h"
 
+#include <atomic>
 #include <chrono>
+#include <memory>
 #include <mutex>
+#include <thread>
 
 using namespace claviger;
 using namespace claviger::test;
@@ -523,6 +526,42 @@ TEST_CASE("Each piece of a stream is handed on when it comes, not later", "[net]
     CHECK(end == "complete");
     CHECK(seen == "abc");
     CHECK(world.idle() == 1);
+}
+
+TEST_CASE("A server that is faster than its reader lets others on the worker have their turn",
+          "[net][client]") {
+    static constexpr std::size_t some = 1 << 18, most = 16 << 20;
+    std::atomic<bool> read_enough{false};
+    RawUpstream upstream([&](Peer& peer) {
+        peer.request();
+        peer.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+        const std::string block(256 * 1024, 'x');
+        for (std::size_t sent = 0; !read_enough && sent < most; sent += block.size()) peer.write(block);
+    });
+    struct Stream {
+        /// How many bytes came before something else that was ready had its turn; at most `most`.
+        static net::awaitable<std::size_t> follow(net::Worker& worker, net::ClientPool& pool, Call call) {
+            net::OutboundHead head(worker);
+            head.begin("GET", "/", call.origin);
+            auto sent = co_await pool.send(call.origin, head, {}, call.options);
+            std::size_t bytes = 0;
+            const auto turn_came = std::make_shared<bool>(false);
+            while (sent && !*turn_came && bytes < most) {
+                const auto piece = co_await (*sent)->next();
+                if (!piece || piece->empty()) co_return most;
+                if (bytes < some && bytes + piece->size() >= some)
+                    worker.deliver([turn_came] { *turn_came = true; });
+                bytes += piece->size();
+                std::this_thread::sleep_for(5ms);  // work; meanwhile the next bytes have come
+            }
+            co_return bytes;
+        }
+    };
+    ClientWorld world;
+    const auto bytes = world.loop.await<std::size_t>(
+        [&](net::Worker& worker) { return Stream::follow(worker, *world.pool, call_to(upstream.port())); });
+    read_enough = true;
+    CHECK(bytes < 2 * some);
 }
 
 TEST_CASE("Cancelling ends the wait for the head, the body and the connection", "[net][client]") {
