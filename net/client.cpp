@@ -210,17 +210,15 @@ awaitable<base::Status> Exchange::receive() {
     }
     // A head is expected soon, so a buffer waits for it; a body may be a stream that is silent for hours.
     const bool soon = !parser_->head_complete();
-    if (!soon && (read_at_once_ || filled_ == 0)) {
-        if (!read_at_once_) {
-            release_buffer();  // ten thousand silent streams hold no memory for what may come
-            const auto readable = co_await connection().wait_readable();
-            if (cancelled_ || readable != Io::ok) co_return fail(readable);
-        }
-        // What is ready elsewhere has its turn first, however fast a server is: meanwhile more may come, and
-        // leaves in one write then.
-        co_await asio::post(shared_->worker.context(), asio::deferred);
-        if (cancelled_) co_return fail(Io::closed);
+    if (!soon && !read_at_once_ && filled_ == 0) {
+        release_buffer();  // ten thousand silent streams hold no memory for what may come
+        const auto readable = co_await connection().wait_readable();
+        if (cancelled_ || readable != Io::ok) co_return fail(readable);
     }
+    // What is ready elsewhere has its turn first, however fast a server is: meanwhile an answer may come that
+    // Asio's first try would not have found, or more of a stream, which leaves in one write then.
+    co_await asio::post(shared_->worker.context(), asio::deferred);
+    if (cancelled_) co_return fail(Io::closed);
     const auto space = room();
     std::optional<ReadOutcome> got;
     if (!soon) got = connection().read_now(space);

@@ -320,10 +320,14 @@ awaitable<void> serve(std::shared_ptr<Shard> shard, Connection::Socket socket, s
         ReadOutcome came;
         // The first request may be here already: read at once it could be lost between the reading and the
         // drain that takes the connection for an idle one. TLS keeps its own buffers.
-        if (std::exchange(new_here, false) || connection.secure())
+        if (std::exchange(new_here, false) || connection.secure()) {
             came.io = co_await connection.wait_readable();
-        else
+        } else {
+            // What is ready elsewhere has its turn first: meanwhile the next request may come, which Asio's
+            // first try to read would not have found.
+            co_await asio::post(session.shard->worker.context(), asio::deferred);
             came = co_await connection.read_some(session.first);
+        }
         if (came.io != Io::ok) co_return;
         session.idle = false;
         const bool goes_on = co_await converse(session, came.bytes);
