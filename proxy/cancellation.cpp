@@ -20,9 +20,9 @@ Cancellation::Cancellation(Lane& lane, const Call& call, net::ResponseWriter& wr
       lane_(lane),
       call_(call),
       writer_(writer),
-      endless_(is_endless(call)),
-      until_(endless_ ? Time::max() : started + lane.settings.total),
-      outlives_client(call.era == Era::legacy && call.request.method == "POST") {
+      endless(is_endless(call)),
+      outlives_client(call.era == Era::legacy && call.request.method == "POST"),
+      until_(endless ? Time::max() : started + lane.settings.total) {
     writer.on_client_gone([this] { lose_client(); });
 }
 
@@ -46,7 +46,7 @@ void Cancellation::limit(std::chrono::milliseconds from_now) {
 base::Status Cancellation::stands() const {
     if (auto allowed = still_allowed(lane_, *call_.context, call_.server); !allowed) return allowed;
     return lane_.contexts.value_stands(*call_.context, call_.server,
-                                       endless_ ? std::chrono::minutes(0) : kLastAnswers);
+                                       endless ? std::chrono::minutes(0) : kLastAnswers);
 }
 
 base::Error Cancellation::reason(const base::Error& error) const {
@@ -65,7 +65,7 @@ void Cancellation::look(Time now) {
 }
 
 void Cancellation::stop(CallsUnderWay::Stop what) {
-    if (what != CallsUnderWay::Stop::all && !endless_) return;
+    if (what != CallsUnderWay::Stop::all && !endless) return;
     stopping = true;
     cancel();
 }

@@ -49,15 +49,17 @@ private:
     const Call& call_;
     net::ResponseWriter& writer_;
     std::function<void()> cancel_;
-    const bool endless_;
-    Time until_;
-    bool watched_ = false, overdue_ = false;
 
 public:
+    const bool endless;  // as is_endless() of the call
     /// Modern: the client closing its stream is the cancel signal. Legacy: only GET streams end with their
     /// client (mcp.md 8.2).
     const bool outlives_client;
     bool client_gone = false, stopping = false;
+
+private:
+    Time until_;
+    bool watched_ = false, overdue_ = false;
 };
 
 }  // namespace claviger::proxy

@@ -159,7 +159,7 @@ private:
 
     /// Streams that only tell of what happens: for hours it may be nothing.
     bool may_be_silent(const net::ResponseHead& head) const {
-        return events_ && head.status == 200 && (plan_.due == Due::stream || plan_.rpc_method == kListen);
+        return events_ && head.status == 200 && plan_.cancellation.endless;
     }
 
     /// Answers that never reach the agent, whatever is in them.
@@ -461,9 +461,7 @@ private:
     }
 
     /// A stopping server takes nothing from those who wait for nothing.
-    bool ends_in_order() const {
-        return plan_.cancellation.stopping && (plan_.due == Due::stream || plan_.rpc_method == kListen);
-    }
+    bool ends_in_order() const { return plan_.cancellation.stopping && plan_.cancellation.endless; }
 
     bool lacks_response(const net::SseWatcher& watcher) const {
         return plan_.due == Due::response && !watcher.answered() && !comes_back(watcher.resumable());

@@ -271,7 +271,7 @@ bool may_begin(const Lane& lane, const Call& call) {
 /// The server gave no answer.
 net::awaitable<Carried> unanswered(const Call& call, const base::Error& error,
                                    const Cancellation& cancellation, net::ResponseWriter& writer) {
-    if (cancellation.stopping && is_endless(call)) co_return co_await not_begun(call, writer);
+    if (cancellation.stopping && cancellation.endless) co_return co_await not_begun(call, writer);
     auto reason = cancellation.reason(error);
     if (reason.code != error.code)
         reason.hint = "The call may have been carried out; check before calling again.";

@@ -1,11 +1,11 @@
 #include "vault/rocksdb_log_files.h"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <tuple>
 #include <utility>
 
 #include <fcntl.h>
