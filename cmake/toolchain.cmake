@@ -51,7 +51,7 @@ set(claviger_common_headers
   <algorithm> <array> <atomic> <chrono> <condition_variable> <cstdint> <cstring> <expected> <filesystem> <fstream> <functional>
   <map> <memory> <mutex> <optional> <set> <span> <sstream> <string> <string_view> <thread> <unordered_map> <variant> <vector>
   <nlohmann/json.hpp>)
-set(claviger_async_headers ${claviger_common_headers} <boost/asio/awaitable.hpp>)  # drags Asio's code into every program
+set(claviger_async_headers ${claviger_common_headers} ${PROJECT_SOURCE_DIR}/net/awaitable.h)  # drags Asio's code into every program
 set(claviger_async_folders net notify oauth proxy admin server)
 claviger_precompile(claviger_common ${claviger_common_headers})
 claviger_precompile(claviger_async ${claviger_async_headers})

@@ -1,6 +1,25 @@
 // The coroutine type of the house: bound to the concrete executor of one io_context, which is what makes it
-// cheap.
+// cheap, with frames from net/frame_memory.h.
 #pragma once
+
+#include "net/frame_memory.h"
+
+#include <boost/asio/detail/thread_info_base.hpp>
+
+namespace boost::asio::detail {
+
+template <>
+inline void* thread_info_base::allocate(awaitable_frame_tag, thread_info_base*, std::size_t bytes,
+                                        std::size_t) {
+    return claviger::net::frame_memory().take(bytes);
+}
+template <>
+inline void thread_info_base::deallocate(awaitable_frame_tag, thread_info_base*, void* frame,
+                                         std::size_t bytes) {
+    claviger::net::frame_memory().give_back(frame, bytes);
+}
+
+}  // namespace boost::asio::detail
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>

@@ -3,6 +3,7 @@
 #include "base/scheduling.h"
 #include "crypto/secret.h"
 #include "net/connection.h"
+#include "net/frame_memory.h"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -28,7 +29,6 @@ using namespace std::chrono_literals;
 constexpr auto kTick = 250ms;
 constexpr std::size_t kBufferBytes = 16 * 1024;
 constexpr std::size_t kLargestKeptBuffer = 256 * 1024;
-constexpr std::size_t kKeptBuffers = 256;
 constexpr std::size_t kKeptBytes = 8 * 1024 * 1024;
 
 using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
@@ -45,7 +45,8 @@ struct Periodic {
 struct Worker::State {
     explicit State(std::size_t number)
         : index(number),
-          context(std::make_unique<asio::io_context>(1)),
+          // Sockets and timers of a worker belong to its thread; others only post.
+          context(std::make_unique<asio::io_context>(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO)),
           tick_timer(context->get_executor()) {}
 
     std::size_t index;
@@ -170,6 +171,7 @@ void Worker::State::tick(std::chrono::steady_clock::time_point now) {
         one.action();
     }
     trim_buffers();
+    frame_memory().trim();
 }
 
 std::string Worker::take_buffer() {
@@ -188,8 +190,7 @@ std::string Worker::take_buffer() {
 void Worker::give_back(std::string buffer) {
     crypto::wipe(std::span<char>(buffer));
     const std::size_t bytes = buffer.capacity();
-    if (bytes < kBufferBytes || bytes > kLargestKeptBuffer || state_->buffers.size() >= kKeptBuffers ||
-        state_->buffer_bytes + bytes > kKeptBytes)
+    if (bytes < kBufferBytes || bytes > kLargestKeptBuffer || state_->buffer_bytes + bytes > kKeptBytes)
         return;
     buffer.clear();
     state_->buffer_bytes += bytes;

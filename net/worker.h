@@ -50,7 +50,7 @@ public:
     /// Any thread: calls `action` about every `period` (multiple of the 250 ms tick) until the worker stops.
     void every(std::chrono::milliseconds period, std::function<void()> action);
     std::string take_buffer();  // empty, with capacity from earlier use
-    /// Wipes what the buffer holds, up to its size. Keeps at most a few hundred, none above 256 KiB.
+    /// Wipes what the buffer holds, up to its size. Keeps at most 8 MiB, none above 256 KiB.
     void give_back(std::string buffer);
     std::size_t connections() const;
 
