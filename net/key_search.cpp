@@ -3,6 +3,7 @@
 #include "net/http.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -10,68 +11,105 @@ namespace claviger::net {
 
 namespace {
 
-constexpr std::size_t kLanes = 16;          // bytes that are looked at together
-constexpr std::size_t kBlock = 4 * kLanes;  // pairs, by the byte that they begin with, between two branches
+constexpr std::size_t kLanes = 32;          // bytes that are looked at together
+constexpr std::size_t kBlock = 2 * kLanes;  // pairs, by the byte that they begin with, between two branches
 using Lanes = std::uint8_t __attribute__((vector_size(kLanes)));
 
-Lanes lower(const char* at) {
-    Lanes bytes;
-    std::memcpy(&bytes, at, sizeof bytes);
-    return bytes | 0x20;
-}
-
-bool any(Lanes lanes) {
-    std::uint64_t halves[2];
-    std::memcpy(halves, &lanes, sizeof halves);
-    return (halves[0] | halves[1]) != 0;
-}
-
-/// The rare bytes of a key, each in every lane.
+/// The rare bytes of a key.
 struct Pair {
-    Lanes first, second;
+    std::uint8_t first, second;
 };
+template <std::size_t kKeys>
+using Pairs = std::array<Pair, kKeys>;
 
 Pair rare_pair(const Key& key) {
-    return {Lanes{} + static_cast<std::uint8_t>(key.text[key.rare]),
-            Lanes{} + static_cast<std::uint8_t>(key.text[key.rare + 1])};
+    return {static_cast<std::uint8_t>(key.text[key.rare]), static_cast<std::uint8_t>(key.text[key.rare + 1])};
 }
 
-/// Whether one of the pairs begins among the kBytes bytes at `at`. Reads one byte more.
-template <std::size_t kBytes, std::size_t kKeys>
-bool pair_among(const char* at, const std::array<Pair, kKeys>& pairs) {
-    Lanes found{};
-    for (std::size_t i = 0; i < kBytes; i += kLanes) {
-        const Lanes first = lower(at + i), second = lower(at + i + 1);
-        for (const Pair& pair : pairs) found |= (first == pair.first) & (second == pair.second);
-    }
-    return any(found);
+template <std::size_t kKeys>
+struct Spread {  // over all lanes
+    std::array<Lanes, kKeys> first, second;
+};
+
+/// In which of the lanes at `at` one of the pairs begins: all bits of these are set. Reads one byte more.
+template <std::size_t kKeys>
+[[gnu::always_inline]] inline void pairs_at(const char* at, const Spread<kKeys>& pairs, Lanes& found) {
+    Lanes here, next;
+    std::memcpy(&here, at, sizeof here);
+    std::memcpy(&next, at + 1, sizeof next);
+    here |= 0x20;
+    next |= 0x20;
+    found = {};
+    for (std::size_t key = 0; key < kKeys; ++key)
+        found |= (here == pairs.first[key]) & (next == pairs.second[key]);
 }
+
+using Words = std::array<std::uint64_t, kLanes / 8>;
+
+[[gnu::always_inline]] inline bool any(const Lanes& lanes) {
+    const auto words = std::bit_cast<Words>(lanes);
+    return (words[0] | words[1] | words[2] | words[3]) != 0;
+}
+
+/// The first lane that is set; kLanes: none.
+[[gnu::always_inline]] inline std::size_t first_of(const Lanes& lanes) {
+    static_assert(std::endian::native == std::endian::little);
+    const auto words = std::bit_cast<Words>(lanes);
+    for (std::size_t i = 0; i < words.size(); ++i)
+        if (words[i] != 0) return 8 * i + static_cast<std::size_t>(std::countr_zero(words[i])) / 8;
+    return kLanes;
+}
+
+/// The first of the kBlock bytes at `at` that one of the pairs begins with; kBlock: none.
+template <std::size_t kKeys>
+[[gnu::always_inline]] inline std::size_t find_in_block(const char* at, const Spread<kKeys>& pairs) {
+    Lanes low, high;
+    pairs_at(at, pairs, low);
+    pairs_at(at + kLanes, pairs, high);
+    if (!any(low | high)) return kBlock;
+    return any(low) ? first_of(low) : kLanes + first_of(high);
+}
+
+/// The first byte of `text` that one of the pairs begins with; its size: none.
+template <std::size_t kKeys>
+[[gnu::always_inline]] inline std::size_t find_pair_with(std::string_view text, const Pairs<kKeys>& pairs) {
+    Spread<kKeys> spread;
+    for (std::size_t key = 0; key < kKeys; ++key) {
+        spread.first[key] = Lanes{} + pairs[key].first;
+        spread.second[key] = Lanes{} + pairs[key].second;
+    }
+    std::size_t at = 0;
+    for (; text.size() - at > kBlock; at += kBlock)
+        if (const auto found = find_in_block(text.data() + at, spread); found < kBlock) return at + found;
+    std::array<char, kBlock + 1> rest{};
+    text.copy(rest.data(), kBlock, at);
+    return std::min(at + find_in_block(rest.data(), spread), text.size());
+}
+
+// Compiled twice, of which the program takes what the processor has.
+#ifdef __x86_64__
+#define CLAVIGER_FOR_AVX2 [[gnu::target_clones("avx2", "default")]]
+#else
+#define CLAVIGER_FOR_AVX2
+#endif
+CLAVIGER_FOR_AVX2 std::size_t find_pair(std::string_view text, const Pairs<1>& pairs) {
+    return find_pair_with(text, pairs);
+}
+CLAVIGER_FOR_AVX2 std::size_t find_pair(std::string_view text, const Pairs<4>& pairs) {
+    return find_pair_with(text, pairs);
+}
+#undef CLAVIGER_FOR_AVX2
 
 /// Where the first of the keys stands, by its rare pair; npos: nowhere.
 template <std::size_t kKeys>
 std::size_t find_first(std::string_view text, const std::array<Key, kKeys>& keys) {
-    std::array<Pair, kKeys> rare;
+    Pairs<kKeys> rare;
     std::ranges::transform(keys, rare.begin(), rare_pair);
-    const auto stands_at = [text](const Key& key, std::size_t pair) {
-        return pair >= key.rare && (text[pair] | 0x20) == key.text[key.rare] &&
-               (text[pair + 1] | 0x20) == key.text[key.rare + 1] &&
-               equal_ignoring_case(text.substr(pair - key.rare, key.text.size()), key.text);
-    };
-    const std::size_t pairs = text.empty() ? 0 : text.size() - 1;
-    for (std::size_t at = 0; at < pairs;) {
-        if (at + kBlock <= pairs && !pair_among<kBlock>(text.data() + at, rare)) {
-            at += kBlock;
-            continue;
-        }
-        for (const std::size_t end = std::min(at + kBlock, pairs); at < end;) {
-            if (at + kLanes <= end && !pair_among<kLanes>(text.data() + at, rare)) {
-                at += kLanes;
-                continue;
-            }
-            for (const std::size_t lanes_end = std::min(at + kLanes, end); at < lanes_end; ++at)
-                for (const Key& key : keys)
-                    if (stands_at(key, at)) return at - key.rare;
-        }
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        at += find_pair(text.substr(at), rare);
+        for (const Key& key : keys)
+            if (at >= key.rare && equal_ignoring_case(text.substr(at - key.rare, key.text.size()), key.text))
+                return at - key.rare;
     }
     return text.npos;
 }

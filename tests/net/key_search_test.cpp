@@ -1,8 +1,11 @@
 #include "net/key_search.h"
 
+#include "net/http.h"
 #include "tests/support/spec.h"
 
+#include <random>
 #include <string>
+#include <string_view>
 
 using namespace claviger;
 
@@ -20,6 +23,21 @@ TEST_CASE("A key is found wherever it stands, in any case, and nothing else is",
     CHECK(net::find_ignoring_case("nextcurso nextcurzor xtextcursor nextcursornextcursor", {key, 2}) == 33);
     CHECK(net::find_ignoring_case({}, {key, 2}) == std::string::npos);
     CHECK(net::find_ignoring_case(R"({"jsonrpc":"2.0","id":7})", {R"("id")", 0}) == 17);
+}
+
+TEST_CASE("A key is found first where reading byte by byte finds it", "[net][key_search]") {
+    const net::Key key{"aba", 1};
+    constexpr std::string_view letters = "aAbB!";  // hardly anything but near misses
+    std::mt19937 random(7);
+    for (int round = 0; round < 20'000; ++round) {
+        std::string text(random() % 140, ' ');
+        for (char& c : text) c = letters[random() % letters.size()];
+        std::size_t first = text.npos;
+        for (std::size_t at = 0; at + 3 <= text.size() && first == text.npos; ++at)
+            if (net::equal_ignoring_case(text.substr(at, 3), key.text)) first = at;
+        INFO(text);
+        REQUIRE(net::find_ignoring_case(text, key) == first);
+    }
 }
 
 TEST_CASE("Any of four keys is found wherever it stands, in any case", "[net][key_search]") {
