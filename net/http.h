@@ -27,6 +27,8 @@ public:
     void clear();  // and wipes, as they may hold tokens
     /// The first field of that name. The view lives until the next add or clear.
     std::optional<std::string_view> find(std::string_view name) const;
+    /// The same, of a name that must stand once: nothing, too, when there are more.
+    std::optional<std::string_view> find_only(std::string_view name) const;
     std::size_t count(std::string_view name) const;
     std::size_t size() const { return spans_.size(); }
     Field at(std::size_t index) const;

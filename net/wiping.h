@@ -28,7 +28,10 @@ inline void append_wiping(std::string& text, std::initializer_list<std::string_v
     std::size_t needed = text.size();
     for (const auto piece : pieces) needed += piece.size();
     reserve_wiping(text, needed);
-    for (const auto piece : pieces) text.append(piece);
+    text.resize_and_overwrite(needed, [&, at = text.size()](char* bytes, std::size_t size) mutable {
+        for (const auto piece : pieces) at += piece.copy(bytes + at, piece.size());
+        return size;
+    });
 }
 inline void append_wiping(std::string& text, std::string_view piece) {
     append_wiping(text, std::initializer_list<std::string_view>{piece});

@@ -121,12 +121,12 @@ public:
 
     bool on_key_part(json::string_view part, std::size_t, ErrorCode&) { return keep(part); }
     bool on_key(json::string_view part, std::size_t, ErrorCode&) {
-        keep(part);
+        const auto text = whole(part);
         key_ = kOtherKey;
         for (const auto& known : known_keys(level_)) {
-            if (!may_be_alike(text_, known.text)) continue;
-            if (known.text != text_) {
-                if ((level_ != Level::meta || known.key == kRelatedTask) && spelled_alike(text_, known.text))
+            if (!may_be_alike(text, known.text)) continue;
+            if (known.text != text) {
+                if ((level_ != Level::meta || known.key == kRelatedTask) && spelled_alike(text, known.text))
                     duplicate = true;
                 continue;
             }
@@ -144,35 +144,35 @@ public:
 
     bool on_string_part(json::string_view part, std::size_t, ErrorCode&) { return keep(part); }
     bool on_string(json::string_view part, std::size_t, ErrorCode&) {
-        keep(part);
+        const auto text = whole(part);
         if (in_known_object()) {
             switch (key_) {
                 case kJsonrpc:
-                    version_text = text_;
+                    version_text = text;
                     break;
                 case kMethod:
-                    message.method = text_;
+                    message.method = text;
                     break;
                 case kParams:
                     bad_params = true;
                     break;
                 case kId:
-                    message.id = json_string(text_);
+                    message.id = json_string(text);
                     break;
                 case kName:
-                    message.name = text_;
+                    message.name = text;
                     break;
                 case kUri:
-                    message.uri = text_;
+                    message.uri = text;
                     break;
                 case kTaskId:
-                    message.task_id = text_;
+                    message.task_id = text;
                     break;
                 case kVersion:
-                    message.claimed_version = text_;
+                    message.claimed_version = text;
                     break;
                 case kProgressToken:
-                    message.progress_token = json_string(text_);
+                    message.progress_token = json_string(text);
                     break;
                 default:
                     break;
@@ -204,14 +204,21 @@ private:
         return true;
     }
 
-    bool number(json::string_view part) {
+    /// What the parts kept so far and this last one say, up to the bound; text_ is to be cleared afterwards.
+    std::string_view whole(json::string_view part) {
+        if (text_.empty()) return {part.data(), std::min(part.size(), kMaxText + 1)};
         keep(part);
+        return text_;
+    }
+
+    bool number(json::string_view part) {
+        const auto text = whole(part);
         if (level_ == Level::top && key_ == kId) {
             // Fractions and exponents are no ids; the digits go back exactly as they came.
-            if (text_.find_first_of(".eE") != std::string::npos) bad_id = true;
-            message.id = text_;
+            if (text.find_first_of(".eE") != text.npos) bad_id = true;
+            message.id = text;
         } else if (level_ == Level::meta && key_ == kProgressToken) {
-            message.progress_token = text_;
+            message.progress_token = text;
         } else {
             note_wrong_type();
         }

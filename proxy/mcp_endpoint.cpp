@@ -69,8 +69,8 @@ bool origin_is_allowed(std::string_view origin, const ProxySettings& settings) {
 
 /// The token of the one `Authorization: Bearer`; empty when there is none.
 std::string_view bearer_token(const net::Headers& headers) {
-    const auto value = headers.find("Authorization");
-    if (!value || headers.count("Authorization") != 1) return {};
+    const auto value = headers.find_only("Authorization");
+    if (!value) return {};
     constexpr std::string_view scheme = "Bearer ";
     if (value->size() <= scheme.size() || !net::equal_ignoring_case(value->substr(0, scheme.size()), scheme))
         return {};

@@ -28,8 +28,8 @@ bool is_utf8(std::string_view value) {
 }  // namespace
 
 MediaType media_type(const net::ResponseHead& head) {
-    const auto value = head.headers.find("Content-Type");
-    if (!value || head.headers.count("Content-Type") != 1) return MediaType::other;
+    const auto value = head.headers.find_only("Content-Type");
+    if (!value) return MediaType::other;
     const auto end = value->find_first_of("; \t");
     if (end == value->npos) return type_named(*value);
     return is_utf8(*value) ? type_named(value->substr(0, end)) : MediaType::other;

@@ -2,6 +2,8 @@
 
 #include "tests/support/spec.h"
 
+#include <string>
+
 using namespace claviger;
 
 TEST_CASE("Header names are found whatever their case, in the order they came", "[net]") {
@@ -30,6 +32,33 @@ TEST_CASE("Names that differ in more than case are different", "[net]") {
     CHECK_FALSE(net::equal_ignoring_case("Host", "Hosts"));
     CHECK_FALSE(net::equal_ignoring_case("a[b", "A{b"));  // not letters, although one bit apart
     CHECK_FALSE(net::equal_ignoring_case("@", "`"));
+}
+
+TEST_CASE("Any two bytes at any place are compared as letters or as bytes", "[net]") {
+    const auto same = [](unsigned char a, unsigned char b) {
+        const auto lower = [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + 32 : +c; };
+        return lower(a) == lower(b);
+    };
+    std::size_t wrong = 0;
+    for (unsigned a = 0; a < 256; ++a)
+        for (unsigned b = 0; b < 256; ++b)
+            for (const std::size_t size : {1U, 7U, 8U, 9U, 15U, 16U, 17U})
+                for (const std::size_t at : {std::size_t{0}, size / 2, size - 1}) {
+                    std::string one(size, 'k'), other(size, 'K');
+                    one[at] = static_cast<char>(a);
+                    other[at] = static_cast<char>(b);
+                    if (net::equal_ignoring_case(one, other) != same(one[at], other[at])) ++wrong;
+                }
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("A field that must stand once is not found when it stands twice", "[net]") {
+    net::Headers headers;
+    headers.add("Authorization", "one");
+    CHECK(headers.find_only("authorization") == "one");
+    CHECK_FALSE(headers.find_only("Authorisation"));
+    headers.add("AUTHORIZATION", "two");
+    CHECK_FALSE(headers.find_only("Authorization"));
 }
 
 TEST_CASE("A target is split at its first question mark", "[net]") {
