@@ -57,10 +57,9 @@ OutgoingEntries::~OutgoingEntries() {
 }
 
 void OutgoingEntries::add(vault::QueuedEntry entry) {
-    // Few enough that the commit thread need not wait for all, many enough that they share its cost.
-    constexpr std::size_t least = 8, part = 4;
+    constexpr std::size_t most = 128;  // so that a long queue of calls does not keep the disk waiting
     entries_.push_back(std::move(entry));
-    if (entries_.size() >= std::max(least, *calls_ / part))
+    if (entries_.size() >= most)
         hand_over();
     else if (entries_.size() == 1)
         worker_.after_ready([this] { hand_over(); });

@@ -109,9 +109,7 @@ private:
 };
 
 /// Entries of one worker on their way to the log. They are handed over together, so that they share a commit:
-/// once everything that was ready has had its turn, and before that when they are a good part of the calls
-/// under way, so that the disk and this worker are at work at the same time. Nothing is waited for. Not
-/// thread safe.
+/// once everything that was ready has had its turn. Nothing is waited for. Not thread safe.
 class OutgoingEntries {
 public:
     OutgoingEntries(net::Worker& worker, vault::Ledger& ledger) : worker_(worker), ledger_(ledger) {}
@@ -120,9 +118,6 @@ public:
     OutgoingEntries& operator=(const OutgoingEntries&) = delete;
 
     void add(vault::QueuedEntry entry);
-    /// How many calls are under way on this worker. Shared with them: a suspended call goes with its worker,
-    /// after the lane.
-    const std::shared_ptr<std::size_t>& calls() const { return calls_; }
 
 private:
     void hand_over() {
@@ -132,7 +127,6 @@ private:
     net::Worker& worker_;
     vault::Ledger& ledger_;
     std::vector<vault::QueuedEntry> entries_;
-    std::shared_ptr<std::size_t> calls_ = std::make_shared<std::size_t>(0);
 };
 
 struct Lane {

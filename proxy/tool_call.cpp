@@ -176,18 +176,12 @@ Due due_to(const Call& call) {
 
 /// Runs when it goes out of scope, so that a call is counted down whichever way it ends.
 struct InFlight {
-    InFlight(const Lane& lane, ProxyCounters& counters)
-        : of_worker_(lane.entries.calls()), counters_(counters) {
-        ++*of_worker_;
+    explicit InFlight(ProxyCounters& counters) : counters_(counters) {
         counters_.in_flight.fetch_add(1, std::memory_order_relaxed);
     }
-    ~InFlight() {
-        --*of_worker_;
-        counters_.in_flight.fetch_sub(1, std::memory_order_relaxed);
-    }
+    ~InFlight() { counters_.in_flight.fetch_sub(1, std::memory_order_relaxed); }
     InFlight(const InFlight&) = delete;
     InFlight& operator=(const InFlight&) = delete;
-    const std::shared_ptr<std::size_t> of_worker_;
     ProxyCounters& counters_;
 };
 
@@ -426,7 +420,7 @@ ForServer open_message(Lane& lane, const Call& call, std::optional<Refusal>& ref
 net::awaitable<void> run_call(Lane& lane, ProxyCounters& counters, const Call& call,
                               net::ResponseWriter& writer) {
     const auto started = std::chrono::steady_clock::now();
-    const InFlight in_flight(lane, counters);
+    const InFlight in_flight(counters);
     auto refusal = decide(call);
     if (!refusal && needs_renewal(lane, call)) {
         const auto renewed = co_await with_usable_token(lane, call, refusal);
