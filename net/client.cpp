@@ -5,9 +5,6 @@
 #include "net/wiping.h"
 #include "net/wire_response.h"
 
-#include <boost/asio/deferred.hpp>
-#include <boost/asio/post.hpp>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -217,7 +214,7 @@ awaitable<base::Status> Exchange::receive() {
     }
     // What is ready elsewhere has its turn first, however fast a server is: meanwhile an answer may come that
     // Asio's first try would not have found, or more of a stream, which leaves in one write then.
-    co_await asio::post(shared_->worker.context(), asio::deferred);
+    co_await shared_->worker.others_first();
     if (cancelled_) co_return fail(Io::closed);
     const auto space = room();
     std::optional<ReadOutcome> got;

@@ -6,7 +6,6 @@
 #include "net/worker.h"
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <array>
@@ -287,8 +286,7 @@ awaitable<bool> converse(Session& session, std::size_t begun) {
             co_await answer(session, exchange);
             if (exchange.writer.keeps_connection() && exchange.writer.finished()) {
                 if (exchange.begin == exchange.end) co_return true;
-                if (in_a_row % kRequestsInARow == 0)
-                    co_await asio::post(session.shard->worker.context(), asio::deferred);
+                if (in_a_row % kRequestsInARow == 0) co_await session.shard->worker.others_first();
                 continue;
             }
         }
@@ -325,7 +323,7 @@ awaitable<void> serve(std::shared_ptr<Shard> shard, Connection::Socket socket, s
         } else {
             // What is ready elsewhere has its turn first: meanwhile the next request may come, which Asio's
             // first try to read would not have found.
-            co_await asio::post(session.shard->worker.context(), asio::deferred);
+            co_await session.shard->worker.others_first();
             came = co_await connection.read_some(session.first);
         }
         if (came.io != Io::ok) co_return;

@@ -7,6 +7,7 @@
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/asio/post.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -45,6 +46,8 @@ public:
     void deliver(std::function<void()> work);
     /// On this worker's thread: runs `work` once everything that is ready now has had its turn.
     void after_ready(std::function<void()> work);
+    /// The same for a coroutine: `co_await worker.others_first()`.
+    auto others_first() { return asio::post(context(), asio::deferred); }
     /// The kernel's coarse clock (a few milliseconds); for deadlines only.
     std::chrono::steady_clock::time_point now() const;
     /// Any thread: calls `action` about every `period` (multiple of the 250 ms tick) until the worker stops.
