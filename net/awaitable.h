@@ -22,7 +22,9 @@ inline void thread_info_base::deallocate(awaitable_frame_tag, thread_info_base*,
 }  // namespace boost::asio::detail
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 namespace claviger::net {
 

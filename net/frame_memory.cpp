@@ -1,11 +1,23 @@
 #include "net/frame_memory.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <new>
-
-#include <sanitizer/asan_interface.h>  // what it poisons is poisoned under AddressSanitizer alone
+#include <utility>
 
 namespace claviger::net {
+namespace {
+
+#if __has_feature(address_sanitizer)
+constexpr std::size_t kMostKept = 0;
+#else
+constexpr std::size_t kMostKept = 8 * 1024 * 1024;
+#endif
+
+}  // namespace
+
+const char FrameMemory::kMark = 0;
 
 void* FrameMemory::take(std::size_t bytes) {
     const std::size_t list = (bytes - 1) / kStep;
@@ -14,47 +26,52 @@ void* FrameMemory::take(std::size_t bytes) {
     Free* const frame = from.first;
     if (!frame) return ::operator new((list + 1) * kStep);
     from.first = frame->next;
+    frame->mark = nullptr;
     from.fewest = std::min(from.fewest, --from.frames);
     kept_bytes_ -= (list + 1) * kStep;
-    ASAN_UNPOISON_MEMORY_REGION(frame, (list + 1) * kStep);
     return frame;
 }
 
 void FrameMemory::give_back(void* frame, std::size_t bytes) {
     const std::size_t list = (bytes - 1) / kStep;
-    if (list >= kSizes || kept_bytes_ >= kMostKept) return ::operator delete(frame);
+    if (list >= kSizes || kept_bytes_ + (list + 1) * kStep > most_kept_) return ::operator delete(frame);
+    if (static_cast<Free*>(frame)->mark == &kMark) {
+        std::fputs("claviger: broken promise in net: a frame is given back once\n", stderr);
+        std::abort();
+    }
     List& to = lists_[list];
-    to.first = new (frame) Free{to.first};
-    ASAN_POISON_MEMORY_REGION(to.first + 1, (list + 1) * kStep - sizeof(Free));
+    to.first = new (frame) Free{to.first, &kMark};
     ++to.frames;
     kept_bytes_ += (list + 1) * kStep;
 }
 
-void FrameMemory::let_go(std::size_t list, std::size_t frames) {
-    List& from = lists_[list];
-    for (; frames > 0; --frames) {
-        Free* const frame = from.first;
-        from.first = frame->next;
-        --from.frames;
-        kept_bytes_ -= (list + 1) * kStep;
-        ASAN_UNPOISON_MEMORY_REGION(frame, (list + 1) * kStep);
+void FrameMemory::let_go_behind(List& list, std::size_t kept, std::size_t bytes_of_one) {
+    Free** last = &list.first;
+    for (std::size_t i = 0; i < kept; ++i) last = &(*last)->next;
+    for (Free* frame = std::exchange(*last, nullptr); frame;) {
+        Free* const next = frame->next;
+        frame->mark = nullptr;  // whatever malloc hands this out for
         ::operator delete(frame);
+        frame = next;
+        kept_bytes_ -= bytes_of_one;
+        --list.frames;
     }
 }
 
 void FrameMemory::trim() {
-    for (std::size_t list = 0; list < kSizes; ++list) {
-        let_go(list, lists_[list].fewest / 2);
-        lists_[list].fewest = lists_[list].frames;
+    for (std::size_t i = 0; i < kSizes; ++i) {
+        List& list = lists_[i];
+        if (list.fewest >= 2) let_go_behind(list, list.frames - list.fewest / 2, (i + 1) * kStep);
+        list.fewest = list.frames;
     }
 }
 
 FrameMemory::~FrameMemory() {
-    for (std::size_t list = 0; list < kSizes; ++list) let_go(list, lists_[list].frames);
+    for (std::size_t i = 0; i < kSizes; ++i) let_go_behind(lists_[i], 0, (i + 1) * kStep);
 }
 
 FrameMemory& frame_memory() {
-    thread_local FrameMemory memory;
+    thread_local FrameMemory memory(kMostKept);
     return memory;
 }
 

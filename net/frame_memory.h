@@ -9,11 +9,12 @@
 
 namespace claviger::net {
 
-/// Free frames of one thread, in lists by size. Not thread safe; frames may come back to another thread's
-/// object than they were taken from.
+/// Free frames, in lists by size. Not thread safe; a frame may come back to another object than it was taken
+/// from.
 class FrameMemory {
 public:
-    constexpr FrameMemory() = default;
+    /// Keeps that many bytes in all lists together.
+    explicit constexpr FrameMemory(std::size_t most_kept) : most_kept_(most_kept) {}
     ~FrameMemory();
     FrameMemory(const FrameMemory&) = delete;
     FrameMemory& operator=(const FrameMemory&) = delete;
@@ -21,30 +22,36 @@ public:
     /// At least that many bytes, aligned as operator new aligns, holding whatever they held before. Throws
     /// std::bad_alloc.
     void* take(std::size_t bytes);
-    /// `bytes` as they were asked for.
+    /// `bytes` as they were asked for. Aborts when the frame lies in a list already: two coroutines would get
+    /// it.
     void give_back(void* frame, std::size_t bytes);
-    /// Lets go half of the frames that nobody took since the last time: what is left over from a burst.
+    /// Lets go half of the frames that nobody took since the last time, those that have lain longest: what is
+    /// left over from a burst.
     void trim();
+
     std::size_t kept_bytes() const { return kept_bytes_; }
+    void keep_at_most(std::size_t bytes) { most_kept_ = bytes; }  // from now on
 
 private:
-    static constexpr std::size_t kStep = 64, kSizes = 64;      // lists for 64, 128, … 4,096 bytes
-    static constexpr std::size_t kMostKept = 8 * 1024 * 1024;  // in all lists together
+    static constexpr std::size_t kStep = 64, kSizes = 64;  // lists for 64, 128, … 4,096 bytes
 
     struct Free {
         Free* next;
+        const void* mark;  // kMark; in a frame that is in use it is the address of a function
     };
+    static const char kMark;
     struct List {
-        Free* first = nullptr;
+        Free* first = nullptr;                 // the last that came back
         std::uint32_t frames = 0, fewest = 0;  // now; since the last trim()
     };
     std::array<List, kSizes> lists_{};
-    std::size_t kept_bytes_ = 0;
+    std::size_t kept_bytes_ = 0, most_kept_;
 
-    void let_go(std::size_t list, std::size_t frames);
+    void let_go_behind(List& list, std::size_t kept, std::size_t bytes_of_one);
 };
 
-/// Of the calling thread.
+/// Of the calling thread. Keeps 8 MiB; nothing under AddressSanitizer, which finds uses of what was freed by
+/// not handing it out again soon.
 FrameMemory& frame_memory();
 
 }  // namespace claviger::net

@@ -22,7 +22,7 @@ struct Pair {
 template <std::size_t kKeys>
 using Pairs = std::array<Pair, kKeys>;
 
-Pair rare_pair(const Key& key) {
+[[gnu::always_inline]] inline Pair rare_pair(const Key& key) {
     return {static_cast<std::uint8_t>(key.text[key.rare]), static_cast<std::uint8_t>(key.text[key.rare + 1])};
 }
 
@@ -70,41 +70,34 @@ template <std::size_t kKeys>
     return any(low) ? first_of(low) : kLanes + first_of(high);
 }
 
-/// The first byte of `text` that one of the pairs begins with; its size: none.
+/// The first byte of `text` that one of the pairs begins with; its size: none. Copies nothing: texts may hold
+/// secrets.
 template <std::size_t kKeys>
-[[gnu::always_inline]] inline std::size_t find_pair_with(std::string_view text, const Pairs<kKeys>& pairs) {
+[[gnu::always_inline]] inline std::size_t find_pair(std::string_view text, const Pairs<kKeys>& pairs) {
+    if (text.size() <= kBlock) {
+        for (std::size_t at = 0; at + 1 < text.size(); ++at)
+            for (const Pair& pair : pairs)
+                if ((text[at] | 0x20) == pair.first && (text[at + 1] | 0x20) == pair.second) return at;
+        return text.size();
+    }
     Spread<kKeys> spread;
     for (std::size_t key = 0; key < kKeys; ++key) {
         spread.first[key] = Lanes{} + pairs[key].first;
         spread.second[key] = Lanes{} + pairs[key].second;
     }
-    std::size_t at = 0;
-    for (; text.size() - at > kBlock; at += kBlock)
+    const std::size_t last = text.size() - 1 - kBlock;  // where the last block begins, which overlaps others
+    for (std::size_t at = 0; at < last; at += kBlock)
         if (const auto found = find_in_block(text.data() + at, spread); found < kBlock) return at + found;
-    std::array<char, kBlock + 1> rest{};
-    text.copy(rest.data(), kBlock, at);
-    return std::min(at + find_in_block(rest.data(), spread), text.size());
+    const auto found = find_in_block(text.data() + last, spread);
+    return found < kBlock ? last + found : text.size();
 }
-
-// Compiled twice, of which the program takes what the processor has.
-#ifdef __x86_64__
-#define CLAVIGER_FOR_AVX2 [[gnu::target_clones("avx2", "default")]]
-#else
-#define CLAVIGER_FOR_AVX2
-#endif
-CLAVIGER_FOR_AVX2 std::size_t find_pair(std::string_view text, const Pairs<1>& pairs) {
-    return find_pair_with(text, pairs);
-}
-CLAVIGER_FOR_AVX2 std::size_t find_pair(std::string_view text, const Pairs<4>& pairs) {
-    return find_pair_with(text, pairs);
-}
-#undef CLAVIGER_FOR_AVX2
 
 /// Where the first of the keys stands, by its rare pair; npos: nowhere.
 template <std::size_t kKeys>
-std::size_t find_first(std::string_view text, const std::array<Key, kKeys>& keys) {
+[[gnu::always_inline]] inline std::size_t find_first(std::string_view text,
+                                                     const std::array<Key, kKeys>& keys) {
     Pairs<kKeys> rare;
-    std::ranges::transform(keys, rare.begin(), rare_pair);
+    for (std::size_t key = 0; key < kKeys; ++key) rare[key] = rare_pair(keys[key]);
     for (std::size_t at = 0; at < text.size(); ++at) {
         at += find_pair(text.substr(at), rare);
         for (const Key& key : keys)
@@ -114,14 +107,41 @@ std::size_t find_first(std::string_view text, const std::array<Key, kKeys>& keys
     return text.npos;
 }
 
-}  // namespace
+// The same once more, for processors that look at 32 bytes with one instruction.
+#ifdef __x86_64__
+template <std::size_t kKeys>
+[[gnu::target("avx2")]] std::size_t find_first_avx2(std::string_view text,
+                                                    const std::array<Key, kKeys>& keys) {
+    return find_first(text, keys);
+}
+#endif
 
-std::size_t find_ignoring_case(std::string_view text, const Key& key) {
-    return find_first(text, std::array{key});
+template <std::size_t kKeys>
+std::size_t find_any(std::string_view text, const std::array<Key, kKeys>& keys,
+                     [[maybe_unused]] Vectors vectors) {
+#ifdef __x86_64__
+    if (vectors == Vectors::avx2) return find_first_avx2(text, keys);
+#endif
+    return find_first(text, keys);
 }
 
-bool holds_ignoring_case(std::string_view text, const FourKeys& keys) {
-    return find_first(text, keys) != text.npos;
+}  // namespace
+
+Vectors widest_vectors() {
+#ifdef __x86_64__
+    static const bool has_avx2 = __builtin_cpu_supports("avx2");
+    return has_avx2 ? Vectors::avx2 : Vectors::baseline;
+#else
+    return Vectors::baseline;
+#endif
+}
+
+std::size_t find_ignoring_case(std::string_view text, const Key& key, Vectors vectors) {
+    return find_any(text, std::array{key}, vectors);
+}
+
+bool holds_ignoring_case(std::string_view text, const FourKeys& keys, Vectors vectors) {
+    return find_any(text, keys, vectors) != text.npos;
 }
 
 }  // namespace claviger::net

@@ -14,12 +14,16 @@ struct Key {
     std::size_t rare;
 };
 
+/// Which instructions a search uses: those of the processor it runs on, unless a test says otherwise.
+enum class Vectors { baseline, avx2 };
+Vectors widest_vectors();
+
 /// Where `key` first stands in `text`, in any case of ASCII letters; npos: nowhere. Several GB/s where its
 /// rare bytes are rare.
-std::size_t find_ignoring_case(std::string_view text, const Key& key);
+std::size_t find_ignoring_case(std::string_view text, const Key& key, Vectors vectors = widest_vectors());
 
 /// Whether one of these keys stands in `text`, in any case of ASCII letters. The text is read once for all.
 using FourKeys = std::array<Key, 4>;
-bool holds_ignoring_case(std::string_view text, const FourKeys& keys);
+bool holds_ignoring_case(std::string_view text, const FourKeys& keys, Vectors vectors = widest_vectors());
 
 }  // namespace claviger::net

@@ -6,7 +6,6 @@
 #include "net/worker.h"
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -55,12 +54,16 @@ private:
 /// One bound socket on one worker. Shared by its accept loop and the server that closes it.
 struct Listener {
     Listener(std::shared_ptr<Shard> on, Descriptor socket, std::shared_ptr<TlsServer> how)
-        : shard(std::move(on)), tls(std::move(how)), descriptor(shard->worker.context(), socket.release()) {}
+        : shard(std::move(on)),
+          tls(std::move(how)),
+          bound(std::move(socket)),
+          descriptor(shard->worker.context()) {}
 
     std::shared_ptr<Shard> shard;
     std::vector<std::shared_ptr<Shard>> others;  // for a local socket: the shards that take turns
     std::size_t turn = 0;
     std::shared_ptr<TlsServer> tls;
+    Descriptor bound;  // until the worker takes it: what is open in its context is its thread's alone
     asio::posix::basic_stream_descriptor<Executor> descriptor;
 };
 
@@ -115,6 +118,7 @@ awaitable<void> accept_all(std::shared_ptr<Listener> listener) {
     asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
                                Executor>
         pause(listener->shard->worker.context());
+    listener->descriptor.assign(listener->bound.release());
     while (listener->descriptor.is_open()) {
         const auto [error] = co_await listener->descriptor.async_wait(asio::posix::descriptor_base::wait_read,
                                                                       asio::as_tuple(asio::deferred));

@@ -5,8 +5,6 @@
 #include "net/wiping.h"
 #include "net/worker.h"
 
-#include <boost/asio/co_spawn.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cstdio>

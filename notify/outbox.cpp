@@ -2,8 +2,6 @@
 
 #include "base/log.h"
 
-#include <boost/asio/co_spawn.hpp>
-
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>

@@ -5,8 +5,6 @@
 #include "oauth/connect_finish.h"
 #include "oauth/connect_journal.h"
 
-#include <boost/asio/co_spawn.hpp>
-
 #include <algorithm>
 #include <condition_variable>
 #include <map>

@@ -3,7 +3,6 @@
 #include "oauth/mint.h"
 #include "oauth/refresher_state.h"
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 

@@ -5,7 +5,6 @@
 #include "base/bytes.h"
 #include "net/client.h"
 
-#include <boost/asio/co_spawn.hpp>
 #include <nlohmann/json.hpp>
 
 #include <chrono>

@@ -3,7 +3,6 @@
 #include "tests/support/net_loop.h"
 #include "tests/support/spec.h"
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include <string>

@@ -21,11 +21,11 @@ ROOMS = [  # include prefix, and the only place it may stand in
     ("rocksdb/", re.compile(r"^vault/rocksdb_(engine\.cpp|(log_)?files\.(h|cpp))$")),
     ("sodium", re.compile(r"^crypto/")),
     ("p11-kit/", re.compile(r"^crypto/token\.cpp$")),
-    ("boost/asio/awaitable.hpp", re.compile(r"^net/awaitable\.h$")),  # which says where frames come from
     ("boost/beast", re.compile(r"^net/.*\.cpp$")),
     ("spdlog/", re.compile(r"^server/.*\.cpp$")),
     ("catch2/", re.compile(r"^tests/support/spec\.h$")),
 ]
+COROUTINES = re.compile(r"^boost/asio/(awaitable|co_spawn|use_awaitable)\.hpp$")  # net/awaitable.h says where frames come from
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 
 
@@ -46,6 +46,8 @@ def faults_in(root):
             for prefix, room in ROOMS:
                 if included.startswith(prefix) and not room.match(name) and folder != "tests":
                     faults.append(f"{name}:{number}: {included} may be included only in {room.pattern}")
+            if COROUTINES.match(included) and name != "net/awaitable.h":
+                faults.append(f"{name}:{number}: Asio's coroutines are included by net/awaitable.h alone, in tests too")
             if path.suffix == ".h" and folder != "tests":
                 if included.startswith("boost/asio") and folder != "net":
                     faults.append(f"{name}:{number}: outside net/ a header includes net/awaitable.h and nothing else of Asio")

@@ -3,8 +3,6 @@
 
 #include "net/worker.h"
 
-#include <boost/asio/co_spawn.hpp>
-
 #include <chrono>
 #include <exception>
 #include <functional>
