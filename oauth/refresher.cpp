@@ -67,6 +67,7 @@ Standing Refresher::State::look(const vault::Credential& credential, Wanted want
         if (wanted == Wanted::yes) standing.wanted = now();
         if (standing.wanted) last_used = std::max(last_used.value_or(base::Time{}), *standing.wanted);
         const auto& profile = oauth::profile_of(providers, credential, *grant);
+        standing.tokens = seen_in(grant->facts);
         standing.state = grant->facts.state;
         standing.last_use = last_use_of(grant->facts);
         if (!profile.upstream.rejections.empty()) standing.rejections = &profile.upstream;
@@ -169,7 +170,7 @@ bool Refresher::usable(const vault::Credential& credential) {
     const auto now = state_->now();
     if (!serves_tokens(standing.state, standing.last_use, now)) return false;
     if (standing.renew_at && now >= *standing.renew_at)
-        state_->board(credential.id, nullptr, std::nullopt, std::nullopt);
+        state_->board(credential.id, nullptr, standing.tokens, std::nullopt, std::nullopt);
     return true;
 }
 
@@ -198,7 +199,7 @@ net::awaitable<base::Status> Refresher::State::usable_soon(net::Worker& worker, 
         }
         if (round == 2) co_return std::unexpected(why_unusable(*grant, time));
         look(*credential, Wanted::yes);
-        const auto report = co_await join(worker, id, std::nullopt, settings.patience);
+        const auto report = co_await join(worker, id, seen_in(facts), std::nullopt, settings.patience);
         if (report && !report->sent && report->code == kNoJournal) co_return std::unexpected(no_journal());
         if (!report) {
             StoredGrant waiting = *grant;
@@ -237,7 +238,8 @@ net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, con
         if (told.code == upstream_unauthorized().code) state_->take(id, FreshTokenRefused{facts.gen});
         co_return std::unexpected(told);
     }
-    const auto report = co_await state_->join(worker, id, facts.gen, state_->settings.patience);
+    const auto report =
+        co_await state_->join(worker, id, seen_in(facts), facts.gen, state_->settings.patience);
     const auto after = state_->records.catalog().find<vault::Credential>(id);
     if (after && after->version != version) co_return base::Status();
     if (!report || !after) co_return std::unexpected(upstream_unauthorized());
@@ -261,7 +263,8 @@ net::awaitable<RefreshReport> Refresher::force(net::Worker& worker, const Creden
     const auto grant = credential ? grant_of(state_->records.catalog(), *credential)
                                   : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
     if (!grant) co_return nothing;
-    const auto report = co_await state_->join(worker, id, grant->facts.gen, state_->settings.lease);
+    const auto report =
+        co_await state_->join(worker, id, seen_in(grant->facts), grant->facts.gen, state_->settings.lease);
     if (!report) co_return nothing;
     RefreshReport copy{.sent = report->sent,
                        .kind = report->kind,

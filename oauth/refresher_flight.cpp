@@ -57,8 +57,9 @@ void end_with(RefreshOutcome& outcome, std::optional<base::Time> good_until) {
 
 }  // namespace
 
-/// Waits for the attempt of that credential, which begins if there is none.
-void Refresher::State::board(const CredentialId& id, const net::Worker* worker,
+/// Waits for the attempt of that credential, which begins if there is none. One that landed since `seen` was
+/// read is found out before anything is sent.
+void Refresher::State::board(const CredentialId& id, const net::Worker* worker, SeenTokens seen,
                              std::optional<std::uint64_t> refused_gen, std::optional<Waiter> waiter) {
     const std::unique_lock lock(mutex);
     auto& flight = flights[id];
@@ -73,15 +74,12 @@ void Refresher::State::board(const CredentialId& id, const net::Worker* worker,
         return;
     }
     const auto credential = records.catalog().find<vault::Credential>(id);
-    const auto grant = credential ? grant_of(records.catalog(), *credential)
-                                  : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
-    if (stopping || !grant) {
+    if (stopping || !credential) {
         flights.erase(id);
         if (waiter) waiter->wake(nullptr);
         return;
     }
-    flight = std::make_shared<Flight>(Flight{
-        .id = id, .issuer = issuer_of(*credential), .epoch = grant->facts.epoch, .gen = grant->facts.gen});
+    flight = std::make_shared<Flight>(Flight{.id = id, .issuer = issuer_of(*credential), .replaced = seen});
     const auto own = std::ranges::find_if(lanes, [&](const Lane& lane) { return &lane.worker == worker; });
     flight->lane = own != lanes.end() ? &*own : &lanes[base::IdHash{}(id) % lanes.size()];
     flight->refused_gen = refused_gen;
@@ -238,7 +236,7 @@ net::awaitable<Renewal> Refresher::State::renew_lent(const Flight& flight, const
         const auto& facts = grant->facts;
         const bool young = facts.gen > 1 && is_younger_than(facts, kFreshFor, now());
         if (!facts.renewable || young) co_return Renewal::never;
-        if (can_renew(facts, now())) co_await join(worker, id, facts.gen, settings.patience);
+        if (can_renew(facts, now())) co_await join(worker, id, seen_in(facts), facts.gen, settings.patience);
     }
     const auto after = records.catalog().find<vault::Credential>(id);
     co_return after && after->version != version ? Renewal::done : Renewal::not_now;
@@ -311,8 +309,8 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
                               .hooks = hooks,
                               .settings = settings,
                               .attempt = kept.entry.attempt,
-                              .epoch = flight.epoch,
-                              .gen = flight.gen,
+                              .epoch = flight.replaced.epoch,
+                              .gen = flight.replaced.gen,
                               .refused_gen = refused_gen};
     const auto started = Steady::now();
     const auto begin = [&](vault::Change& change) { return begin_attempt(change, beginning, begun); };
@@ -501,11 +499,11 @@ void Refresher::State::land(const std::shared_ptr<Flight>& flight, Report report
 }
 
 /// Null when patience ran out, or nothing begins any more.
-net::awaitable<Report> Refresher::State::join(net::Worker& worker, const CredentialId& id,
+net::awaitable<Report> Refresher::State::join(net::Worker& worker, const CredentialId& id, SeenTokens seen,
                                               std::optional<std::uint64_t> refused_gen,
                                               std::chrono::milliseconds patience) {
     co_return co_await net::await_callback<Report>(worker, [&](Wake wake) {
-        board(id, &worker, refused_gen, Waiter{std::move(wake), Steady::now() + patience});
+        board(id, &worker, seen, refused_gen, Waiter{std::move(wake), Steady::now() + patience});
     });
 }
 

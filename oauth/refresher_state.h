@@ -32,11 +32,18 @@ struct Waiter {
 };
 
 /// The one attempt of a credential that runs, or waits for its turn at the issuer.
+/// Which tokens of a grant: those that whoever wants others has seen. Where newer ones are there already,
+/// none are asked for.
+struct SeenTokens {
+    std::uint64_t epoch = 0, gen = 0;
+};
+inline SeenTokens seen_in(const GrantFacts& facts) { return {facts.epoch, facts.gen}; }
+
 struct Flight {
     CredentialId id;
     std::string issuer;
     const Refresher::Lane* lane = nullptr;
-    std::uint64_t epoch = 0, gen = 0;  // of the set that is to be replaced
+    SeenTokens replaced = {};
     std::optional<std::uint64_t> refused_gen = {};
     bool running = false;
     std::vector<Waiter> waiters = {};
@@ -45,6 +52,7 @@ struct Flight {
 /// What the hot path asks: as of one version of the credential.
 struct Standing {
     std::uint64_t version = 0;
+    SeenTokens tokens = {};
     GrantState state = GrantState::initial;
     std::optional<base::Time> last_use = {};   // of the token: a little before it expires
     std::optional<base::Time> renew_at = {};   // in the background
@@ -116,8 +124,8 @@ struct Refresher::State {
     base::Time now() const { return records.clock().now(); }
 
     // Flights
-    void board(const CredentialId& id, const net::Worker* worker, std::optional<std::uint64_t> refused_gen,
-               std::optional<Waiter> waiter);
+    void board(const CredentialId& id, const net::Worker* worker, SeenTokens seen,
+               std::optional<std::uint64_t> refused_gen, std::optional<Waiter> waiter);
     void launch(std::shared_ptr<Flight> flight);  // with `mutex` held
     net::awaitable<void> fly(std::shared_ptr<Flight> flight);
     net::awaitable<Report> attempt(const Flight& flight);
@@ -139,7 +147,7 @@ struct Refresher::State {
                                                KeptAnswer& kept);
     net::awaitable<bool> recovered(net::Worker& worker, const CredentialId& id);
     void land(const std::shared_ptr<Flight>& flight, Report report);
-    net::awaitable<Report> join(net::Worker& worker, const CredentialId& id,
+    net::awaitable<Report> join(net::Worker& worker, const CredentialId& id, SeenTokens seen,
                                 std::optional<std::uint64_t> refused_gen, std::chrono::milliseconds patience);
 
     // Questions (RFC 7662)

@@ -37,6 +37,27 @@ TEST_CASE("A hundred callers of an expired grant make one token request", "[oaut
     CHECK(test::soon([&] { return world.journal_files() == 0; }));
 }
 
+TEST_CASE("Who saw that tokens have ended, and comes when there are others, asks for none",
+          "[oauth][refresher]") {
+    World world;
+    world.endpoint.answers = {TokenEndpoint::says(tokens("1")), TokenEndpoint::says(tokens("2"))};
+    world.store(-1s);
+    world.start();
+    test::Loop elsewhere;
+    world.clock.stops = elsewhere.thread.get_id();
+    auto late = std::async(std::launch::async, [&] {
+        return elsewhere.await<base::Status>(
+            [&](net::Worker& worker) { return world.refresher->make_usable(worker, world.credential.id); });
+    });
+    world.clock.stopped.get_future().wait();  // it has read the grant
+    CHECK(world.make_usable());
+    world.clock.go_on.set_value();
+    CHECK(late.get());
+    CHECK(world.endpoint.count() == 1);
+    CHECK(world.token() == "access-1");
+    CHECK(world.facts().state == GrantState::ready);
+}
+
 TEST_CASE("An answer without a refresh token keeps the one in use", "[oauth][refresher]") {
     World world;
     world.endpoint.answers = {

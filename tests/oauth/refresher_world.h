@@ -12,6 +12,7 @@
 #include "tests/support/spec.h"
 #include "tests/support/vault_test_store.h"
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -89,6 +90,21 @@ struct TokenEndpoint {
         return questions.size();
     }
     std::string url() const { return "http://127.0.0.1:" + std::to_string(server.port()) + "/token"; }
+};
+
+/// Stops one thread that asks for the time, so that a test knows what it had read by then.
+class StoppingClock final : public test::ManualClock {
+public:
+    base::Time now() const override {
+        if (std::this_thread::get_id() == stops.load()) {
+            stops = std::thread::id();
+            stopped.set_value();
+            go_on.get_future().wait();
+        }
+        return ManualClock::now();
+    }
+    mutable std::atomic<std::thread::id> stops{};  // the next time it asks
+    mutable std::promise<void> stopped, go_on;
 };
 
 struct World {
@@ -245,7 +261,7 @@ struct World {
     }
 
     test::TemporaryDirectory place;
-    test::ManualClock clock;
+    StoppingClock clock;
     TokenEndpoint endpoint;
     std::unique_ptr<vault::StorageEngine> engine = vault::open_in_memory();
     std::unique_ptr<vault::Records> records;

@@ -14,7 +14,7 @@
 
 namespace claviger::test {
 
-class ManualClock final : public base::Clock {
+class ManualClock : public base::Clock {
 public:
     base::Time now() const override { return base::Time(std::chrono::milliseconds(millis_.load())); }
     void set(base::Time time) { millis_ = time.time_since_epoch().count(); }
