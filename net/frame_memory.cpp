@@ -34,11 +34,12 @@ void* FrameMemory::take(std::size_t bytes) {
 
 void FrameMemory::give_back(void* frame, std::size_t bytes) {
     const std::size_t list = (bytes - 1) / kStep;
-    if (list >= kSizes || kept_bytes_ + (list + 1) * kStep > most_kept_) return ::operator delete(frame);
+    if (list >= kSizes) return ::operator delete(frame);
     if (static_cast<Free*>(frame)->mark == &kMark) {
         std::fputs("claviger: broken promise in net: a frame is given back once\n", stderr);
         std::abort();
     }
+    if (kept_bytes_ + (list + 1) * kStep > most_kept_) return ::operator delete(frame);
     List& to = lists_[list];
     to.first = new (frame) Free{to.first, &kMark};
     ++to.frames;

@@ -8,7 +8,8 @@
 namespace claviger::net {
 
 /// `text` is in lower case and at least two bytes long; `rare` is where its two bytes begin that texts have
-/// least of: only where these stand the rest is looked at.
+/// least of: only where these stand the rest is looked at. Both are letters, or otherwise the same with bit
+/// 0x20 set.
 struct Key {
     std::string_view text;
     std::size_t rare;

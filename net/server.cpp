@@ -118,7 +118,14 @@ awaitable<void> accept_all(std::shared_ptr<Listener> listener) {
     asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
                                Executor>
         pause(listener->shard->worker.context());
-    listener->descriptor.assign(listener->bound.release());
+    boost::system::error_code refused;
+    listener->descriptor.assign(listener->bound.get(), refused);
+    if (refused) {
+        base::log(base::LogLevel::error, "listener.failed", {{"why", refused.message()}});
+        const Descriptor closed(std::move(listener->bound));  // who connects is refused, and does not wait
+        co_return;
+    }
+    listener->bound.release();
     while (listener->descriptor.is_open()) {
         const auto [error] = co_await listener->descriptor.async_wait(asio::posix::descriptor_base::wait_read,
                                                                       asio::as_tuple(asio::deferred));

@@ -85,7 +85,7 @@ struct AskedAbout {
 };
 base::Result<AskedAbout> asked_about(const vault::Change& change, const Inquiry& inquiry,
                                      Transition& transition) {
-    transition = {.facts = {}, .refusal = "a newer token is there already"};
+    transition = {.facts = {}, .refusal = kNewerTokens};
     AskedAbout found{.credential = change.catalog().find<vault::Credential>(inquiry.id)};
     if (!found.credential || found.credential->archived) return AskedAbout{};
     auto grant = grant_of(change.catalog(), *found.credential);
@@ -167,7 +167,7 @@ base::Status begin_attempt(vault::Change& change, const Beginning& beginning, Be
     if (!stored) return std::unexpected(std::move(stored).error());
     auto& grant = *stored;
     if (grant.facts.epoch != beginning.epoch || grant.facts.gen != beginning.gen) {
-        begun.refusal = "a newer token is there already";
+        begun.refusal = kNewerTokens;
         return {};
     }
     const auto now = beginning.clock.now();

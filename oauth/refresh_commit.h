@@ -15,6 +15,9 @@ struct Begun {
     bool elsewhere = false;         // because another process has one under way, and its lease holds
 };
 
+/// Why no attempt begins for somebody who has seen older tokens than there are.
+inline constexpr std::string_view kNewerTokens = "a newer token is there already";
+
 struct Beginning {
     const base::CredentialId& id;
     const base::Clock& clock;  // the wall's: a change's own time never goes back

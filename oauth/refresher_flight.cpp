@@ -57,14 +57,17 @@ void end_with(RefreshOutcome& outcome, std::optional<base::Time> good_until) {
 
 }  // namespace
 
-/// Waits for the attempt of that credential, which begins if there is none. One that landed since `seen` was
-/// read is found out before anything is sent.
+/// Waits for the attempt of that credential, which begins if there is none and no newer tokens than `seen`.
 void Refresher::State::board(const CredentialId& id, const net::Worker* worker, SeenTokens seen,
                              std::optional<std::uint64_t> refused_gen, std::optional<Waiter> waiter) {
     const std::unique_lock lock(mutex);
     auto& flight = flights[id];
     if (flight) {
-        if (refused_gen) flight->refused_gen = refused_gen;
+        if (!flight->running && seen > flight->replaced) {
+            flight->replaced = seen;
+            flight->refused_gen.reset();
+        }
+        if (refused_gen && seen == flight->replaced) flight->refused_gen = refused_gen;
         if (!waiter) return;
         flight->waiters.push_back(std::move(*waiter));
         if (flight->running || flight->waiters.size() > 1) return;
@@ -74,9 +77,18 @@ void Refresher::State::board(const CredentialId& id, const net::Worker* worker, 
         return;
     }
     const auto credential = records.catalog().find<vault::Credential>(id);
-    if (stopping || !credential) {
+    const auto grant = credential ? grant_of(records.catalog(), *credential)
+                                  : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
+    if (stopping || !grant) {
         flights.erase(id);
         if (waiter) waiter->wake(nullptr);
+        return;
+    }
+    if (seen_in(grant->facts) != seen) {
+        flights.erase(id);
+        if (waiter)
+            waiter->wake(std::make_shared<RefreshReport>(RefreshReport{
+                .kind = AnswerClass::not_sent, .code = std::string(kNewerTokens), .connected = false}));
         return;
     }
     flight = std::make_shared<Flight>(Flight{.id = id, .issuer = issuer_of(*credential), .replaced = seen});

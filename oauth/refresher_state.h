@@ -31,14 +31,15 @@ struct Waiter {
     SteadyTime until;
 };
 
-/// The one attempt of a credential that runs, or waits for its turn at the issuer.
 /// Which tokens of a grant: those that whoever wants others has seen. Where newer ones are there already,
 /// none are asked for.
 struct SeenTokens {
     std::uint64_t epoch = 0, gen = 0;
+    auto operator<=>(const SeenTokens&) const = default;
 };
 inline SeenTokens seen_in(const GrantFacts& facts) { return {facts.epoch, facts.gen}; }
 
+/// The one attempt of a credential that runs, or waits for its turn at the issuer.
 struct Flight {
     CredentialId id;
     std::string issuer;

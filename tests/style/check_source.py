@@ -25,7 +25,7 @@ ROOMS = [  # include prefix, and the only place it may stand in
     ("spdlog/", re.compile(r"^server/.*\.cpp$")),
     ("catch2/", re.compile(r"^tests/support/spec\.h$")),
 ]
-COROUTINES = re.compile(r"^boost/asio/(awaitable|co_spawn|use_awaitable)\.hpp$")  # net/awaitable.h says where frames come from
+COROUTINES = re.compile(r"^boost/asio(\.hpp$|/(impl/)?(awaitable|co_spawn|use_awaitable)\.hpp$|/experimental/)")  # net/awaitable.h says where frames come from
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 
 
