@@ -7,6 +7,11 @@
 #include "tests/support/spec.h"
 #include "tests/support/vault_test_store.h"
 
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace claviger::oauth {
 namespace {
 
@@ -111,11 +116,24 @@ struct World {
             [&](net::Worker&) { return introspect(out, call, token, "access_token"); });
     }
 
+    /// From now on it answers with these, and its requests are counted anew.
+    void says(std::vector<std::string> in_order) {
+        const std::lock_guard hold(guard);
+        answers = std::move(in_order);
+        requests.clear();
+    }
+
+    std::mutex guard;  // over the two below
     std::vector<std::string> answers, requests;
     test::RawUpstream server{[this](test::Peer& peer) {
         for (auto request = peer.request(); !request.empty(); request = peer.request()) {
-            requests.push_back(request);
-            peer.write(answers.at(std::min(requests.size(), answers.size()) - 1));
+            std::string answer;
+            {
+                const std::lock_guard hold(guard);
+                requests.push_back(request);
+                answer = answers.at(std::min(requests.size(), answers.size()) - 1);
+            }
+            peer.write(answer);
         }
     }};
     test::ManualClock clock;
@@ -129,7 +147,7 @@ struct World {
 
 TEST_CASE("The grant's client asks, and proves itself as at the token endpoint", "[oauth][introspection]") {
     World world;
-    world.answers = {reply(200, R"({"active":true})")};
+    world.says({reply(200, R"({"active":true})")});
     SECTION("with nothing but its name") {
         REQUIRE(world.ask());
         CHECK(world.requests.at(0).ends_with(
@@ -159,8 +177,8 @@ TEST_CASE("The grant's client asks, and proves itself as at the token endpoint",
 TEST_CASE("Where tokens are bound to a key the question has a proof, once more with the server's nonce",
           "[oauth][introspection]") {
     World world;
-    world.answers = {reply(400, R"({"error":"use_dpop_nonce"})", "DPoP-Nonce: n-1\r\n"),
-                     reply(200, R"({"active":true})")};
+    world.says({reply(400, R"({"error":"use_dpop_nonce"})", "DPoP-Nonce: n-1\r\n"),
+                reply(200, R"({"active":true})")});
     world.parts.dpop_key = DpopKey::generate().exported();
     REQUIRE(world.ask());
     REQUIRE(world.requests.size() == 2);
@@ -170,8 +188,7 @@ TEST_CASE("Where tokens are bound to a key the question has a proof, once more w
 TEST_CASE("Silence and refusals are no statement about a token", "[oauth][introspection]") {
     World world;
     const auto code_of = [&](std::string answer) {
-        world.answers = {std::move(answer)};
-        world.requests.clear();
+        world.says({std::move(answer)});
         const auto said = world.ask();
         REQUIRE_FALSE(said);
         CHECK(said.error().message.find("token-1") == std::string::npos);
