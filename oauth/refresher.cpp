@@ -170,7 +170,7 @@ bool Refresher::usable(const vault::Credential& credential) {
     const auto now = state_->now();
     if (!serves_tokens(standing.state, standing.last_use, now)) return false;
     if (standing.renew_at && now >= *standing.renew_at)
-        state_->board(credential.id, nullptr, standing.tokens, std::nullopt, std::nullopt);
+        state_->board(credential.id, nullptr, standing.tokens, State::Refused::no, std::nullopt);
     return true;
 }
 
@@ -199,7 +199,7 @@ net::awaitable<base::Status> Refresher::State::usable_soon(net::Worker& worker, 
         }
         if (round == 2) co_return std::unexpected(why_unusable(*grant, time));
         look(*credential, Wanted::yes);
-        const auto report = co_await join(worker, id, seen_in(facts), std::nullopt, settings.patience);
+        const auto report = co_await join(worker, id, seen_in(facts), Refused::no, settings.patience);
         if (report && !report->sent && report->code == kNoJournal) co_return std::unexpected(no_journal());
         if (!report) {
             StoredGrant waiting = *grant;
@@ -239,7 +239,7 @@ net::awaitable<base::Status> Refresher::replace_refused(net::Worker& worker, con
         co_return std::unexpected(told);
     }
     const auto report =
-        co_await state_->join(worker, id, seen_in(facts), facts.gen, state_->settings.patience);
+        co_await state_->join(worker, id, seen_in(facts), State::Refused::yes, state_->settings.patience);
     const auto after = state_->records.catalog().find<vault::Credential>(id);
     if (after && after->version != version) co_return base::Status();
     if (!report || !after) co_return std::unexpected(upstream_unauthorized());
@@ -266,7 +266,7 @@ net::awaitable<RefreshReport> Refresher::force(net::Worker& worker, const Creden
         const auto grant = credential ? grant_of(state_->records.catalog(), *credential)
                                       : base::Result<StoredGrant>(std::unexpected(upstream_unauthorized()));
         if (!grant) co_return nothing;
-        report = co_await state_->join(worker, id, seen_in(grant->facts), grant->facts.gen,
+        report = co_await state_->join(worker, id, seen_in(grant->facts), State::Refused::yes,
                                        state_->settings.lease);
     }
     if (!report) co_return nothing;

@@ -145,7 +145,7 @@ void Refresher::State::due(const CredentialId& id) {
         if (!standing.renew_at || *standing.renew_at > now()) {
             if (facts.state != GrantState::refreshing) return;
         }
-        board(id, nullptr, seen_in(facts), std::nullopt, std::nullopt);
+        board(id, nullptr, seen_in(facts), Refused::no, std::nullopt);
     } else {
         look(*credential);
     }
@@ -164,7 +164,7 @@ void Refresher::State::take(const CredentialId& id, GrantEvent event) {
             const bool refresh = transition->taken() && transition->has(GrantAction::refresh_now);
             boost::asio::post(*chores, [this, id, refresh, tokens = seen_in(transition->facts)] {
                 if (const auto credential = records.catalog().find<vault::Credential>(id)) look(*credential);
-                if (refresh) board(id, nullptr, tokens, std::nullopt, std::nullopt);
+                if (refresh) board(id, nullptr, tokens, Refused::no, std::nullopt);
             });
         });
 }

@@ -59,15 +59,15 @@ void end_with(RefreshOutcome& outcome, std::optional<base::Time> good_until) {
 
 /// Waits for the attempt of that credential, which begins if there is none and no newer tokens than `seen`.
 void Refresher::State::board(const CredentialId& id, const net::Worker* worker, SeenTokens seen,
-                             std::optional<std::uint64_t> refused_gen, std::optional<Waiter> waiter) {
+                             Refused refused, std::optional<Waiter> waiter) {
     const std::unique_lock lock(mutex);
     auto& flight = flights[id];
     if (flight) {
         if (!flight->running && seen > flight->replaced) {
             flight->replaced = seen;
-            flight->refused_gen.reset();
+            flight->refused = false;
         }
-        if (refused_gen && seen == flight->replaced) flight->refused_gen = refused_gen;
+        if (refused == Refused::yes && seen == flight->replaced) flight->refused = true;
         if (!waiter) return;
         flight->waiters.push_back(std::move(*waiter));
         if (flight->running || flight->waiters.size() > 1) return;
@@ -94,7 +94,7 @@ void Refresher::State::board(const CredentialId& id, const net::Worker* worker, 
     flight = std::make_shared<Flight>(Flight{.id = id, .issuer = issuer_of(*credential), .replaced = seen});
     const auto own = std::ranges::find_if(lanes, [&](const Lane& lane) { return &lane.worker == worker; });
     flight->lane = own != lanes.end() ? &*own : &lanes[base::IdHash{}(id) % lanes.size()];
-    flight->refused_gen = refused_gen;
+    flight->refused = refused == Refused::yes;
     if (waiter) flight->waiters.push_back(std::move(*waiter));
     if (running[flight->issuer] < settings.per_issuer) {
         launch(flight);
@@ -248,7 +248,8 @@ net::awaitable<Renewal> Refresher::State::renew_lent(const Flight& flight, const
         const auto& facts = grant->facts;
         const bool young = facts.gen > 1 && is_younger_than(facts, kFreshFor, now());
         if (!facts.renewable || young) co_return Renewal::never;
-        if (can_renew(facts, now())) co_await join(worker, id, seen_in(facts), facts.gen, settings.patience);
+        if (can_renew(facts, now()))
+            co_await join(worker, id, seen_in(facts), Refused::yes, settings.patience);
     }
     const auto after = records.catalog().find<vault::Credential>(id);
     co_return after && after->version != version ? Renewal::done : Renewal::not_now;
@@ -309,7 +310,7 @@ net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     std::optional<std::uint64_t> refused_gen;
     {
         const std::lock_guard lock(mutex);
-        refused_gen = flight.refused_gen;
+        if (flight.refused) refused_gen = flight.replaced.gen;
     }
     KeptAnswer kept;
     kept.entry.attempt = crypto::random_id_bytes();
@@ -512,10 +513,9 @@ void Refresher::State::land(const std::shared_ptr<Flight>& flight, Report report
 
 /// Null when patience ran out, or nothing begins any more.
 net::awaitable<Report> Refresher::State::join(net::Worker& worker, const CredentialId& id, SeenTokens seen,
-                                              std::optional<std::uint64_t> refused_gen,
-                                              std::chrono::milliseconds patience) {
+                                              Refused refused, std::chrono::milliseconds patience) {
     co_return co_await net::await_callback<Report>(worker, [&](Wake wake) {
-        board(id, &worker, seen, refused_gen, Waiter{std::move(wake), Steady::now() + patience});
+        board(id, &worker, seen, refused, Waiter{std::move(wake), Steady::now() + patience});
     });
 }
 

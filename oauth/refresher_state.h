@@ -45,7 +45,7 @@ struct Flight {
     std::string issuer;
     const Refresher::Lane* lane = nullptr;
     SeenTokens replaced = {};
-    std::optional<std::uint64_t> refused_gen = {};
+    bool refused = false;  // by the server that they were shown to
     bool running = false;
     std::vector<Waiter> waiters = {};
 };
@@ -125,8 +125,9 @@ struct Refresher::State {
     base::Time now() const { return records.clock().now(); }
 
     // Flights
-    void board(const CredentialId& id, const net::Worker* worker, SeenTokens seen,
-               std::optional<std::uint64_t> refused_gen, std::optional<Waiter> waiter);
+    enum class Refused { no, yes };  // what was seen, by the server that it was shown to
+    void board(const CredentialId& id, const net::Worker* worker, SeenTokens seen, Refused refused,
+               std::optional<Waiter> waiter);
     void launch(std::shared_ptr<Flight> flight);  // with `mutex` held
     net::awaitable<void> fly(std::shared_ptr<Flight> flight);
     net::awaitable<Report> attempt(const Flight& flight);
@@ -148,8 +149,8 @@ struct Refresher::State {
                                                KeptAnswer& kept);
     net::awaitable<bool> recovered(net::Worker& worker, const CredentialId& id);
     void land(const std::shared_ptr<Flight>& flight, Report report);
-    net::awaitable<Report> join(net::Worker& worker, const CredentialId& id, SeenTokens seen,
-                                std::optional<std::uint64_t> refused_gen, std::chrono::milliseconds patience);
+    net::awaitable<Report> join(net::Worker& worker, const CredentialId& id, SeenTokens seen, Refused refused,
+                                std::chrono::milliseconds patience);
 
     // Questions (RFC 7662)
     const Lane* lane_of(const net::Worker& worker) const;
