@@ -40,9 +40,9 @@ using ExaminationProgress =
 
 /// Opens every row with the keys it is bound to, compares the sums over rows with the head and the rows of
 /// secrets with the versions that credentials have, reads and hashes every log entry and compares tiles and
-/// root. Writes nothing. Blocks for as long as that takes. A
-/// fault ends nothing: all of them are counted. The engine's own failures (unavailable, corrupt
-/// "storage.corrupt") end it.
+/// root. Writes nothing, and nobody else may: what is committed meanwhile looks like a fault. Blocks for as
+/// long as that takes. A fault ends nothing: all of them are counted. The engine's own failures (unavailable,
+/// corrupt "storage.corrupt") end it.
 base::Result<StoreExamination> examine_store(const StorageEngine& engine, KeyRing& keys,
                                              const ExaminationProgress& progress);
 
