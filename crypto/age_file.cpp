@@ -1,8 +1,8 @@
 #include "crypto/age_file.h"
 
+#include "base/require.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
-#include "crypto/require.h"
 
 #include <sodium.h>
 
@@ -126,7 +126,7 @@ std::optional<Secret> file_key_from(const Identity& identity, std::string_view a
 }  // namespace
 
 base::Result<Bytes> age_encrypt(const Recipient& recipient, const Secret& plain) {
-    require(plain.size() <= kMaxAgePlain, "callers of age_encrypt() bound the text");
+    base::require(plain.size() <= kMaxAgePlain, "callers of age_encrypt() bound the text");
     const auto ephemeral = Identity::generate();
     const auto shared = ephemeral.shared_with(recipient);
     if (!shared)

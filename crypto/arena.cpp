@@ -1,6 +1,6 @@
 #include "crypto/arena.h"
 
-#include "crypto/require.h"
+#include "base/require.h"
 
 #include <pthread.h>
 #include <sodium.h>
@@ -69,8 +69,8 @@ Arena& Arena::instance() {
 }
 
 Arena::Arena() {
-    require(sodium_init() >= 0, "libsodium starts");
-    require(getrandom(&canary_, sizeof canary_, 0) == sizeof canary_, "the kernel gives randomness");
+    base::require(sodium_init() >= 0, "libsodium starts");
+    base::require(getrandom(&canary_, sizeof canary_, 0) == sizeof canary_, "the kernel gives randomness");
     // A child of fork() does not inherit the chunks (MADV_DONTFORK), so it starts with an empty arena.
     pthread_atfork([] { instance().lock_all(); }, [] { instance().unlock_all(); },
                    [] {
@@ -96,7 +96,7 @@ std::byte* Arena::allocate(std::size_t size) {
             sizes.free.pop_back();
         }
         ASAN_UNPOISON_MEMORY_REGION(data, slot_bytes);
-        require(all_zero(data, slot_bytes), "nobody writes to a secret after its end");
+        base::require(all_zero(data, slot_bytes), "nobody writes to a secret after its end");
         put_canary(data, size);
         ASAN_POISON_MEMORY_REGION(data + size, slot_bytes - size);
     } else {
@@ -148,8 +148,8 @@ void Arena::put_canary(std::byte* data, std::size_t size) const {
 }
 
 void Arena::check_canary(const std::byte* data, std::size_t size) const {
-    require(std::memcmp(data + size, &canary_, sizeof canary_) == 0,
-            "nobody writes past the end of a secret");
+    base::require(std::memcmp(data + size, &canary_, sizeof canary_) == 0,
+                  "nobody writes past the end of a secret");
 }
 
 void Arena::lock_all() {

@@ -1,7 +1,7 @@
 #include "crypto/envelope.h"
 
+#include "base/require.h"
 #include "crypto/random.h"
-#include "crypto/require.h"
 
 #include <sodium.h>
 
@@ -116,7 +116,7 @@ std::array<std::byte, kAadBytes> aad_of(const Place& place) {
 }
 
 base::Bytes seal(const Key& key, const Place& place, std::span<const std::byte> plaintext) {
-    require(plaintext.size() <= kMaxPlaintext, "callers of seal() bound the plaintext to 1 MiB");
+    base::require(plaintext.size() <= kMaxPlaintext, "callers of seal() bound the plaintext to 1 MiB");
     const auto aad = aad_of(place);
     base::Bytes blob;
     blob.reserve(kEnvelopeOverhead + plaintext.size());

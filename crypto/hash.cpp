@@ -1,6 +1,6 @@
 #include "crypto/hash.h"
 
-#include "crypto/require.h"
+#include "base/require.h"
 
 #include <openssl/evp.h>
 #include <sodium.h>
@@ -30,8 +30,9 @@ EVP_MD_CTX* sha256_context() {
     static const EVP_MD* const sha256_algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
     thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
                                                                                        &EVP_MD_CTX_free);
-    require(sha256_algorithm && context && EVP_DigestInit_ex2(context.get(), sha256_algorithm, nullptr) == 1,
-            "OpenSSL provides SHA-256");
+    base::require(
+        sha256_algorithm && context && EVP_DigestInit_ex2(context.get(), sha256_algorithm, nullptr) == 1,
+        "OpenSSL provides SHA-256");
     return context.get();
 }
 
@@ -70,8 +71,8 @@ Digest sha256(std::initializer_list<base::ByteView> parts) {
     Digest digest;
     bool done = true;
     for (const auto part : parts) done = done && EVP_DigestUpdate(context, part.data(), part.size()) == 1;
-    require(done && EVP_DigestFinal_ex(context, digest.data(), nullptr) == 1,
-            "SHA-256 hashes what it is given");
+    base::require(done && EVP_DigestFinal_ex(context, digest.data(), nullptr) == 1,
+                  "SHA-256 hashes what it is given");
     return digest;
 }
 

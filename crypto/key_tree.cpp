@@ -1,6 +1,6 @@
 #include "crypto/key_tree.h"
 
-#include "crypto/require.h"
+#include "base/require.h"
 
 #include <sodium.h>
 
@@ -37,7 +37,7 @@ const char* label_of(Purpose purpose) {
         case Purpose::backup_header:
             return "BACKUP__";
     }
-    require(false, "every purpose has a label");
+    base::require(false, "every purpose has a label");
     return "";
 }
 

@@ -1,6 +1,6 @@
 #include "crypto/random.h"
 
-#include "crypto/require.h"
+#include "base/require.h"
 #include "crypto/secret.h"
 
 #include <pthread.h>
@@ -31,7 +31,7 @@ thread_local Block block;
 void kernel_random_bytes(std::span<std::byte> out) {
     while (!out.empty()) {
         const ssize_t got = getrandom(out.data(), out.size(), 0);
-        require(got > 0 || errno == EINTR, "the kernel gives randomness");
+        base::require(got > 0 || errno == EINTR, "the kernel gives randomness");
         if (got > 0) out = out.subspan(static_cast<std::size_t>(got));
     }
 }

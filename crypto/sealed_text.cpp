@@ -1,7 +1,7 @@
 #include "crypto/sealed_text.h"
 
+#include "base/require.h"
 #include "crypto/random.h"
-#include "crypto/require.h"
 
 #include <sodium.h>
 
@@ -38,14 +38,14 @@ std::string seal(const Key& key, std::string_view context, base::ByteView plain,
 }  // namespace
 
 std::string seal_text(const Key& key, std::string_view context, base::ByteView plain) {
-    require(plain.size() <= kMaxSealedPlain, "callers of seal_text() bound the text");
+    base::require(plain.size() <= kMaxSealedPlain, "callers of seal_text() bound the text");
     std::array<unsigned char, kNonceBytes> nonce;
     random_bytes(std::as_writable_bytes(std::span(nonce)));
     return seal(key, context, plain, nonce);
 }
 
 std::string seal_text_repeatably(const Key& key, std::string_view context, base::ByteView plain) {
-    require(plain.size() <= kMaxSealedPlain, "callers of seal_text_repeatably() bound the text");
+    base::require(plain.size() <= kMaxSealedPlain, "callers of seal_text_repeatably() bound the text");
     // A nonce comes twice only with the same context and text, which then give the same bytes anyway.
     constexpr unsigned char purpose[crypto_generichash_blake2b_PERSONALBYTES + 1] = "sealed-text-nonc";
     base::Bytes length;

@@ -1,8 +1,8 @@
 #include "crypto/secret.h"
 
+#include "base/require.h"
 #include "crypto/arena.h"
 #include "crypto/random.h"
-#include "crypto/require.h"
 
 #include <sodium.h>
 #include <sys/prctl.h>
@@ -91,7 +91,7 @@ base::Result<Key> Key::from(Secret secret) {
 }
 
 base::Status prove_locked_memory(std::size_t room_bytes) {
-    require(sodium_init() >= 0, "libsodium starts");
+    base::require(sodium_init() >= 0, "libsodium starts");
     const auto before = kernel_locked_bytes();
     if (!before) return not_lockable(room_bytes, "/proc/self/status has no VmLck line");
     const std::size_t bytes = whole_pages(room_bytes);

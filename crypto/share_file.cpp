@@ -1,7 +1,7 @@
 #include "crypto/share_file.h"
 
+#include "base/require.h"
 #include "crypto/hash.h"
-#include "crypto/require.h"
 
 #include <algorithm>
 #include <cstring>
@@ -129,7 +129,7 @@ bool is_holder_name(std::string_view name) {
 }
 
 Secret share_text(const ShareFile& file) {
-    require(is_holder_name(file.holder), "callers of share_text() check the holder's name");
+    base::require(is_holder_name(file.holder), "callers of share_text() check the holder's name");
     base::Bytes body(1, static_cast<char>(kVersion));
     body.reserve(kMaxBytes);
     for (const auto& id : {file.instance, file.set})

@@ -33,7 +33,7 @@ public:
     void keep_at_most(std::size_t bytes) { most_kept_ = bytes; }  // from now on
 
 private:
-    static constexpr std::size_t kStep = 64, kSizes = 64;  // lists for 64, 128, … 4,096 bytes
+    static constexpr std::size_t kSizes = 64;  // lists for 64, 128, … 4,096 bytes
 
     struct Free {
         Free* next;

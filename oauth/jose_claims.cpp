@@ -1,8 +1,8 @@
 #include "oauth/jose_claims.h"
 
 #include "base/bytes.h"
+#include "base/require.h"
 #include "crypto/hash.h"
-#include "crypto/require.h"
 #include "oauth/jose.h"
 #include "oauth/json_document.h"
 
@@ -74,8 +74,8 @@ std::string half_hash(Algorithm algorithm, std::span<const std::byte> token) {
     }
     std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
     unsigned bytes = 0;
-    crypto::require(EVP_Digest(token.data(), token.size(), hash.data(), &bytes, digest, nullptr) == 1,
-                    "OpenSSL provides the SHA-2 family");
+    base::require(EVP_Digest(token.data(), token.size(), hash.data(), &bytes, digest, nullptr) == 1,
+                  "OpenSSL provides the SHA-2 family");
     return base::to_base64url({reinterpret_cast<const char*>(hash.data()), bytes / 2});
 }
 

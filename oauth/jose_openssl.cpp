@@ -1,7 +1,7 @@
 #include "oauth/jose_openssl.h"
 
 #include "base/bytes.h"
-#include "crypto/require.h"
+#include "base/require.h"
 #include "crypto/secret.h"
 
 #include <openssl/bn.h>
@@ -23,7 +23,6 @@ namespace claviger::oauth {
 namespace {
 
 using base::ErrorKind;
-using crypto::require;
 
 template <auto Free>
 struct Freeing {
@@ -99,7 +98,8 @@ public:
     KeyHandle build(const char* type, KeyPart part) {
         parameters_.push_back(OSSL_PARAM_construct_end());
         const KeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr));
-        require(context && EVP_PKEY_fromdata_init(context.get()) == 1, "OpenSSL makes keys of known kinds");
+        base::require(context && EVP_PKEY_fromdata_init(context.get()) == 1,
+                      "OpenSSL makes keys of known kinds");
         EVP_PKEY* key = nullptr;
         const int selection = part == KeyPart::with_private ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY;
         EVP_PKEY_fromdata(context.get(), &key, selection, parameters_.data());
@@ -200,11 +200,11 @@ base::Result<KeyHandle> okp_key(const JwkMembers& members, KeyPart part) {
 /// An unsigned number of the key, big-endian, in exactly `bytes` bytes or, for 0, as few as it needs.
 std::string number_in(EVP_PKEY* key, const char* name, std::size_t bytes) {
     BIGNUM* found = nullptr;
-    require(EVP_PKEY_get_bn_param(key, name, &found) == 1, "a public key shows its numbers");
+    base::require(EVP_PKEY_get_bn_param(key, name, &found) == 1, "a public key shows its numbers");
     const Number number(found);
     std::string text(bytes == 0 ? static_cast<std::size_t>(BN_num_bytes(found)) : bytes, '\0');
-    require(BN_bn2binpad(found, raw(text), static_cast<int>(text.size())) >= 0,
-            "a coordinate fits its field");
+    base::require(BN_bn2binpad(found, raw(text), static_cast<int>(text.size())) >= 0,
+                  "a coordinate fits its field");
     return base::to_base64url(text);
 }
 
@@ -263,7 +263,8 @@ std::optional<std::string> der_of_raw(std::string_view text, std::size_t half) {
     const EcdsaSignature signature(ECDSA_SIG_new());
     BIGNUM* r = BN_bin2bn(raw(text), static_cast<int>(half), nullptr);
     BIGNUM* s = BN_bin2bn(raw(text) + half, static_cast<int>(half), nullptr);
-    require(signature && ECDSA_SIG_set0(signature.get(), r, s) == 1, "OpenSSL has memory for a signature");
+    base::require(signature && ECDSA_SIG_set0(signature.get(), r, s) == 1,
+                  "OpenSSL has memory for a signature");
     unsigned char* der = nullptr;
     const int bytes = i2d_ECDSA_SIG(signature.get(), &der);
     if (bytes <= 0) return std::nullopt;
@@ -323,7 +324,8 @@ std::string canonical_jwk(EVP_PKEY* key, KeyShape shape) {
                number_in(key, OSSL_PKEY_PARAM_EC_PUB_Y, curve->coordinate_bytes) + R"("})";
     std::string bytes(kEd25519Bytes, '\0');
     std::size_t size = bytes.size();
-    require(EVP_PKEY_get_raw_public_key(key, raw(bytes), &size) == 1, "an Ed25519 key shows its public half");
+    base::require(EVP_PKEY_get_raw_public_key(key, raw(bytes), &size) == 1,
+                  "an Ed25519 key shows its public half");
     return R"({"crv":"Ed25519","kty":"OKP","x":")" + base::to_base64url(bytes) + R"("})";
 }
 

@@ -1,7 +1,7 @@
 #include "oauth/jose_signing_key.h"
 
 #include "base/bytes.h"
-#include "crypto/require.h"
+#include "base/require.h"
 #include "oauth/jose_openssl.h"
 
 #include <openssl/ec.h>
@@ -20,7 +20,6 @@ namespace claviger::oauth {
 namespace {
 
 using base::ErrorKind;
-using crypto::require;
 using crypto::Secret;
 using nlohmann::json;
 
@@ -193,7 +192,7 @@ base::Result<SigningKey> SigningKey::from_pkcs8(const Secret& der) {
 SigningKey SigningKey::generate_p256() {
     const QuietOpenSsl quiet;
     auto made = checked(KeyHandle(EVP_EC_gen("P-256")), json::object());
-    require(made.has_value(), "OpenSSL makes P-256 keys");
+    base::require(made.has_value(), "OpenSSL makes P-256 keys");
     return std::move(*made);
 }
 
@@ -201,10 +200,10 @@ Secret SigningKey::pkcs8() const {
     const QuietOpenSsl quiet;
     const PrivateKeyInfo info(EVP_PKEY2PKCS8(key_.get()), &PKCS8_PRIV_KEY_INFO_free);
     const int bytes = info ? i2d_PKCS8_PRIV_KEY_INFO(info.get(), nullptr) : 0;
-    require(bytes > 0, "OpenSSL writes its own keys down");
+    base::require(bytes > 0, "OpenSSL writes its own keys down");
     return Secret::filled(static_cast<std::size_t>(bytes), [&](std::span<std::byte> out) {
         auto* at = reinterpret_cast<unsigned char*>(out.data());
-        require(i2d_PKCS8_PRIV_KEY_INFO(info.get(), &at) == bytes, "OpenSSL writes its own keys down");
+        base::require(i2d_PKCS8_PRIV_KEY_INFO(info.get(), &at) == bytes, "OpenSSL writes its own keys down");
     });
 }
 

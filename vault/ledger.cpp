@@ -1,6 +1,7 @@
 #include "vault/ledger.h"
 
 #include "base/log.h"
+#include "base/require.h"
 #include "base/scheduling.h"
 #include "vault/ledger_check.h"
 #include "vault/log_pin.h"
@@ -9,8 +10,6 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <cstdio>
-#include <cstdlib>
 #include <deque>
 #include <iterator>
 #include <map>
@@ -362,10 +361,7 @@ void Ledger::initialise(KeyRing& keys, base::Time now, const LogEntry& entry, Ba
     LogEntry first = entry;
     auto built = writer.append(std::span(&first, 1), batch);
     if (built) built = writer.finish(batch);
-    if (!built) {  // without a disk nothing can fail
-        std::fprintf(stderr, "claviger: broken promise in vault: the first commit can be built\n");
-        std::abort();
-    }
+    base::require(built.has_value(), "the first commit can be built: without a disk nothing can fail");
 }
 
 base::Result<std::unique_ptr<Ledger>> Ledger::open(StorageEngine& engine, KeyRing& keys,
