@@ -80,7 +80,7 @@ describe('A token that is exchanged for another', () => {
             const made = await link('token_exchange', { subject_credential_id: subject.credential.id }, { vault: subject.vault });
             const agent = await agentOf(made);
             await as.expire(subject.tokens.access_token);
-            await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+            await as.expire(await as.newest('access_token', made.resource));
             await callWell(agent, 1);
             assert.equal((await subject.refreshes()).length, 1);
             const statuses = (await made.requests(exchangeType)).map(({ status }) => status);
@@ -102,7 +102,7 @@ describe('A token that is exchanged for another', () => {
             const made = await link('token_exchange', { subject_credential_id: subject.credential.id }, { vault: subject.vault });
             const agent = await agentOf(made);
             await as.fault({ resource: made.resource, grant: exchangeType, kind: 'answer', status: 400, body: { error: 'invalid_grant' }, count: 2 });
-            await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+            await as.expire(await as.newest('access_token', made.resource));
             assert.equal((await call(agent, 1)).message.error.data.code, 'grant.needs_reauth');
             const told = await grantOf(claviger, agent);
             assert.deepEqual([told.state, told.reason, told.subject_credential_id], ['needs_reauth', 'subject_refused', subject.credential.id]);
@@ -114,7 +114,7 @@ describe('A token that is exchanged for another', () => {
             const made = await link('token_exchange', { subject_credential_id: subject.credential.id }, { vault: subject.vault });
             const agent = await agentOf(made);
             await claviger.admin('POST', `${subject.credentialPath}/suspend`);
-            await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+            await as.expire(await as.newest('access_token', made.resource));
             const refused = await call(agent, 1);
             assert.equal(refused.message.error.data.code, 'grant.transient', refused.text);
             const { state, reason, meaning } = await grantOf(claviger, agent);
@@ -140,9 +140,8 @@ describe('A token that is exchanged for another', () => {
             assert.deepEqual(told.act_chain, ['service', 'whoever-acted-before']);
             assert.deepEqual([told.subject_credential_id, told.actor_credential_id], [subject.credential.id, actor.link.credential_id]);
 
-            const actorToken = (await as.issued()).findLast(({ kind, value }) => kind === 'access_token' && !value.includes('.'));
-            await as.expire(actorToken.value);
-            await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+            await as.expire(await as.newest('access_token', actor.resource));
+            await as.expire(await as.newest('access_token', made.resource));
             await callWell(agent, 2);
             assert.deepEqual((await made.requests(exchangeType)).map(({ status }) => status), [200, 400, 200]);
             assert.equal((await actor.requests('client_credentials')).length, 2);
@@ -158,7 +157,7 @@ describe('A token that is exchanged for another', () => {
             await callWell(agent, 1);
             const shown = JSON.stringify([await claviger.admin('GET', agent.credentialPath), await grantOf(claviger, agent), made.link]);
             assert.ok(!shown.includes('canary'), shown);
-            await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+            await as.expire(await as.newest('access_token', made.resource));
             await callWell(agent, 2);
             assert.equal((await made.requests(exchangeType)).length, 2);
         });
@@ -172,7 +171,7 @@ describe('A token that is exchanged for another', () => {
             ]) {
                 const made = await link('token_exchange', exchange, { vault });
                 const agent = await agentOf(made);
-                await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+                await as.expire(await as.newest('access_token', made.resource));
                 const body = { error: 'invalid_request', error_description: `no ${token}`, echo: token };
                 await as.fault({ resource: made.resource, grant: exchangeType, kind: 'answer', status: 400, body, count: 2 });
                 const verdict = await claviger.admin('POST', `${agent.credentialPath}/mcp_oauth_validate`, {});
@@ -232,9 +231,9 @@ describe('A token that is exchanged for another', () => {
             const made = await link('jwt_bearer', { subject_token: 'made-1' });
             const agent = await agentOf(made);
             await callWell(agent, 1);
-            await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+            await as.expire(await as.newest('access_token', made.resource));
             await callWell(agent, 2);
-            await as.expire((await as.issued()).findLast(({ kind }) => kind === 'access_token').value);
+            await as.expire(await as.newest('access_token', made.resource));
             await claviger.admin('POST', `${agent.credentialPath}/mcp_oauth_validate`, {}); // renews whatever its age
             assert.equal((await call(agent, 3)).message.error.data.code, 'grant.needs_reauth');
             await as.mode({ assertions: { 'made-2': { subject: 'robot', uses: 1 } } });

@@ -49,7 +49,7 @@ describe('An authorization server that is asked about its tokens', () => {
         const credentialPath = `/v1/vaults/${vault.id}/credentials/${done.credential_id}`;
         return { ...granted, vault, resource, credential_id: done.credential_id, credentialPath };
     }
-    const newestToken = async () => (await as.issued()).findLast(({ kind }) => kind === 'access_token').value;
+    const newestToken = ({ resource }) => as.newest('access_token', resource);
 
     describe('for how long one lives', () => {
         it('is believed where the token answer does not say', async () => {
@@ -63,7 +63,7 @@ describe('An authorization server that is asked about its tokens', () => {
             assert.ok(left > 3_000_000 && left <= 3_600_000, known.expires_at);
             assert.equal(known.introspection.active, true);
             assert.equal(known.timeline.filter(({ action }) => action === 'introspect').length, 1);
-            assert.equal((await questions(await newestToken())).length, 1);
+            assert.equal((await questions(await newestToken(granted))).length, 1);
             await callWell(granted, 2);
             assert.equal((await granted.refreshes()).length, 1);
         });
@@ -93,7 +93,7 @@ describe('An authorization server that is asked about its tokens', () => {
             const granted = await connected(claviger, as, { dead: true });
             await callWell(granted, 1);
             await callWell(granted, 2);
-            assert.deepEqual(await questions(await newestToken()), []);
+            assert.deepEqual(await questions(await newestToken(granted)), []);
         });
     });
 
@@ -103,7 +103,7 @@ describe('An authorization server that is asked about its tokens', () => {
             const granted = await connectedByLink();
             await as.mode({ issue_refresh: true });
             await callWell(granted, 1);
-            const token = await newestToken();
+            const token = await newestToken(granted);
             assert.deepEqual(await questions(token), [], 'asked for a call that fared well');
             await as.expire(token); // its person withdraws access at the provider
 
@@ -139,7 +139,7 @@ describe('An authorization server that is asked about its tokens', () => {
                 const { message, text } = await call(granted, id);
                 assert.equal(message.error.data.code, 'upstream.unauthorized', text);
             }
-            assert.equal((await questions(await newestToken())).length, 1, 'asked more than once a minute');
+            assert.equal((await questions(await newestToken(granted))).length, 1, 'asked more than once a minute');
             await callWell(granted, 4);
             assert.equal((await grantOf(claviger, granted)).state, 'ready');
         });
@@ -148,7 +148,7 @@ describe('An authorization server that is asked about its tokens', () => {
             await as.mode({ issue_refresh: false });
             const granted = await connectedByLink();
             await as.mode({ issue_refresh: true });
-            await as.expire(await newestToken());
+            await as.expire(await newestToken(granted));
             const { status, refresh } = await claviger.admin('POST', `${granted.credentialPath}/mcp_oauth_validate`, {});
             assert.deepEqual([status, refresh.status], ['invalid', 'no_refresh_token']);
             const { state, reason } = await grantOf(claviger, granted);

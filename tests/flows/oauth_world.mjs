@@ -22,6 +22,7 @@ export async function startAuthorizationServer() {
         return response.json();
     }
     const log = () => control('GET', '/log');
+    const issued = () => control('GET', '/issued');
     return {
         child,
         issuer,
@@ -40,7 +41,13 @@ export async function startAuthorizationServer() {
         alive: async (token) => (await control('POST', '/alive', { token })).alive,
         revoke: (refresh_token) => control('POST', '/revoke', { refresh_token }),
         device: (decision) => control('POST', '/device', decision),
-        issued: () => control('GET', '/issued'),
+        issued,
+        /// The last token of that kind for that resource; others are renewed all the time.
+        async newest(kind, resource) {
+            const found = (await issued()).findLast((one) => one.kind === kind && one.resource === resource);
+            assert.ok(found, `no ${kind} was issued for ${resource}`);
+            return found.value;
+        },
         log,
         seen: () => control('GET', '/seen'),
         tokenRequests: async (grantType) =>

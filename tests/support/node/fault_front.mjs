@@ -39,7 +39,7 @@ export async function readBody(request) {
 export function faultFront(forwardTo, mode) {
     const faults = [];
     const log = [];
-    const issued = []; // { kind, value }
+    const issued = []; // { kind, value, resource } in order; the resource that the request named
     const held = new Set();
     const replays = new Map(); // plain refresh token → { until, answer }
     let together = 0; // token requests that are being answered
@@ -75,15 +75,15 @@ export function faultFront(forwardTo, mode) {
         return changed;
     }
 
-    function disguise(answer) {
+    function disguise(answer, resource) {
         const json = parsed(answer);
         if (!json) return answer;
         for (const [member, kind] of [['access_token', 'at'], ['refresh_token', 'rt']]) {
             if (typeof json[member] !== 'string') continue;
             if (mode.disguise) json[member] = disguised(kind, json[member]);
-            issued.push({ kind: member, value: json[member] });
+            issued.push({ kind: member, value: json[member], resource });
         }
-        if (json.id_token) issued.push({ kind: 'id_token', value: json.id_token });
+        if (json.id_token) issued.push({ kind: 'id_token', value: json.id_token, resource });
         return { ...answer, body: Buffer.from(JSON.stringify(json)) };
     }
 
@@ -157,7 +157,7 @@ export function faultFront(forwardTo, mode) {
         let answer = await processed(request, body, grant === 'refresh_token' ? form.get('refresh_token') : null);
         Object.assign(entry, { processed: true, status: answer.status, error: parsed(answer)?.error });
         noteCode(answer.headers.location);
-        if (path === mode.token_path) answer = disguise(answer);
+        if (path === mode.token_path) answer = disguise(answer, entry.resource);
         if (fault?.kind === 'rewrite') answer = rewritten(answer, fault);
         if (fault?.kind === 'answer_after') answer = made(fault);
         if (fault?.delay_after) await sleep(fault.delay_after);
