@@ -124,9 +124,10 @@ base::Result<Secret> read_secret(int input, std::string_view prompt, std::ostrea
         if (!read) return read;
         return without_line_end(*std::move(read), "standard input");
     }
-    err << prompt << ": " << std::flush;
     auto read = [&] {
-        const SilentTerminal silent(input);
+        const SilentTerminal silent(
+            input);  // before the prompt: whoever answers it at once is not shown, either
+        err << prompt << ": " << std::flush;
         return read_bytes(input, "the terminal", true);
     }();
     err << "\n";

@@ -37,9 +37,14 @@ function diesAtCall(name, nth, config) {
             said += data;
             if (ready || !said.includes('"ready":true')) return;
             ready = true;
-            process.kill(-traced.pid, 'SIGKILL');
+            try {
+                process.kill(-traced.pid, 'SIGKILL');
+            } catch {
+                // Both have gone.
+            }
         });
-        traced.once('exit', (code, signal) => {
+        // Its pipes are the server's, too: when they are closed, that has let go of the store.
+        traced.once('close', (code, signal) => {
             if (ready || signal === 'SIGKILL') resolve(!ready);
             else reject(new Error(`ended by itself with ${code}: ${errors}`));
         });

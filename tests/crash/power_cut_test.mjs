@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, s
 import path from 'node:path';
 import { before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { binary, makeStore, run, serve, startProcess, stopProcess, temporaryFolder } from '../flows/harness.mjs';
+import { binary, eventually, makeStore, run, serve, startProcess, stopProcess, temporaryFolder } from '../flows/harness.mjs';
 
 const cuts = Number(process.env.POWER_CUTS ?? 12);
 const writersAtOnce = 4;
@@ -81,6 +81,7 @@ describe('power cuts', { skip: sanitized ? 'the sanitizers want to be loaded fir
             }
         };
         const writers = Array.from({ length: writersAtOnce }, writer);
+        await eventually('something is acknowledged', () => acknowledged.length > 0);
         await new Promise((resolve) => setTimeout(resolve, milliseconds));
         await claviger.kill();
         await Promise.all(writers);
@@ -110,7 +111,6 @@ describe('power cuts', { skip: sanitized ? 'the sanitizers want to be loaded fir
         for (let round = 0; round < cuts; ++round) {
             const { claviger, shadow } = await start(store, false);
             const acknowledged = await writeUntilCut(claviger, store, shadow, 50 + Math.random() * 700, round);
-            assert.ok(round > 0 || acknowledged.length > 0, 'nothing was acknowledged');
             promised.push(...acknowledged);
             const there = await vaultsOf(store);
             assert.deepEqual(promised.filter((name) => !there.has(name)), [], `after cut ${round}`);
@@ -181,7 +181,6 @@ describe('power cuts', { skip: sanitized ? 'the sanitizers want to be loaded fir
         const store = await makeStore();
         const { claviger, shadow } = await start(store, true);
         const acknowledged = await writeUntilCut(claviger, store, shadow, 500, 0);
-        assert.ok(acknowledged.length > 0);
         const there = await vaultsOf(store).catch(() => new Set());
         assert.ok(acknowledged.some((name) => !there.has(name)), 'the disk lied and nothing was missing: this test sees nothing');
     });

@@ -432,14 +432,13 @@ describe('a sealed server', () => {
         await restart();
         // Python has a pseudo-terminal; it types after the prompt and prints all that the terminal showed.
         const script = `
-import os, pty, sys, time
+import os, pty, sys
 pid, terminal = pty.fork()
 if pid == 0:
     os.execv(sys.argv[1], [sys.argv[1], 'unseal', '--data', 'data'])
 shown = b''
 while b': ' not in shown:
     shown += os.read(terminal, 1000)
-time.sleep(0.3)
 os.write(terminal, sys.argv[2].encode() + b'\\n')
 try:
     while True:

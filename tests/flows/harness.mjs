@@ -3,6 +3,7 @@
 //
 // CLAVIGER_BIN names the binary; without it build/dev/claviger of this checkout is taken.
 import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import net from 'node:net';
@@ -119,15 +120,18 @@ export function node22() {
 }
 
 /// A port that was free a moment ago, for programs that cannot pick one themselves.
-export const freePort = () =>
-    new Promise((resolve, reject) => {
+export async function freePort() {
+    // Below those that the kernel gives to whoever asks for any: it stays free until it is used.
+    for (let tries = 0; tries < 100; ++tries) {
+        const port = randomInt(12_000, 32_000);
         const server = net.createServer();
-        server.once('error', reject);
-        server.listen(0, '127.0.0.1', () => {
-            const { port } = server.address();
-            server.close(() => resolve(port));
-        });
-    });
+        const free = await new Promise((resolve) => server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true)));
+        if (!free) continue;
+        await new Promise((resolve) => server.close(resolve));
+        return port;
+    }
+    throw new Error('no port is free');
+}
 
 /// Runs a program to its end; never throws for its exit code.
 export async function run(command, args, { limitMs = 60_000, ...options } = {}) {
@@ -256,7 +260,7 @@ export async function startFixture(token) {
 }
 
 /// Waits for `probe` to return something truthy; returns it, or fails with `what` after `limitMs`.
-export async function eventually(what, probe, limitMs = 5_000) {
+export async function eventually(what, probe, limitMs = 15_000) {
     const end = Date.now() + limitMs;
     for (;;) {
         const value = await probe();

@@ -1,6 +1,7 @@
 // Two agents, one credential: the server cannot tell them apart, so Claviger must.
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createRequire } from 'node:module';
 import {
     accessLog,
@@ -212,6 +213,7 @@ describe('Agents that share a credential', () => {
             const log = await accessLog(stopping, agent.session.id);
             return log.length >= 4 && (await seen()).at(-1).body.includes('subscriptions/listen');
         });
+        await sleep(300); // until their beginnings have come back, too
         const begun = Date.now();
         stopping.child.kill('SIGTERM');
         await stopping.child.exited;

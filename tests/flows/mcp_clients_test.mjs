@@ -232,11 +232,18 @@ describe('Claviger between published MCP clients and a dual-era server', () => {
                     assert.deepEqual([...new Set(updated)], [uri]);
                     if (listening) return listening.close();
 
+                    /// What is said comes in order: when this has come, so has all that was said before.
+                    const heardAll = async () => {
+                        await sleep(100);
+                        const before = toolsChanged;
+                        await kind.call(client, { name: 'test_trigger_tool_change', arguments: {} });
+                        await eventually('the next notification', () => toolsChanged > before);
+                    };
                     await client.unsubscribeResource({ uri });
-                    await sleep(100); // what was said before is still on its way
+                    await heardAll();
                     const before = updated.length;
                     await kind.call(client, { name: 'test_touch_resource', arguments: { uri } });
-                    await sleep(150);
+                    await heardAll();
                     assert.equal(updated.length, before, 'still told after the subscription ended');
                 }));
 

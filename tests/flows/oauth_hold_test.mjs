@@ -138,11 +138,11 @@ describe('A call with an OAuth credential', () => {
         });
 
         it('is not renewed meanwhile, and is when it is let go on', async () => {
-            await as.mode({ access_ttl: 4 });
+            await as.mode({ access_ttl: 8 });
             const granted = await connected(claviger, as);
             await as.mode({ access_ttl: 3600 });
             await act(granted, 'suspend');
-            await sleep(4_500);
+            await sleep(8_500);
             for (const id of [1, 2]) assert.ok((await call(granted, id)).message.error);
             assert.equal((await granted.refreshes()).length, 0);
             assert.equal((await grantOf(claviger, granted)).next.action, null);

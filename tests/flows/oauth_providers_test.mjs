@@ -6,7 +6,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { binary, freePort, grant, node22, run, startClaviger, startNode, startUpstream, temporaryFolder } from './harness.mjs';
-import { browse, call, callWell, grantOf } from './oauth_world.mjs';
+import { browse, call, callWell, grantOf, soon } from './oauth_world.mjs';
 
 describe('An emulated provider', () => {
     const tokens = []; // [path, Authorization]
@@ -105,24 +105,22 @@ describe('An emulated provider', () => {
         /// A credential with these tokens, whose access token has ended.
         async function handedOver(name, refresh_token, client_secret = emulators.ready.client.client_secret) {
             const url = `${origin}/${name}`;
-            const endsAt = Date.now() + 300;
+            let endsAt;
             const { token } = profiles[name].endpoints;
-            const granted = await grant(claviger, {
-                url,
-                auth: {
-                    type: 'mcp_oauth',
-                    mcp_server_url: url,
-                    access_token: 'ended',
-                    expires_at: new Date(endsAt).toISOString(),
-                    refresh: {
-                        token_endpoint: token,
-                        client_id: emulators.ready.client.client_id,
-                        refresh_token,
-                        token_endpoint_auth: { type: 'client_secret_post', client_secret },
-                    },
+            const auth = () => ({
+                type: 'mcp_oauth',
+                mcp_server_url: url,
+                access_token: 'ended',
+                expires_at: new Date((endsAt = soon())).toISOString(),
+                refresh: {
+                    token_endpoint: token,
+                    client_id: emulators.ready.client.client_id,
+                    refresh_token,
+                    token_endpoint_auth: { type: 'client_secret_post', client_secret },
                 },
             });
-            await sleep(endsAt - Date.now() + 20);
+            const granted = await grant(claviger, { url, auth });
+            await sleep(Math.max(0, endsAt - Date.now()) + 20);
             return { ...granted, credentialPath: `/v1/vaults/${granted.vault.id}/credentials/${granted.credential.id}` };
         }
 
@@ -149,11 +147,12 @@ describe('An emulated provider', () => {
                 assert.notEqual(sent(name).at(-1), 'Bearer ended');
                 assert.equal((await grantOf(claviger, agent)).state, 'ready');
                 // Google gives no new refresh token, the others rotate: whichever is stored now works.
+                const endsAt = soon();
                 const { auth } = await claviger.admin('POST', agent.credentialPath, {
-                    auth: { type: 'mcp_oauth', expires_at: new Date(Date.now() + 300).toISOString() },
+                    auth: { type: 'mcp_oauth', expires_at: new Date(endsAt).toISOString() },
                 });
                 assert.ok(auth.expires_at);
-                await sleep(320);
+                await sleep(Math.max(0, endsAt - Date.now()) + 20);
                 await callWell(agent, 2);
                 assert.equal((await grantOf(claviger, agent)).state, 'ready');
             });

@@ -99,6 +99,9 @@ export async function login(as, { client = 'public', resource = as.resource, sco
     return tokens;
 }
 
+/// When a token ends that shall be over as soon as it is stored: what has ended is not taken.
+export const soon = () => Date.now() + 600;
+
 /// When a token set of now ends; for `expires_at`.
 export const inSeconds = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
 
@@ -139,9 +142,11 @@ export async function connected(
     const tokens = await login(as, { client, resource, scope });
     if (dead || refused) await as.expire(tokens.access_token);
     if (fault) await as.fault({ resource, grant: 'refresh_token', ...fault });
-    const endsAt = Date.now() + 300;
-    if (dead) expires_at = new Date(endsAt).toISOString();
-    const auth = oauthAuth(as, tokens, { client, resource, expires_at, refresh });
+    let endsAt = 0;
+    const auth = () => {
+        if (dead) expires_at = new Date((endsAt = soon())).toISOString();
+        return oauthAuth(as, tokens, { client, resource, expires_at, refresh });
+    };
     const granted = await grant(claviger, { url: resource, auth, ...more });
     if (dead) await sleep(Math.max(0, endsAt - Date.now()) + 20);
     const { pathname } = new URL(resource);
@@ -175,6 +180,13 @@ export async function callWell(granted, id, tool, options) {
     assert.ok(answer.message?.result, `the call failed (${answer.status}): ${answer.text}`);
     return answer;
 }
+
+/// Waits until what it holds lives long, after tokens with short lives: then nothing is under way any more.
+export const settled = (claviger, granted) =>
+    eventually('its token lives long', async () => {
+        const { state, expires_at } = await grantOf(claviger, granted);
+        return state === 'ready' && Date.parse(expires_at) > Date.now() + 60_000;
+    });
 
 /// The state of the grant behind a credential, as an operator sees it.
 export const grantOf = (claviger, granted) => claviger.admin('GET', `${granted.credentialPath}/grant`);

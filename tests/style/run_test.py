@@ -28,7 +28,7 @@ class Counts(unittest.TestCase):
                     "half": "echo 'skipped: tokens: none here'; echo 'skipped: tokens: none here'; echo 'skipped: mounts: not root'"}
         (self.folder / "CTestTestfile.cmake").write_text(
             "".join(f'add_test({name} sh -c "{text}")\n' for name, text in programs.items()))
-        printed, numbers = self.counted("TEST_SECONDS=1 ctest_part unit -j 4")
+        printed, numbers = self.counted("TEST_SECONDS=5 ctest_part unit -j 4")
         self.assertEqual(numbers, (2, 2, 3), printed)
         self.assertIn("skipped: tokens: none here\n", printed)
         self.assertIn("skipped: mounts: not root\n", printed)

@@ -26,7 +26,8 @@ let grants = 0;
 
 /// Everything an agent needs to call one upstream with one token: vault, credential, environment, agent, session.
 /// `toolset` replaces the agent's permissions, `environment` adds to the environment (tool_rules, config, limits).
-/// `auth` replaces the token: any other credential for an MCP server. `vault` is taken with what is in it.
+/// `auth` replaces the token: any other credential for an MCP server, or a function that makes it in the last moment, because
+/// its time runs. `vault` is taken with what is in it.
 /// `shared` takes the result of an earlier grant and opens only another session of a new agent on the same vault.
 export async function grant(
     claviger,
@@ -34,13 +35,8 @@ export async function grant(
 ) {
     const number = `${process.pid}-${++grants}`;
     let { vault, credential, environment: made } = shared ?? { vault: filled };
-    if (!shared && !filled) {
-        vault = await claviger.admin('POST', '/v1/vaults', { display_name: `flow vault ${number}` });
-        credential = await claviger.admin('POST', `/v1/vaults/${vault.id}/credentials`, {
-            display_name: `flow credential ${number}`,
-            auth: auth ?? { type: 'static_bearer', mcp_server_url: url, token },
-        });
-    }
+    const ownVault = !shared && !filled;
+    if (ownVault) vault = await claviger.admin('POST', '/v1/vaults', { display_name: `flow vault ${number}` });
     if (!shared)
         made = await claviger.admin('POST', '/v1/environments', {
             name: `flow-${number}`,
@@ -66,6 +62,11 @@ export async function grant(
         environment_id: made.id,
         vault_ids: [vault.id],
     });
+    if (ownVault)
+        credential = await claviger.admin('POST', `/v1/vaults/${vault.id}/credentials`, {
+            display_name: `flow credential ${number}`,
+            auth: (typeof auth === 'function' ? auth() : auth) ?? { type: 'static_bearer', mcp_server_url: url, token },
+        });
     return {
         vault,
         credential,
