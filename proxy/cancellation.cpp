@@ -54,14 +54,13 @@ base::Error Cancellation::reason(const base::Error& error) const {
     if (overdue_ && client_gone) return {ErrorKind::unavailable, "client.gone", "The client has gone."};
     if (overdue_)
         return {ErrorKind::unavailable, "upstream.timeout", "The call took longer than calls may take."};
-    if (!watched_) return error;
     const auto allowed = stands();
     return allowed ? error : allowed.error();
 }
 
 void Cancellation::look(Time now) {
     overdue_ = overdue_ || now >= until_;
-    if (overdue_ || (watched_ && !stands())) cancel();
+    if (overdue_ || !stands()) cancel();
 }
 
 void Cancellation::stop(CallsUnderWay::Stop what) {

@@ -29,9 +29,8 @@ public:
 
     /// `cancel` ends the server's part; called when it has to end.
     void use(std::function<void()> cancel) { cancel_ = std::move(cancel); }
-    /// From now on the server's part ends, too, when it may not go on.
-    void watch() { watched_ = true; }
-    /// Whether it may. A call whose answer is still due gets a moment when its value is retired. Errors as of
+    /// Whether the call may go on; asked every second, too, because silence is no reason to go on. A call
+    /// whose answer is still due gets a moment when its value is retired. Errors as of
     /// SessionContexts::still_stands and value_stands.
     base::Status stands() const;
     void limit(std::chrono::milliseconds from_now);
@@ -59,7 +58,7 @@ public:
 
 private:
     Time until_;
-    bool watched_ = false, overdue_ = false;
+    bool overdue_ = false;
 };
 
 }  // namespace claviger::proxy

@@ -275,7 +275,6 @@ private:
         const std::size_t most = plan_.filters_list ? lane_.settings.list_bytes : kGatherBytes;
         bool ended = false;
         while (!ended && response.body.size() <= most) {
-            watch_if_waiting();
             const auto part = co_await answer_.next();
             if (!part) {
                 co_await fail(broken_stream(plan_.cancellation.reason(part.error())));
@@ -333,7 +332,6 @@ private:
             const bool go_on =
                 co_await (end ? emit_last(redactor_.finish(*part)) : emit(redactor_.pass(*part)));
             if (!go_on || end) co_return;
-            watch_if_waiting();
             part = unless_ended(co_await answer_.next());
             end = part && (part->empty() || answer_.ended());
             if (part) part = handles_.pass(*part);
@@ -384,11 +382,6 @@ private:
         return part;
     }
 
-    /// Silence is no reason to go on.
-    void watch_if_waiting() {
-        if (!answer_.ready()) plan_.cancellation.watch();
-    }
-
     /// Reads the stream of an initialize up to its answer, whose revision goes into the session id.
     net::awaitable<void> read_revision() {
         net::SseSplitter splitter(kGatherBytes);
@@ -418,7 +411,6 @@ private:
             co_return std::string_view(read_);
         }
         if (after_begun_) co_return *std::exchange(after_begun_, std::nullopt);
-        watch_if_waiting();
         co_return co_await answer_.next();
     }
 
