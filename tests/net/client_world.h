@@ -4,6 +4,7 @@
 #include "net/client.h"
 #include "tests/support/net_loop.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@ struct Call {
     std::string body = R"({"jsonrpc":"2.0","id":1,"method":"ping"})";
     net::SendOptions options;
     std::vector<std::pair<std::string, std::string>> fields;
+    std::function<void()> on_head = {};  // once there is one; on the worker
 };
 
 struct Outcome {
@@ -54,6 +56,7 @@ inline net::awaitable<Outcome> perform(net::Worker& worker, net::ClientPool& poo
     }
     auto& answer = **sent;
     outcome.status = answer.head().status;
+    if (call.on_head) call.on_head();
     outcome.declared_length = answer.declared_length();
     for (std::size_t i = 0; i < answer.head().headers.size(); ++i) {
         const auto field = answer.head().headers.at(i);

@@ -147,6 +147,8 @@ public:
 
     std::uint16_t port() const { return port_; }
     std::size_t connections() const { return connections_; }
+    /// How many of them have been closed here, because the script had come to its end.
+    std::size_t closed() const { return closed_; }
 
 private:
     void accept_all() {
@@ -162,6 +164,7 @@ private:
                 const std::lock_guard hold_for_end(guard_);
                 ended = std::move(peers_[number]);
                 ended.reset();
+                ++closed_;
             });
         }
     }
@@ -170,7 +173,7 @@ private:
     SSL_CTX* tls_;
     int listener_ = -1;
     std::uint16_t port_ = 0;
-    std::atomic<std::size_t> connections_{0};
+    std::atomic<std::size_t> connections_{0}, closed_{0};
     std::mutex guard_;
     std::vector<std::unique_ptr<Peer>> peers_;
     std::vector<std::thread> threads_;

@@ -7,6 +7,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -440,7 +441,9 @@ TEST_CASE("A client that leaves is noticed while the handler thinks and while it
     enum class Phase { thinking, streaming };
     const Phase phase = GENERATE(Phase::thinking, Phase::streaming);
     const bool sends_more = GENERATE(false, true);
+    const bool at_once = phase == Phase::streaming && !sends_more;  // otherwise the tick looks
     std::atomic<bool> ready{false}, gone{false}, ended{false};
+    std::atomic<int> ticks{0};
     std::chrono::steady_clock::time_point left, noticed;
     Site site(
         [&](const net::Request&, net::ResponseWriter& writer, net::Worker& worker) -> net::awaitable<void> {
@@ -460,21 +463,31 @@ TEST_CASE("A client that leaves is noticed while the handler thinks and while it
             });
             ended = true;
         });
-    auto client = site.connect();
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    REQUIRE(test::soon([&] { return ready.load(); }));
-    if (sends_more) {
-        client.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
-        std::this_thread::sleep_for(20ms);
-    }
-    CHECK_FALSE(gone);
-    left = std::chrono::steady_clock::now();
-    client.close();
+    site.loop.worker.every(1ms, [&] { ++ticks; });
+    const auto notice = [&] {
+        ready = gone = ended = false;
+        auto client = site.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        REQUIRE(test::soon([&] { return ready.load(); }));
+        if (sends_more) {
+            client.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+            std::this_thread::sleep_for(20ms);
+        }
+        CHECK_FALSE(gone);
+        const int before = ticks;  // the next one is a quarter of a second away once this has changed
+        if (at_once) REQUIRE(test::soon([&] { return ticks > before; }));
+        left = std::chrono::steady_clock::now();
+        client.close();
 
-    REQUIRE(test::soon([&] { return gone && ended; }));
-    if (phase == Phase::streaming && !sends_more) CHECK(noticed - left < 200ms);
-    CHECK(noticed - left < 2s);
-    CHECK(test::soon([&] { return site.server.counters().connections == 0; }));
+        REQUIRE(test::soon([&] { return gone && ended; }));
+        CHECK(noticed - left < 2s);
+        CHECK(test::soon([&] { return site.server.counters().connections == 0; }));
+        return noticed - left;
+    };
+    auto fastest = notice();
+    if (!at_once) return;
+    for (int tries = 1; tries < 10 && fastest >= 100ms; ++tries) fastest = std::min(fastest, notice());
+    CHECK(fastest < 100ms);
 }
 
 TEST_CASE("A handler that stopped listening is not told, and one that was answered is not either",
@@ -507,7 +520,6 @@ TEST_CASE("Whoever sends too slowly is sent away", "[net][server]") {
     net::ServerLimits limits;
     limits.head = 400ms;
     limits.body = 400ms;
-    limits.idle = 400ms;
     Site site(echo, limits);
 
     SECTION("before the head is complete, although bytes keep coming") {
@@ -530,24 +542,30 @@ TEST_CASE("Whoever sends too slowly is sent away", "[net][server]") {
         CHECK(carries_its_id(answer));
         CHECK(client.ended());
     }
-    SECTION("between two requests, silently") {
-        auto client = site.connect();
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        CHECK(test::status_of(client.answer()) == 200);
-        CHECK(client.rest().empty());
-        CHECK(client.ended());
-    }
+    CHECK(test::soon([&] { return site.server.counters().connections == 0; }));
+}
+
+TEST_CASE("Whoever sends no further request is sent away, silently", "[net][server]") {
+    net::ServerLimits limits;
+    limits.idle = 2s;
+    Site site(echo, limits);
+    auto client = site.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(test::status_of(client.answer()) == 200);
+    CHECK(client.rest().empty());
+    CHECK(client.ended());
     CHECK(test::soon([&] { return site.server.counters().connections == 0; }));
 }
 
 TEST_CASE("Whoever reads nothing is sent away, whoever reads slowly is served", "[net][server]") {
     net::ServerLimits limits;
-    limits.write = 500ms;
+    limits.write = 2s;
+    static constexpr std::size_t whole = 32'000'000;  // more than the kernel holds when the pauses are over
     std::atomic<bool> failed{false};
     Site site(
         [&](const net::Request&, net::ResponseWriter& writer, net::Worker&) -> net::awaitable<void> {
             net::Response response;
-            response.body.assign(16'000'000, 'x');
+            response.body.assign(whole, 'x');
             const auto done = co_await writer.send(response);
             if (!done) failed = done.error().code == "client.gone";
         },
@@ -562,17 +580,17 @@ TEST_CASE("Whoever reads nothing is sent away, whoever reads slowly is served", 
     slow.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     std::size_t bytes = 0;
     const auto began = std::chrono::steady_clock::now();
-    for (int pauses = 0; bytes < 16'000'000;) {
-        const auto piece = slow.receive(2s);
+    for (int pauses = 0; bytes < whole;) {
+        const auto piece = slow.receive();
         if (piece.empty()) break;
         bytes += piece.size();
         if (bytes > 2'000'000u * static_cast<unsigned>(pauses + 1) && pauses < 6) {
             ++pauses;
-            std::this_thread::sleep_for(150ms);
+            std::this_thread::sleep_for(400ms);
         }
     }
-    CHECK(bytes > 16'000'000);
-    CHECK(std::chrono::steady_clock::now() - began > 500ms);  // longer than the limit as a whole
+    CHECK(bytes > whole);
+    CHECK(std::chrono::steady_clock::now() - began > 2s);  // longer than the limit as a whole
     CHECK(site.server.counters().slow_readers == 1);
 }
 
@@ -690,8 +708,8 @@ TEST_CASE("Draining ends at its grace, whatever still runs", "[net][server]") {
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     REQUIRE(test::soon([&] { return running.load(); }));
     site.server.drain(100ms);
-    CHECK(gone);
-    CHECK(site.server.counters().connections == 0);
+    CHECK(test::soon([&] { return gone.load(); }));
+    CHECK(test::soon([&] { return site.server.counters().connections == 0; }));
     CHECK(test::status_of(client.rest()) == 0);
 }
 

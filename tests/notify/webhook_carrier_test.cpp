@@ -4,6 +4,8 @@
 #include "tests/net/raw_upstream.h"
 #include "tests/support/notify_outbox_world.h"
 
+#include <atomic>
+
 using namespace claviger;
 using namespace claviger::notify;
 using namespace std::chrono_literals;
@@ -21,7 +23,7 @@ struct DeliveryWorld : test::OutboxWorld {
         });
         carrier = std::make_unique<WebhookCarrier>(
             loop->worker, *pool, *records,
-            DeliverySettings{.private_addresses = private_addresses, .answer_timeout = 1s});
+            DeliverySettings{.private_addresses = private_addresses, .answer_timeout = 10s});
         outbox = std::make_unique<Outbox>(loop->worker, *records,
                                           Outbox::Carriers{{vault::OutboxKind::webhook, carrier.get()}},
                                           OutboxLimits{.look_every = 250ms});
@@ -53,11 +55,21 @@ std::string status_line(int status, const std::string& more = {}) {
 
 TEST_CASE("A delivery is a signed POST of the event, and a 2xx ends it", "[notify]") {
     Echo echo;
-    const RawUpstream receiver(echo.always(status_line(204)));
+    std::atomic<bool> looked{false};
+    const RawUpstream receiver([&](test::Peer& peer) {
+        auto request = peer.request();
+        if (request.empty()) return;
+        echo.note(peer.number, std::move(request));
+        soon([&] { return looked.load(); });  // an answer would end what is looked at
+        peer.write(status_line(204));
+    });
     DeliveryWorld world;
     const auto endpoint = world.new_endpoint({"vault.created"}, url_of(receiver));
     REQUIRE(world.post("vault.created"));
-    const auto item = world.waiting().at(0);
+    const auto items = world.waiting();
+    looked = true;
+    REQUIRE(items.size() == 1);
+    const auto& item = items[0];
 
     REQUIRE(world.settled());
     REQUIRE(echo.count() == 1);
@@ -191,7 +203,10 @@ TEST_CASE("An endpoint that accepted nothing for a day is disabled, and says why
     for (int i = 0; i < 10 && !world.waiting().empty(); ++i) {
         const auto attempts = world.waiting()[0]->attempts;
         world.clock.set(world.waiting()[0]->next_attempt);
-        REQUIRE(soon([&] { return world.waiting().empty() || world.waiting()[0]->attempts > attempts; }));
+        REQUIRE(soon([&] {
+            const auto items = world.waiting();
+            return items.empty() || items[0]->attempts > attempts;
+        }));
     }
     CHECK(world.waiting().empty());
     CHECK_FALSE(world.stored(endpoint).enabled);

@@ -5,11 +5,16 @@ namespace claviger::oauth {
 namespace {
 
 TEST_CASE("A hundred callers of an expired grant make one token request", "[oauth][refresher]") {
+    std::atomic<bool> looked = false;  // outlives the server
     World world;
-    world.endpoint.answers = {TokenEndpoint::says(tokens("1"))};
+    world.endpoint.answers = {[&](Peer& peer, const std::string&) {
+        test::soon([&] { return looked.load(); });
+        peer.write(tokens("1"));
+    }};
     world.store(-1s);
     world.start();
-    CHECK_FALSE(world.refresher->usable(*world.now()));
+    CHECK_FALSE(world.refresher->usable(*world.now()));  // even if its renewal has begun
+    looked = true;
     std::atomic<int> good = 0, ended = 0;
     for (int i = 0; i < 100; ++i)
         world.loop->begin(
@@ -318,11 +323,12 @@ TEST_CASE("Tokens that come after the account was connected anew are revoked, no
 }
 
 /// What a process leaves that dies between its attempt's commit and the answer's.
-Begun die_in_attempt(World& world) {
+Begun die_in_attempt(World& world, std::chrono::seconds later = 0s) {
     Begun begun;
     const GrantHooks hooks;
     const RefreshSettings settings;
     world.change([&](vault::Change& change) {
+        world.clock.advance(later);  // here, so that nobody else can begin by then
         return begin_attempt(change,
                              {.id = world.credential.id,
                               .clock = world.clock,
@@ -399,7 +405,7 @@ TEST_CASE("An answer that the store refuses stays in the journal until it is tak
     CHECK(world.token() == "access-1");
     CHECK(text_of(*world.parts().refresh_token) == "refresh-1");
     CHECK(world.facts().state == GrantState::ready);
-    CHECK(world.journal_files() == 0);
+    CHECK(test::soon([&] { return world.journal_files() == 0; }));
     CHECK(world.endpoint.count() == 1);
     CHECK(world.revoked.empty());
 }
@@ -520,8 +526,7 @@ TEST_CASE("Eight processes on one store make one token request, and the lease of
     CHECK(world.facts().gen == 2);
 
     // One begins and is never heard of again; until its lease is over nobody else tries.
-    world.clock.advance(3600s);
-    die_in_attempt(world);
+    die_in_attempt(world, 3600s);
     world.clock.advance(30s);
     std::atomic<bool> ended = false;
     world.loop->begin([](World& on, Refresher& own, std::atomic<bool>& done) -> net::awaitable<void> {

@@ -56,22 +56,22 @@ TEST_CASE("What one agent was given is unknown to another with the same credenti
     };
     const Row rows[] = {
         {"a task of 2025-11-25", "tasks/get", "taskId", "task.unknown",
-         R"({"task":{"taskId":"H-1","status":"working"}})", json::json_pointer("/result/task/taskId"),
+         R"({"task":{"taskId":"H:1","status":"working"}})", json::json_pointer("/result/task/taskId"),
          json::object()},
         {"its result", "tasks/result", "taskId", "task.unknown",
-         R"({"content":[],"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"H-1"}}})",
+         R"({"content":[],"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"H:1"}}})",
          json::json_pointer("/result/_meta/io.modelcontextprotocol~1related-task/taskId"), json::object()},
-        {"its end", "tasks/cancel", "taskId", "task.unknown", R"({"taskId":"H-1","status":"cancelled"})",
+        {"its end", "tasks/cancel", "taskId", "task.unknown", R"({"taskId":"H:1","status":"cancelled"})",
          json::json_pointer("/result/taskId"), json::object()},
-        {"a page", "tools/list", "cursor", "cursor.unknown", R"({"tools":[],"nextCursor":"H-1"})",
+        {"a page", "tools/list", "cursor", "cursor.unknown", R"({"tools":[],"nextCursor":"H:1"})",
          json::json_pointer("/result/nextCursor"), json::object()},
         {"another page", "resources/list", "cursor", "cursor.unknown",
-         R"({"resources":[],"nextCursor":"H-1"})", json::json_pointer("/result/nextCursor"), json::object()},
+         R"({"resources":[],"nextCursor":"H:1"})", json::json_pointer("/result/nextCursor"), json::object()},
         {"the state of a call",
          "tools/call",
          "requestState",
          "state.unknown",
-         R"({"resultType":"input_required","requestState":"H-1"})",
+         R"({"resultType":"input_required","requestState":"H:1"})",
          json::json_pointer("/result/requestState"),
          {{"name", "deploy"}, {"inputResponses", json::object()}}},
     };
@@ -81,21 +81,21 @@ TEST_CASE("What one agent was given is unknown to another with the same credenti
             Gateway gateway([&](const std::string&) { return answer_as(way, row.result); });
             const auto given = gateway.post(test::call_of("deploy"));
             CHECK(given.complete);
-            CHECK(given.body.find("H-1") == std::string::npos);
+            CHECK(given.body.find("H:1") == std::string::npos);
             const std::string handle = message_of(given)[row.at];
 
             auto params = row.params;
             params[row.key] = handle;
             const auto mine = gateway.post(request_of(row.method, params));
             CHECK(message_of(mine)[row.at] == handle);  // the same task has the same id each time
-            CHECK(json::parse(body_of(gateway.seen.last()))["params"][row.key] == "H-1");
+            CHECK(json::parse(body_of(gateway.seen.last()))["params"][row.key] == "H:1");
             CHECK(gateway.seen.last().find(handle) == std::string::npos);
 
             const auto before = gateway.seen.count();
             const auto other = gateway.open_session();
             for (const auto& [token, held] :
-                 {std::pair(other, handle), std::pair(other, std::string("H-1")),
-                  std::pair(gateway.token, std::string("H-1")), std::pair(gateway.token, handle.substr(1))}) {
+                 {std::pair(other, handle), std::pair(other, std::string("H:1")),
+                  std::pair(gateway.token, std::string("H:1")), std::pair(gateway.token, handle.substr(1))}) {
                 params[row.key] = held;
                 const auto refused =
                     gateway.post(request_of(row.method, params), {{"Authorization", "Bearer " + token}});
@@ -144,11 +144,11 @@ TEST_CASE("The name in the header of a modern task is the one in the body, on bo
 TEST_CASE("A subscription names only tasks of its own agent", "[proxy][isolation]") {
     Gateway gateway([](const std::string& request) {
         return request.find("subscriptions/listen") == request.npos
-                   ? answer_as(Way::json, R"({"resultType":"task","taskId":"H-1"})")
+                   ? answer_as(Way::json, R"({"resultType":"task","taskId":"H:1"})")
                    : sse_answer(
-                         R"(data: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":{"taskIds":["H-1"]}}}
+                         R"(data: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":{"taskIds":["H:1"]}}}
 
-data: {"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"H-1","status":"working"}}
+data: {"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"H:1","status":"working"}}
 
 data: {"jsonrpc":"2.0","id":1,"result":{"resultType":"complete"}}
 
@@ -162,10 +162,10 @@ data: {"jsonrpc":"2.0","id":1,"result":{"resultType":"complete"}}
     };
     auto fields = test::modern_fields("subscriptions/listen");
     const auto told = gateway.post(listen(task), fields);
-    CHECK(told.body.find("H-1") == std::string::npos);
+    CHECK(told.body.find("H:1") == std::string::npos);
     CHECK(told.body.find(R"("taskIds":[")" + task + "\"]") != std::string::npos);
     CHECK(told.body.find(R"("taskId":")" + task + "\"") != std::string::npos);
-    CHECK(gateway.seen.last().find(R"("taskIds":["H-1"])") != std::string::npos);
+    CHECK(gateway.seen.last().find(R"("taskIds":["H:1"])") != std::string::npos);
 
     const auto before = gateway.seen.count();
     fields.emplace_back("Authorization", "Bearer " + gateway.open_session());
@@ -177,7 +177,7 @@ TEST_CASE("What comes unasked on the stream of a session names the agent's own i
     std::string events;
     Gateway gateway([&](const std::string& request) {
         return request.starts_with("GET") ? sse_answer(events)
-                                          : answer_as(Way::json, R"({"task":{"taskId":"H-1"}})");
+                                          : answer_as(Way::json, R"({"task":{"taskId":"H:1"}})");
     });
     const std::string task = message_of(gateway.post(test::call_of("deploy")))["result"]["task"]["taskId"];
     // The agent answers a server's question with a task of its own: the server holds its sealed form.
@@ -187,13 +187,13 @@ TEST_CASE("What comes unasked on the stream of a session names the agent's own i
     CHECK(held != "mine");
     events =
         ": hi\n\nid: 4\ndata: " +
-        json{{"jsonrpc", "2.0"}, {"method", "notifications/tasks/status"}, {"params", {{"taskId", "H-1"}}}}
+        json{{"jsonrpc", "2.0"}, {"method", "notifications/tasks/status"}, {"params", {{"taskId", "H:1"}}}}
             .dump() +
         "\n\ndata: " +
         json{{"jsonrpc", "2.0"}, {"id", 1}, {"method", "tasks/get"}, {"params", {{"taskId", held}}}}.dump() +
         "\n\n";
     auto expected = events;
-    expected.replace(expected.find("H-1"), 3, task);
+    expected.replace(expected.find("H:1"), 3, task);
     expected.replace(expected.find(held), held.size(), "mine");
     for (const bool hides : {true, false}) {
         INFO("tools are hidden: " << hides);
@@ -214,15 +214,15 @@ TEST_CASE("In a batch each message has its own handles, and a foreign one refuse
     Gateway gateway([](const std::string& request) {
         const auto id = json::parse(body_of(request))["id"].dump();
         return json_answer(R"({"jsonrpc":"2.0","id":)" + id +
-                           R"(,"result":{"tools":[],"nextCursor":"H-1"}})");
+                           R"(,"result":{"tools":[],"nextCursor":"H:1"}})");
     });
     const auto list = [](int id, const json& params) {
         return json{{"jsonrpc", "2.0"}, {"id", id}, {"method", "tools/list"}, {"params", params}};
     };
     const auto first = json::parse(gateway.post(json::array({list(1, json::object())}).dump()).body);
     const std::string cursor = first[0]["result"]["nextCursor"];
-    CHECK(cursor != "H-1");
-    const auto batch = json::array({list(1, {{"cursor", "H-1"}}), list(2, {{"cursor", cursor}})}).dump();
+    CHECK(cursor != "H:1");
+    const auto batch = json::array({list(1, {{"cursor", "H:1"}}), list(2, {{"cursor", cursor}})}).dump();
     const auto answers = json::parse(gateway.post(batch).body);
     REQUIRE(answers.size() == 2);
     CHECK(answers[0]["error"]["data"]["code"] == "cursor.unknown");

@@ -57,7 +57,7 @@ ApiWorld::ApiWorld(net::PrivateAddresses private_upstreams, std::string public_u
         std::vector<net::Worker*>{&loop.worker}, [this](net::Worker&) -> net::ClientPool& { return *pool; },
         admin::api::ApiSettings{.allowed_hosts = {"vault.example.com"},
                                 .private_upstreams = private_upstreams,
-                                .probe_timeout = std::chrono::milliseconds(1'500),
+                                .probe_timeout = std::chrono::seconds(10),
                                 .webhooks = {.private_addresses = private_upstreams},
                                 .more_metrics = [] { return std::string("more_metrics 1\n"); }});
     connect = std::make_unique<oauth::ConnectWorld>(oauth::ConnectWorld{
