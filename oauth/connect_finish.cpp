@@ -234,6 +234,12 @@ awaitable<void> give_back(const ConnectWorld& world, const Outbound& out, const 
     base::log(base::LogLevel::info, "connect.gave_back", {{"status", answer.status}});
 }
 
+awaitable<base::Status> take_room(const ConnectWorld& world, net::Worker& worker,
+                                  const base::ConnectLinkId& id) {
+    if (world.journal == nullptr) co_return base::Status();
+    co_return co_await world.journal->take_room(worker, id);
+}
+
 awaitable<void> keep(const ConnectWorld& world, net::Worker& worker, const vault::ConnectFlow& flow,
                      const ExchangeAnswer& answer, Kept& kept) {
     const bool may_hold_tokens = answer.status >= 200 && answer.status <= 299;
@@ -367,10 +373,7 @@ base::Result<Proofs> proofs_of(ConnectSecrets& secrets) {
 
 AttemptJournal journal_of(const ConnectWorld& world, net::Worker& worker, const vault::ConnectFlow& flow,
                           Kept& kept) {
-    return {.before_sending = [&]() -> awaitable<base::Status> {
-                if (world.journal == nullptr) co_return base::Status();
-                co_return co_await world.journal->take_room(worker, flow.id);
-            },
+    return {.before_sending = [&] { return take_room(world, worker, flow.id); },
             .before_reading =
                 [&](const ExchangeAnswer& answer) { return keep(world, worker, flow, answer, kept); },
             .before_repeating = [&] { return drop(world, worker, flow.id, kept); }};

@@ -40,7 +40,7 @@ bool is_uuid(std::string_view text) {
 /// The issuer that the token has to be from; nothing when none will do.
 base::Result<std::string> issuer_of(const vault::ConnectTerms& terms, const ProviderProfile& profile,
                                     const nlohmann::json& claims) {
-    const auto named = string_in(claims, "iss").value_or("");
+    auto named = string_in(claims, "iss").value_or("");
     if (!leaves_tenant_open(profile, terms.issuer) || named == terms.issuer)
         return terms.answered_by.value_or(terms.issuer);
     const auto tenant = tenant_of(terms.issuer, named);

@@ -134,7 +134,7 @@ bool is_loopback(std::string_view authority) {
 
 std::string url_fault(std::string_view text, std::string_view forbidden) {
     const auto concrete = with_samples(text);
-    const std::string message =
+    std::string message =
         std::string(
             "must be an https URL (or http to 127.0.0.1, [::1] or localhost) in ASCII, its host in ") +
         "lower case, without user, fragment" + (forbidden.contains('?') ? ", query" : "") + " or spaces" +

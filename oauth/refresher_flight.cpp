@@ -198,27 +198,26 @@ net::awaitable<Tried> Refresher::State::try_once(const Flight& flight, const Beg
                                          : net::PrivateAddresses::refuse,
         .timeout = settings.request_timeout};
     const AttemptJournal attempt_journal{
-        .before_sending = [&]() -> net::awaitable<base::Status> {
-            co_return co_await take_room(worker, kept);
-        },
-        .before_reading = [&](const ExchangeAnswer& answer) -> net::awaitable<void> {
-            constexpr std::size_t longest_type = 256;
-            const auto type = answer.header("Content-Type");
-            kept.entry = {.attempt = kept.entry.attempt,
-                          .credential = credential.id,
-                          .workspace = credential.workspace,
-                          .vault = credential.vault,
-                          .epoch = begun.grant.facts.epoch,
-                          .parent_gen = begun.attempt.parent_gen,
-                          .sent_at = answer.sent_at,
-                          .status = answer.status,
-                          .content_type = std::string(type.substr(0, longest_type)),
-                          .body = crypto::Secret::copy_of(answer.body)};
-            kept.came = true;
-            kept.on_disk = false;
-            co_await keep(worker, kept);
-        },
-        .before_repeating = [&]() -> net::awaitable<void> { co_await drop(worker, kept); }};
+        .before_sending = [&] { return take_room(worker, kept); },
+        .before_reading =
+            [&](const ExchangeAnswer& answer) {
+                constexpr std::size_t longest_type = 256;
+                const auto type = answer.header("Content-Type");
+                kept.entry = {.attempt = kept.entry.attempt,
+                              .credential = credential.id,
+                              .workspace = credential.workspace,
+                              .vault = credential.vault,
+                              .epoch = begun.grant.facts.epoch,
+                              .parent_gen = begun.attempt.parent_gen,
+                              .sent_at = answer.sent_at,
+                              .status = answer.status,
+                              .content_type = std::string(type.substr(0, longest_type)),
+                              .body = crypto::Secret::copy_of(answer.body)};
+                kept.came = true;
+                kept.on_disk = false;
+                return keep(worker, kept);
+            },
+        .before_repeating = [&] { return drop(worker, kept); }};
     Tried tried{.outcome =
                     co_await send_refresh(worker, flight.lane->pool, records.clock(), call, attempt_journal)};
     if (!*tokens) co_return tried;
@@ -299,7 +298,7 @@ net::awaitable<RefreshOutcome> Refresher::State::send(const Flight& flight, cons
 
 net::awaitable<Report> Refresher::State::attempt(const Flight& flight) {
     auto& worker = flight.lane->worker;
-    const auto report = std::make_shared<RefreshReport>();
+    auto report = std::make_shared<RefreshReport>();
     const auto not_begun = [&](std::string_view code) {
         report->kind = AnswerClass::not_sent;
         report->code = code;

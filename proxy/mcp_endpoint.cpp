@@ -17,8 +17,6 @@
 namespace claviger::proxy {
 namespace {
 
-using base::ErrorKind;
-
 constexpr std::string_view kPrefix = "/mcp/";
 
 bool is_loopback_name(std::string_view host) {

@@ -229,7 +229,7 @@ std::optional<std::string> first_unread(const Body::State& state, const json& va
     if (!value.is_object()) return std::nullopt;
     for (const auto& [key, member] : value.items()) {
         const auto shown = policy::in_quotes(key);
-        const auto member_path = (path.empty() ? "" : path + ".") + shown.substr(1, shown.size() - 2);
+        auto member_path = (path.empty() ? "" : path + ".") + shown.substr(1, shown.size() - 2);
         if (!state.read.contains(&member)) return member_path;
         if (state.read_whole.contains(&member)) continue;
         if (auto unread = first_unread(state, member, member_path)) return unread;

@@ -31,7 +31,6 @@ namespace {
 using base::ErrorKind;
 using oauth::GrantType;
 using vault::Action;
-using vault::ConnectState;
 using vault::EntryKind;
 using vault::ObjectKind;
 

@@ -222,7 +222,7 @@ net::awaitable<Answered> test_webhook(Call& call) {
     if (auto read = call.body.finish(); !read) co_return std::unexpected(std::move(read).error());
     const auto found = find<vault::WebhookEndpoint>(call.catalog(), call.workspace(), call.ids[0]);
     if (!found) co_return std::unexpected(found.error());
-    const auto endpoint = *found;
+    const auto& endpoint = *found;
     const auto id = crypto::random_id<base::WebhookEventId>();
     const auto now = call.records.clock().now();
     const auto body = notify::event_body(call.records.keys().instance(), id, now,

@@ -18,7 +18,6 @@
 
 using namespace claviger;
 using namespace std::chrono_literals;
-using test::answer_with;
 using test::Browser;
 using test::change_flow;
 using test::Connecting;

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <functional>
 #include <thread>
+#include <tuple>
 
 using namespace claviger;
 using namespace claviger::test;
@@ -167,7 +168,7 @@ TEST_CASE("A connect that gets no answer ends at its limit, or when it is cancel
     std::vector<int> fillers;
     for (int i = 0; i < 3; ++i) {
         fillers.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-        ::connect(fillers.back(), reinterpret_cast<sockaddr*>(&address), bytes);
+        std::ignore = ::connect(fillers.back(), reinterpret_cast<sockaddr*>(&address), bytes);
     }
     net::ClientLimits limits;
     limits.connect = 600ms;

@@ -44,8 +44,9 @@ TEST_CASE("A proof is for one request and is verified by the key it shows", "[oa
     CHECK(shown->thumbprint() == key.thumbprint());
     std::vector<PublicKey> keys;
     keys.push_back(std::move(*shown));
+    const KeySet set(std::move(keys));
     constexpr std::array kAlgorithms{Algorithm::es256};
-    CHECK(verify_jws(*proof, KeySet(std::move(keys)), {.algorithms = kAlgorithms}));
+    CHECK(verify_jws(*proof, set, {.algorithms = kAlgorithms}));
     const auto next = key.proof({.method = "POST", .url = "https://mcp.example/tools"}, kNow);
     CHECK(part_of(*next, 1)["jti"] != claims["jti"]);
     CHECK_FALSE(part_of(*next, 1).contains("ath"));
