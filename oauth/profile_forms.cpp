@@ -165,7 +165,7 @@ std::string server_url_fault(std::string_view text) {
 }
 
 std::string path_fault(std::string_view text) {
-    const std::string message =
+    std::string message =
         "must be member names joined by dots, such as \"team.id\", with a number for a place in a list";
     if (text.empty() || text.size() > 200 || !only(text, {kLower, kUpper, kDigits, "_-.:"})) return message;
     if (text.starts_with('.') || text.ends_with('.') || text.contains("..")) return message;

@@ -78,8 +78,12 @@ Ref<T> Catalog::open(const decltype(T::id)& id) const {
         if (found->second.object) return found->second.object;
         row = *found->second.row;
     }
-    auto opened = opener(id, row);
-    auto object = opened ? std::make_shared<const T>(*std::move(opened)) : nullptr;
+    std::shared_ptr<const T> object;
+    base::Error problem;
+    if (auto opened = opener(id, row))
+        object = std::make_shared<const T>(*std::move(opened));
+    else
+        problem = std::move(opened).error();
     {
         const std::unique_lock lock(mutex_);
         const auto found = by_id.find(id);
@@ -91,7 +95,7 @@ Ref<T> Catalog::open(const decltype(T::id)& id) const {
             return held.object = std::move(object);
         }
     }
-    base::log_error("object.unreadable", opened.error());
+    base::log_error("object.unreadable", problem);
     return nullptr;
 }
 

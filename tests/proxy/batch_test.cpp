@@ -11,7 +11,6 @@
 
 using namespace claviger;
 using nlohmann::json;
-using test::call_of;
 using test::Gateway;
 using test::json_answer;
 using test::sse_answer;

@@ -122,7 +122,8 @@ TEST_CASE("every added slot opens the store alone, also after a restart", "[vaul
     const auto file = crypto::Secret::copy_of(std::string(32, 'z'));
     second.parameters.key_id = crypto::key_file_id(file);
     second.opening = crypto::slot_key(second.parameters, file).value();
-    REQUIRE(store.add(std::move(second)));
+    const auto added = store.add(std::move(second));
+    REQUIRE(added);
 
     const auto cursors = [](const KeyRing& keys) { return copy(keys.derived(crypto::Purpose::cursors)); };
     const auto expected = cursors(*store.open->keys);
@@ -251,13 +252,12 @@ TEST_CASE("slots that add no way in, or cannot be, are refused", "[vault][seal_s
     CHECK(code_of(store.add(recipient_slot("safe", Identity::generate()))) == "seal.slot_exists");
     for (const auto& name : {std::string(), std::string(65, 'x'), std::string("a\nb"), std::string(" a")})
         CHECK(code_of(store.add(recipient_slot(name, Identity::generate()))) == "seal.slot_refused");
-    NewSlot weak{"weak", crypto::fresh_recipient_slot({})};
-    CHECK(code_of(store.add(std::move(weak))) == "seal.slot_refused");
-    NewSlot keyless{"keyless", crypto::fresh_key_file_slot()};
-    CHECK(code_of(store.add(std::move(keyless))) == "seal.key_missing");
+    CHECK(code_of(store.add({"weak", crypto::fresh_recipient_slot({})})) == "seal.slot_refused");
+    CHECK(code_of(store.add({"keyless", crypto::fresh_key_file_slot()})) == "seal.key_missing");
     NewSlot same{"same file", crypto::fresh_key_file_slot(), Key::generate()};
     same.parameters.key_id = crypto::key_file_id(crypto::Secret::copy_of(std::string(64, 'k')));
-    CHECK(code_of(store.add(std::move(same))) == "seal.slot_exists");
+    const auto again = store.add(std::move(same));
+    CHECK(code_of(again) == "seal.slot_exists");
     for (std::size_t i = store.slots().size(); i < kMaxSlots; ++i)
         REQUIRE(store.add(recipient_slot("slot " + std::to_string(i), Identity::generate())));
     CHECK(code_of(store.add(recipient_slot("one more", Identity::generate()))) == "seal.slots_full");
