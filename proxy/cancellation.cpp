@@ -9,7 +9,8 @@ namespace {
 
 using base::ErrorKind;
 
-constexpr std::chrono::minutes kLastAnswers{1};  // for calls with a value that has just been retired
+constexpr std::chrono::minutes kLastAnswers{
+    1};  // for calls whose value was just retired, or whose token ended
 
 }  // namespace
 
@@ -44,9 +45,9 @@ void Cancellation::limit(std::chrono::milliseconds from_now) {
 }
 
 base::Status Cancellation::stands() const {
-    if (auto allowed = still_allowed(lane_, *call_.context, call_.server); !allowed) return allowed;
-    return lane_.contexts.value_stands(*call_.context, call_.server,
-                                       endless ? std::chrono::minutes(0) : kLastAnswers);
+    const auto grace = endless ? std::chrono::minutes(0) : kLastAnswers;
+    if (auto allowed = still_allowed(lane_, *call_.context, call_.server, grace); !allowed) return allowed;
+    return lane_.contexts.value_stands(*call_.context, call_.server, grace);
 }
 
 base::Error Cancellation::reason(const base::Error& error) const {

@@ -30,8 +30,8 @@ public:
     /// `cancel` ends the server's part; called when it has to end.
     void use(std::function<void()> cancel) { cancel_ = std::move(cancel); }
     /// Whether the call may go on; asked every second, too, because silence is no reason to go on. A call
-    /// whose answer is still due gets a moment when its value is retired. Errors as of
-    /// SessionContexts::still_stands and value_stands.
+    /// whose answer is still due gets a moment when its value is retired or its session token's time is over.
+    /// Errors as of SessionContexts::still_stands and value_stands.
     base::Status stands() const;
     void limit(std::chrono::milliseconds from_now);
     void lose_client();

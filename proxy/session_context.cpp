@@ -117,9 +117,11 @@ base::Result<std::shared_ptr<const SessionContext>> SessionContexts::find(const 
     return context;
 }
 
-base::Status SessionContexts::still_stands(const SessionContext& context, const ServerContext& server) const {
+base::Status SessionContexts::still_stands(const SessionContext& context, const ServerContext& server,
+                                           std::chrono::milliseconds grace) const {
     const auto& catalog = records_.catalog();
-    if (context.token->expires && *context.token->expires <= records_.clock().now()) return token_expired();
+    const auto& expires = context.token->expires;
+    if (expires && *expires + grace <= records_.clock().now()) return token_expired();
     if (catalog.revision() == context.revision) return {};
     const auto token = catalog.session_token_by_hash(context.token->hash);
     if (!token || token->revoked) return token_unknown();

@@ -87,9 +87,10 @@ public:
         return find(context.token->hash);
     }
     /// Whether a context that was found earlier has not been revoked since: its token, its session and the
-    /// server's credential. Errors as of find(), and denied "credential.archived". Free of cost while
-    /// nothing has changed.
-    base::Status still_stands(const SessionContext& context, const ServerContext& server) const;
+    /// server's credential. A token whose time is over counts for another `grace`. Errors as of find(), and
+    /// denied "credential.archived". Free of cost while nothing has changed.
+    base::Status still_stands(const SessionContext& context, const ServerContext& server,
+                              std::chrono::milliseconds grace) const;
     /// Whether the value that the server's credential had then is in use, kept for a roll-back, or gone for
     /// less than `grace`. denied "credential.retired". OAuth's tokens are not retired but renewed. Free of
     /// cost as still_stands() is.

@@ -92,8 +92,9 @@ bool is_granted(const Lane& lane, const ServerContext& server) {
            server.credential->type == vault::AuthType::mcp_oauth;
 }
 
-base::Status still_allowed(const Lane& lane, const SessionContext& context, const ServerContext& server) {
-    if (auto stands = lane.contexts.still_stands(context, server); !stands) return stands;
+base::Status still_allowed(const Lane& lane, const SessionContext& context, const ServerContext& server,
+                           std::chrono::milliseconds grace) {
+    if (auto stands = lane.contexts.still_stands(context, server, grace); !stands) return stands;
     return is_granted(lane, server) ? lane.grants->not_held(*server.credential) : base::Status();
 }
 

@@ -581,6 +581,43 @@ TEST_CASE("A call that waits for its answer ends with what allowed it", "[proxy]
     CHECK(test::soon([&] { return gone.load(); }));
 }
 
+TEST_CASE("When its session token has ended a stream ends, and a call a minute later", "[proxy][relay]") {
+    std::atomic<bool> asked{false}, go_on{false};
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+        if (peer.request().starts_with("GET")) {
+            peer.write(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: begun\n\n");
+            peer.client_closed();
+            return;
+        }
+        asked = true;
+        test::soon([&] { return go_on.load(); });
+        peer.write(json_answer(kResult));
+        peer.client_closed();
+    }));
+    gateway.session_token.expires = gateway.clock.now() + std::chrono::hours(1);
+    gateway.store(gateway.session_token);
+    auto stream = gateway.connect(), call = gateway.connect();
+    stream.send(gateway.request_text("GET", "", {}));
+    stream.until(": begun");
+    call.send(gateway.request_text("POST", call_of("deploy"), {}));
+    REQUIRE(test::soon([&] { return asked.load(); }));
+
+    gateway.clock.advance(std::chrono::hours(1));
+    CHECK(stream.rest().ends_with("0\r\n\r\n"));
+    const bool in_time = GENERATE(true, false);
+    if (in_time)
+        go_on = true;
+    else
+        gateway.clock.advance(std::chrono::minutes(1));
+    call.until(in_time ? "\"result\"" : "session.token_expired");
+    go_on = true;
+    const auto entries = gateway.calls(4);
+    CHECK(std::ranges::count_if(entries, [](const auto& entry) {
+              return reason_of(entry) == "session.token_expired";
+          }) == (in_time ? 1 : 2));
+}
+
 TEST_CASE("Long JSON ends with what allowed it", "[proxy][relay]") {
     std::atomic<bool> go_on{false};
     Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
