@@ -32,7 +32,7 @@ using namespace std::chrono_literals;
 constexpr int kBacklog = 4096;
 constexpr int kAcceptsInARow = 64;
 constexpr auto kLastAnswers = 5s;   // what drain() waits for those who still answer when its grace is over
-constexpr auto kAfterClosing = 2s;  // what drain() waits for handlers whose connections it has closed
+constexpr auto kAfterClosing = 5s;  // what drain() waits for handlers whose connections it has closed
 constexpr std::string_view kUnixPrefix = "unix:";
 
 /// Owns a descriptor; -1 is none.

@@ -84,8 +84,8 @@ public:
     base::Status listen(const std::string& address, std::uint16_t port, std::shared_ptr<TlsServer> tls);
     std::uint16_t port() const;  // of the last listen() on an address
     /// Stops accepting, ends idle connections, lets running requests finish until `grace` is over, calls
-    /// `overdue`, after which their handlers should answer at once, and closes all a second later. Blocks the
-    /// calling thread (not a worker).
+    /// `overdue`, after which their handlers should answer at once, and closes all five seconds later. Blocks
+    /// the calling thread (not a worker).
     void drain(std::chrono::milliseconds grace, const std::function<void()>& overdue = {});
     ServerCounters counters() const;  // any thread
 

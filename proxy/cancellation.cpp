@@ -55,6 +55,7 @@ base::Error Cancellation::reason(const base::Error& error) const {
     if (overdue_ && client_gone) return {ErrorKind::unavailable, "client.gone", "The client has gone."};
     if (overdue_)
         return {ErrorKind::unavailable, "upstream.timeout", "The call took longer than calls may take."};
+    if (error.code != "upstream.cancelled") return error;  // it failed by itself
     const auto allowed = stands();
     return allowed ? error : allowed.error();
 }

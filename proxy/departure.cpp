@@ -53,7 +53,7 @@ base::Status prepare(Lane& lane, const Call& call, const ForServer& message, Dep
     if (!session) return base::failure(ErrorKind::not_found, "session.unknown", "Session not found");
     departure.session = std::move(*session);
     // The decision is as old as the wait for the disk.
-    if (auto stands = still_allowed(lane, *call.context, call.server); !stands) return stands;
+    if (auto stands = still_allowed(lane, *call.context, call.server, {}); !stands) return stands;
     auto token = call.server.token.open(lane.records);
     if (!token) {
         base::log_error("credential.refused", token.error());

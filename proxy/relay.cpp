@@ -231,6 +231,10 @@ private:
         const bool may_refuse_session = in_session && relayed_.status == 400;
         while (may_refuse_session || type_ == MediaType::json) {
             const auto part = co_await answer_.next();
+            if (!part) {
+                const auto why = plan_.cancellation.reason(part.error());
+                if (why.code != part.error().code) co_return co_await fail(broken_stream(why));
+            }
             if (!part || part->empty() || response.body.size() + part->size() > kGatherBytes) {
                 if (!part || !part->empty()) response.body.clear();  // not a whole message
                 break;

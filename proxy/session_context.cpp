@@ -147,8 +147,8 @@ base::Status SessionContexts::value_stands(const SessionContext& context, const 
     const auto gone = newest ? vault::gone_since(catalog, *newest, server.credential->version) : std::nullopt;
     if (!gone || records_.clock().now() < *gone + grace) return {};
     return base::failure(ErrorKind::denied, "credential.retired",
-                         "The value of the credential that this stream was opened with has been retired.",
-                         "Open it again: it then has the value in use.");
+                         "The value of the credential that this was begun with has been retired.",
+                         "Begin it again: it then has the value in use.");
 }
 
 base::Result<std::shared_ptr<const SessionContext>> SessionContexts::resolve(const crypto::Digest& hash,

@@ -20,7 +20,7 @@ bool is_granted(const Lane& lane, const ServerContext& server);
 
 /// Whether what allowed the call still does: as SessionContexts::still_stands, and nobody holds the grant.
 base::Status still_allowed(const Lane& lane, const SessionContext& context, const ServerContext& server,
-                           std::chrono::milliseconds grace = {});
+                           std::chrono::milliseconds grace);
 
 /// One use of a credential's token. Everything is borrowed.
 struct TokenUse {

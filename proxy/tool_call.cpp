@@ -267,9 +267,10 @@ net::awaitable<Carried> unanswered(const Call& call, const base::Error& error,
                                    const Cancellation& cancellation, net::ResponseWriter& writer) {
     if (cancellation.stopping && cancellation.endless) co_return co_await not_begun(call, writer);
     auto reason = cancellation.reason(error);
-    if (reason.code != error.code)
+    if (reason.code != error.code && !cancellation.endless)
         reason.hint = "The call may have been carried out; check before calling again.";
-    if (!cancellation.stopping) base::log_error("upstream.failed", reason);
+    const bool is_servers_fault = error.code != "upstream.cancelled" || reason.code == "upstream.timeout";
+    if (is_servers_fault && !cancellation.stopping) base::log_error("upstream.failed", reason);
     if (!cancellation.client_gone) co_await answer_error(call, reason, writer);
     co_return Carried{{.failure = reason.code}};
 }

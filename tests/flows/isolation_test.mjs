@@ -1,7 +1,6 @@
 // Two agents, one credential: the server cannot tell them apart, so Claviger must.
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createRequire } from 'node:module';
 import {
     accessLog,
@@ -202,22 +201,24 @@ describe('Agents that share a credential', () => {
             'mcp-protocol-version': '2025-11-25',
             accept: 'text/event-stream',
         };
-        const get = post(agent.endpoint, agent.sessionToken, undefined, headers, 'GET');
+        const begun = new Set();
+        const get = post(agent.endpoint, agent.sessionToken, undefined, headers, 'GET', { onText: () => begun.add('get') });
         const listen = post(
             agent.endpoint,
             agent.sessionToken,
             modernRequest('l-1', 'subscriptions/listen', { notifications: { toolsListChanged: true } }),
             modernHeaders('subscriptions/listen'),
+            'POST',
+            { onText: () => begun.add('listen') },
         );
         await eventually('both streams are open', async () => {
             const log = await accessLog(stopping, agent.session.id);
-            return log.length >= 4 && (await seen()).at(-1).body.includes('subscriptions/listen');
+            return begun.size === 2 && log.length >= 4 && (await seen()).at(-1).body.includes('subscriptions/listen');
         });
-        await sleep(300); // until their beginnings have come back, too
-        const begun = Date.now();
+        const told = Date.now();
         stopping.child.kill('SIGTERM');
         await stopping.child.exited;
-        assert.ok(Date.now() - begun < 10_000, `stopping took ${Date.now() - begun} ms`);
+        assert.ok(Date.now() - told < 10_000, `stopping took ${Date.now() - told} ms`);
         const [ofGet, ofListen] = await Promise.all([get, listen]);
         assert.equal(ofGet.broken, undefined);
         assert.equal(ofListen.broken, undefined);

@@ -60,17 +60,16 @@ it(`${callsPerSecond} calls a second through ${rotations} rotations, and not one
     };
     let rotated = 0;
     let lookAgain = 0;
-    let seconds = 0; // for which calls were begun
     while (rotated < rotations && Date.now() - begun < limitMs) {
         const due = ((Date.now() - begun) * callsPerSecond) / 1000;
         for (; started < due; ++started) oneCall(`note ${started}`);
-        seconds = due / callsPerSecond;
         if (Date.now() > lookAgain) {
             rotated = (await granted.refreshes()).filter(({ status }) => status === 200).length;
             lookAgain = Date.now() + 1_000;
         }
         await sleep(5);
     }
+    const seconds = (Date.now() - begun) / 1000;
     await Promise.all(running);
 
     const [refreshes, seen] = [await granted.refreshes(), await granted.seen()];
@@ -80,7 +79,6 @@ it(`${callsPerSecond} calls a second through ${rotations} rotations, and not one
     );
     assert.deepEqual(failures.slice(0, 5), [], `${failures.length} of ${started} calls failed`);
     assert.ok(rotated >= rotations, `only ${rotated} rotations in ${seconds} s`);
-    assert.ok(started >= callsPerSecond * seconds * 0.98, `only ${started} calls in ${seconds} s`);
     assert.equal(new Set(refreshes.map(({ refresh }) => refresh)).size, refreshes.length, 'a refresh token was sent twice');
     assert.ok(tokens >= rotations, `only ${tokens} access tokens were used`);
     assert.ok(refreshes.length <= seconds * 2, `${refreshes.length} refreshes in ${seconds} s`);

@@ -45,10 +45,12 @@ describe('A refreshed token', () => {
 
     it('is fetched by itself, before the old one ends, and no call waits for it (3)', async () => {
         await as.mode({ access_ttl: 12 });
+        const end = Date.now() + 12_000;
         const granted = await connected(claviger, as);
         await as.mode({ access_ttl: 3600 });
         await callWell(granted, 1);
         await eventually('a refresh by itself', async () => (await granted.refreshes()).length > 0);
+        assert.ok((await granted.refreshes())[0].at < end, 'only when the old one had ended');
         await eventually('the new token is used', async () => {
             await callWell(granted, 2);
             return new Set((await granted.seen()).map(({ token }) => token)).size === 2;

@@ -143,10 +143,8 @@ export async function connected(
     if (dead || refused) await as.expire(tokens.access_token);
     if (fault) await as.fault({ resource, grant: 'refresh_token', ...fault });
     let endsAt = 0;
-    const auth = () => {
-        if (dead) expires_at = new Date((endsAt = soon())).toISOString();
-        return oauthAuth(as, tokens, { client, resource, expires_at, refresh });
-    };
+    const authUntil = (expires_at) => oauthAuth(as, tokens, { client, resource, expires_at, refresh });
+    const auth = dead ? () => authUntil(new Date((endsAt = soon())).toISOString()) : authUntil(expires_at);
     const granted = await grant(claviger, { url: resource, auth, ...more });
     if (dead) await sleep(Math.max(0, endsAt - Date.now()) + 20);
     const { pathname } = new URL(resource);

@@ -7,7 +7,6 @@ import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
     binary,
     eventually,
@@ -261,11 +260,12 @@ describe('a server in use', () => {
     it('ends after its grace, whatever hangs and streams, and owes nobody an answer', async () => {
         const claviger = await startClaviger({ config: { limits: { drain_ms: 1_000 }, log: { file: null } } });
         const { endpoint, sessionToken } = await grant(claviger, { url: upstream.url, token: freshSecret() });
-        const call = (id, name) => post(endpoint, sessionToken, rpc(id, 'tools/call', { name, arguments: {} }));
+        const begun = new Set();
+        const noted = (what) => ({ onText: (text) => text.includes(': open') && begun.add(what) });
+        const call = (id, name) => post(endpoint, sessionToken, rpc(id, 'tools/call', { name, arguments: {} }), {}, 'POST', noted(id));
         const calls = [call(1, 'hangs'), call(2, 'hangs'), call(3, 'streams')];
-        const stream = post(endpoint, sessionToken, undefined, { accept: 'text/event-stream' }, 'GET');
-        await eventually('everything hangs', () => upstream.open.size === 4);
-        await sleep(300); // until the beginnings of the streams have come back, too
+        const stream = post(endpoint, sessionToken, undefined, { accept: 'text/event-stream' }, 'GET', noted('stream'));
+        await eventually('everything hangs', () => upstream.open.size === 4 && begun.size === 2);
         claviger.child.kill('SIGTERM');
         const took = await ends(claviger.child, { withinMs: 20_000 });
         assert.ok(took >= 1_000, `the calls had only ${took} ms`);

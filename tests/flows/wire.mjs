@@ -20,14 +20,15 @@ export const modernHeaders = (method, name) => ({
 
 /// Sends one request exactly as given (Host and all) and reads the whole answer. `raw` is every byte that came over
 /// the socket, `message` the JSON-RPC message with an id or an error in it, whether it came as JSON or on a stream.
-/// `hangUpAfter` closes the connection that many milliseconds after the first byte of the answer.
+/// `hangUpAfter` closes the connection that many milliseconds after the first byte of the answer. `onText` is called when the
+/// head has come, and with the whole text so far whenever more of the body has.
 export function post(
     url,
     token,
     message,
     headers = {},
     method = 'POST',
-    { limitMs = 15_000, hangUpAfter } = {},
+    { limitMs = 15_000, hangUpAfter, onText } = {},
 ) {
     const target = new URL(url);
     const body =
@@ -84,7 +85,9 @@ export function post(
             response.setEncoding('utf8');
             response.on('data', (part) => {
                 text += part;
+                onText?.(text);
             });
+            onText?.(text);
             response.on('end', () => done());
             response.on('error', done);
             if (hangUpAfter !== undefined)

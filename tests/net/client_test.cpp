@@ -478,7 +478,7 @@ TEST_CASE("A limit set for a stream holds from each piece to the next, and zero 
         return world.loop.await<Outcome>(
             [&](net::Worker& worker) { return Stream::follow(worker, *world.pool, call, limit); });
     };
-    auto patient = std::async(std::launch::async, follow, 4s);
+    auto patient = std::async(std::launch::async, follow, 2500ms);
     auto hasty = std::async(std::launch::async, follow, 300ms);
     const auto unlimited = follow(0ms);
     CHECK(unlimited.pieces.size() == 2);

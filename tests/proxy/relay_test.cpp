@@ -562,9 +562,12 @@ TEST_CASE("An answer that nobody hears is read for a while only", "[proxy][relay
 }
 
 TEST_CASE("A call that waits for its answer ends with what allowed it", "[proxy][relay]") {
+    const std::string begun = GENERATE(
+        "", "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{");
     std::atomic<bool> asked{false}, gone{false};
     Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
         peer.request();
+        peer.write(begun);
         asked = true;
         gone = peer.client_closed();
     }));
@@ -572,13 +575,46 @@ TEST_CASE("A call that waits for its answer ends with what allowed it", "[proxy]
     client.send(gateway.request_text("POST", call_of("deploy"), {}));
     REQUIRE(test::soon([&] { return asked.load(); }));
 
-    gateway.session.archived = gateway.clock.now();
-    gateway.store(gateway.session);
+    std::string expected = "session.token_unknown";
+    SECTION("its token is revoked") {
+        gateway.session_token.revoked = gateway.clock.now();
+        gateway.store(gateway.session_token);
+    }
+    SECTION("its session is archived") {
+        gateway.session.archived = gateway.clock.now();
+        gateway.store(gateway.session);
+        expected = "session.terminated";
+    }
+    SECTION("the credential's vault is archived") {
+        gateway.vault.archived = gateway.clock.now();
+        gateway.store(gateway.vault);
+        expected = "credential.archived";
+    }
     const auto reply = client.rest();
-    CHECK(reply.find("session.terminated") != reply.npos);
+    CHECK(reply.find(expected) != reply.npos);
     CHECK(reply.find("may have been carried out") != reply.npos);
-    CHECK(reason_of(gateway.calls(2)[1]) == "session.terminated");
+    CHECK(reason_of(gateway.calls(2)[1]) == expected);
     CHECK(test::soon([&] { return gone.load(); }));
+}
+
+TEST_CASE("A call that waits for its answer goes on when nothing was taken away", "[proxy][relay]") {
+    std::atomic<bool> asked{false}, go_on{false};
+    Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
+        peer.request();
+        asked = true;
+        test::soon([&] { return go_on.load(); });
+        peer.write(json_answer(kResult));
+        peer.client_closed();
+    }));
+    auto client = gateway.connect();
+    client.send(gateway.request_text("POST", call_of("deploy"), {}));
+    REQUIRE(test::soon([&] { return asked.load(); }));
+    gateway.environment.updated = gateway.clock.now();
+    gateway.store(gateway.environment);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1'600));  // it is looked at every second
+    go_on = true;
+    client.until("\"result\"");
+    CHECK(reason_of(gateway.calls(2)[1]).empty());
 }
 
 TEST_CASE("When its session token has ended a stream ends, and a call a minute later", "[proxy][relay]") {
@@ -708,8 +744,13 @@ TEST_CASE("A stream on which nothing comes ends with what allowed it", "[proxy][
 
 TEST_CASE("A stream ends when its value is retired, and a call's a minute later", "[proxy][relay]") {
     std::atomic<int> events{1};
+    std::atomic<bool> asked{false}, waiting_ended{false};
     Gateway gateway(test::RawUpstream::Script([&](test::Peer& peer) {
-        peer.request();
+        if (peer.request().find("\"id\":2") != std::string::npos) {
+            asked = true;
+            waiting_ended = peer.client_closed();
+            return;
+        }
         peer.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
         for (int sent = 0; sent < 3; ++sent) {
             test::soon([&] { return events.load() > sent; });
@@ -717,7 +758,11 @@ TEST_CASE("A stream ends when its value is retired, and a call's a minute later"
         }
         peer.client_closed();
     }));
-    auto stream = gateway.connect(), call = gateway.connect();
+    auto stream = gateway.connect(), call = gateway.connect(), waiting = gateway.connect();
+    auto second = json::parse(call_of("deploy"));
+    second["id"] = 2;
+    waiting.send(gateway.request_text("POST", second.dump(), {}));
+    REQUIRE(test::soon([&] { return asked.load(); }));
     stream.send(gateway.request_text("GET", "", {}));
     call.send(gateway.request_text("POST", call_of("deploy"), {}));
     stream.until("event0\"}\n\n");
@@ -750,9 +795,11 @@ TEST_CASE("A stream ends when its value is retired, and a call's a minute later"
     CHECK(stream.rest().ends_with("0\r\n\r\n"));  // although nothing comes on it
     events = 3;
     call.until("event2\"}\n\n");
+    CHECK_FALSE(waiting_ended);
     gateway.clock.advance(std::chrono::minutes(1));
     CHECK(call.rest().find("credential.retired") != std::string::npos);
-    for (const auto& entry : gateway.calls(4))
+    CHECK(waiting.rest().find("credential.retired") != std::string::npos);
+    for (const auto& entry : gateway.calls(6))
         if (entry.kind == EntryKind::use_outcome) CHECK(reason_of(entry) == "credential.retired");
 }
 
