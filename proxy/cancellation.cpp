@@ -9,8 +9,8 @@ namespace {
 
 using base::ErrorKind;
 
-constexpr std::chrono::minutes kLastAnswers{
-    1};  // for calls whose value was just retired, or whose token ended
+// For calls whose answer is due when their value is retired or their session token's time is over.
+constexpr std::chrono::minutes kLastAnswers{1};
 
 }  // namespace
 

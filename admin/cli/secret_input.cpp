@@ -125,8 +125,8 @@ base::Result<Secret> read_secret(int input, std::string_view prompt, std::ostrea
         return without_line_end(*std::move(read), "standard input");
     }
     auto read = [&] {
-        const SilentTerminal silent(
-            input);  // before the prompt: whoever answers it at once is not shown, either
+        // Before the prompt: what is typed at once is not shown, either.
+        const SilentTerminal silent(input);
         err << prompt << ": " << std::flush;
         return read_bytes(input, "the terminal", true);
     }();
